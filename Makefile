@@ -1,0 +1,85 @@
+# Every target installs what it needs first. Works with GNU make 3.81 (macOS) and newer.
+
+PORT   ?= 8080
+DATA   ?= .rxdesk
+READY  ?= $(DATA)/ready.json
+PYTHON ?=
+VENV   ?= .venv
+ARGS   ?=
+
+BIN     := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEV     := $(VENV)/.dev-installed
+# Wheels only: nothing is compiled here, and nothing is installed that its hash does not name.
+PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+LOCK    := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
+           --universal --python-version 3.11
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo install dev test test-tools lint format docs proof wheel lock lock-upgrade clean
+
+help: ## this list
+	@echo 'usage: make TARGET [NAME=value]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-15s%s\n", $$1, $$2}'
+
+demo: $(RUNTIME) ## a server with demo data: PORT=8080 (0 picks one) DATA=.rxdesk; Ctrl-C ends it
+	@exec $(BIN)/rxdesk demo --data-dir '$(DATA)' --port '$(PORT)' --ready-file '$(READY)'
+
+install: $(RUNTIME) ## make .venv with what the server needs; PYTHON=python3.12 picks one
+
+dev: $(DEV) ## and with what tests and linters need
+
+test: $(DEV) test-tools ## the tests; ARGS='-k orders' picks some
+	$(BIN)/pytest $(ARGS)
+
+test-tools: ## Chromium and redis-server, which some tests use (installed if root on Debian)
+	@sh scripts/test_tools.sh
+
+lint: $(DEV) ## ruff, mypy --strict, import contracts, rules on SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/lint_sql.py
+
+format: $(DEV) ## let ruff lay out the code and repair what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(DEV) ## write docs/configuration.md and docs/openapi.json from the code
+	$(BIN)/python -m scripts.generate_docs
+
+proof: $(DEV) test-tools ## the long proofs, at full size; resumes where it stopped
+	$(BIN)/pytest -m proof $(ARGS)
+
+wheel: $(DEV) ## dist/rxdesk-*.whl
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
+
+lock: $(DEV) ## write requirements/*.txt anew after a change of pyproject.toml or requirements/*.in
+	$(LOCK) pyproject.toml -o requirements/runtime.txt
+	$(LOCK) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
+	$(LOCK) requirements/dev.in -o requirements/dev.txt
+
+lock-upgrade: $(DEV) ## the same, with the newest versions that are allowed
+	$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
+	$(LOCK) --upgrade requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
+	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
+
+clean: ## remove .venv, caches and built files; demo data in $(DATA) stays
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@sh scripts/make_venv.sh '$(VENV)' '$(PYTHON)'
+
+$(RUNTIME): $(BIN)/python pyproject.toml requirements/runtime.txt requirements/build.txt
+	@echo 'Installing what the server needs into $(VENV) …'
+	@$(PIP) --only-binary :all: --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP) --no-deps --no-index --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements/dev.txt
+	@echo 'Installing what tests and linters need into $(VENV) …'
+	@$(PIP) --only-binary :all: --require-hashes -r requirements/dev.txt
+	@touch $@

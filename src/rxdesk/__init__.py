@@ -1,0 +1,1 @@
+"""RxDesk: a self-hosted server of the RxScale Management API."""

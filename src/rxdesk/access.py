@@ -1,0 +1,153 @@
+"""Access: key, permission, tenant and rows in one statement (architecture, section 4).
+
+`$1` organisation, `$2` digest of the key, `$3` permission or NULL for any valid key; a feature's query numbers its
+own arguments from `$4` and yields one column, `body`, as JSON text. Nothing is cached, so nothing can be stale:
+a revoked key is dead at the next request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from rxdesk.db.pool import Connection, Pool
+from rxdesk.kit.clock import Clock
+from rxdesk.kit.keys import KeyReference
+from rxdesk.kit.sealing import Sealer
+from rxdesk.permissions import Permission
+
+T = TypeVar("T")
+
+# The statement timeout is the database's; ours is a little later, for a database that hangs.
+_GRACE_SECONDS = 0.5
+
+_CALLER = """
+WITH caller AS (
+  SELECT uid, permissions, rate_limit_per_second, rate_limit_per_minute,
+         $3::text IS NULL OR $3 = ANY (permissions) AS allowed
+  FROM api_keys
+  WHERE organisation_id = $1 AND digest = $2
+    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+)
+SELECT c.uid, c.allowed, c.rate_limit_per_second, c.rate_limit_per_minute, {body} AS body
+FROM caller c {rows}"""
+
+_CALLER_ONLY = _CALLER.format(body="NULL::text", rows="")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A feature's read, composed with the caller into one statement.
+
+    The query runs inside a lateral join behind `WHERE c.allowed`, which PostgreSQL evaluates once, before it: without
+    the permission the feature's query is never executed. OFFSET 0 is the fence that keeps it so.
+    """
+
+    query: str
+
+    @property
+    def statement(self) -> str:
+        """The whole statement."""
+        return _STATEMENTS.setdefault(self.query, _compose(self.query))
+
+
+_STATEMENTS: dict[str, str] = {}
+
+
+def _compose(query: str) -> str:
+    rows = f"LEFT JOIN LATERAL (\nSELECT q.body FROM (\n{query}\n) q WHERE c.allowed OFFSET 0\n) f ON true"
+    return _CALLER.format(body="f.body", rows=rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: a valid key, and whether it has the permission that was asked for."""
+
+    organisation_id: int
+    key_uid: str
+    allowed: bool
+    per_second: int
+    per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What a command gets: one open transaction, the tenant, the actor, the time and the sealer."""
+
+    connection: Connection
+    organisation_id: int
+    actor_kind: str
+    actor_uid: str
+    now: datetime
+    sealer: Sealer
+
+
+class Access:
+    """Every way of the API to the database."""
+
+    def __init__(self, pool: Pool, *, clock: Clock, sealer: Sealer, statement_seconds: float) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._sealer = sealer
+        self._timeout = statement_seconds + _GRACE_SECONDS
+        self.used_keys: dict[tuple[int, str], datetime] = {}
+
+    async def read(
+        self, key: KeyReference, permission: Permission | None, read: Read | None, *arguments: object
+    ) -> tuple[Caller | None, str | None]:
+        """Run one statement: the caller (None: no such valid key) and the body (None: no row, or not allowed).
+
+        Without a `read` it only asks who the caller is.
+        """
+        statement = _CALLER_ONLY if read is None else read.statement
+        async with self._pool.acquire(key.organisation_id, timeout_seconds=self._timeout) as connection:
+            row = await connection.fetchrow(
+                statement, key.organisation_id, key.digest, permission, *arguments
+            )
+        if row is None:
+            return None, None
+        uid, allowed, per_second, per_minute, body = row
+        self.used_keys[key.organisation_id, uid] = self._clock()
+        return Caller(key.organisation_id, uid, allowed, per_second, per_minute), body
+
+    async def write(self, caller: Caller, command: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run a command in one transaction; an ApiError that it raises undoes all of it."""
+        async with (
+            self._pool.acquire(caller.organisation_id, timeout_seconds=self._timeout) as connection,
+            connection.transaction(),
+        ):
+            return await command(
+                Transaction(
+                    connection=connection,
+                    organisation_id=caller.organisation_id,
+                    actor_kind="key",
+                    actor_uid=caller.key_uid,
+                    now=self._clock(),
+                    sealer=self._sealer,
+                )
+            )
+
+    async def answers(self, key: KeyReference, seconds: float) -> Caller | None:
+        """Ask who the caller is with a time limit of its own, for the health route."""
+        async with self._pool.acquire(key.organisation_id, timeout_seconds=seconds) as connection:
+            row = await connection.fetchrow(_CALLER_ONLY, key.organisation_id, key.digest, None)
+        return None if row is None else Caller(key.organisation_id, row[0], row[1], row[2], row[3])
+
+    async def note_used_keys(self) -> None:
+        """Write the gathered times of last use; a batch an organisation."""
+        gathered, self.used_keys = self.used_keys, {}
+        by_organisation: dict[int, list[tuple[str, datetime]]] = {}
+        for (organisation_id, uid), moment in gathered.items():
+            by_organisation.setdefault(organisation_id, []).append((uid, moment))
+        for organisation_id, used in by_organisation.items():
+            async with self._pool.acquire(organisation_id, timeout_seconds=self._timeout) as connection:
+                await connection.execute(
+                    "UPDATE api_keys SET last_used_at = u.moment "
+                    "FROM unnest($2::text[], $3::timestamptz[]) AS u (uid, moment) "
+                    "WHERE organisation_id = $1 AND api_keys.uid = u.uid",
+                    organisation_id,
+                    [uid for uid, _ in used],
+                    [moment for _, moment in used],
+                )

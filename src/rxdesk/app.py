@@ -1,0 +1,109 @@
+"""The composition root: settings and a database make an ASGI application. No module-level app."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Router
+from litestar.exceptions import HTTPException
+from litestar.response import Response
+
+from rxdesk import errors, routes
+from rxdesk.access import Access
+from rxdesk.db.pool import Connect, DatabaseUnavailableError, Pool
+from rxdesk.kit.addresses import AllowList
+from rxdesk.kit.clock import Clock, utc_now
+from rxdesk.kit.egress import Egress
+from rxdesk.kit.sealing import Sealer, read_keys
+from rxdesk.settings import Settings
+from rxdesk.web.answers import error_response
+from rxdesk.web.asgi import Outer
+from rxdesk.web.call import Services
+from rxdesk.web.rate_limit import RateLimiter, read_networks
+
+_log = structlog.get_logger("rxdesk.app")
+_USED_KEYS_SECONDS = 30.0
+
+
+def _framework_error(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer for what the framework refuses: an unknown path, or a method that the path lacks."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 404:  # noqa: PLR2004 (HTTP's own numbers)
+        return error_response(errors.not_found())
+    if status == 405:  # noqa: PLR2004 (HTTP's own numbers)
+        given = str((getattr(error, "headers", None) or {}).get("allow", ""))
+        methods = {method.strip() for method in given.split(",")} - {"OPTIONS", ""}
+        if "GET" in methods:
+            methods.add("HEAD")
+        allow = ", ".join(sorted(methods))
+        return error_response(errors.ApiError(405, {"error": "Method not allowed"}, {"Allow": allow}))
+    if isinstance(error, HTTPException) and status < 500:  # noqa: PLR2004 (HTTP's own numbers)
+        return error_response(errors.simple(status, "Bad request"))
+    raise error
+
+
+def create_app(settings: Settings, connect: Connect, encryption_keys: str, *, clock: Clock = utc_now) -> Outer:
+    """Make the application.
+
+    `connect` opens one connection as the app role; `encryption_keys` is the ring that `sealing.read_keys` reads.
+    """
+    pool = Pool(connect, size=settings.database_pool_size)
+    access = Access(
+        pool,
+        clock=clock,
+        sealer=Sealer(read_keys(encryption_keys)),
+        statement_seconds=settings.statement_timeout_seconds,
+    )
+    services = Services(
+        settings=settings,
+        access=access,
+        clock=clock,
+        limiter=RateLimiter(
+            redis_url=settings.redis_url,
+            workers=settings.workers,
+            unknown_keys_per_minute=settings.unknown_keys_per_minute,
+        ),
+        egress=Egress(
+            AllowList.parse(settings.egress_allow),
+            ca_file=Path(settings.egress_ca_file) if settings.egress_ca_file else None,
+        ),
+        trusted_proxies=read_networks(settings.trusted_proxies),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        writer = asyncio.create_task(_write_used_keys(access))
+        try:
+            yield
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            with contextlib.suppress(DatabaseUnavailableError):
+                await access.note_used_keys()
+            await pool.close()
+
+    management = Router(
+        path=routes.BASE, route_handlers=[endpoint.route(services) for endpoint in routes.ENDPOINTS]
+    )
+    app = Litestar(
+        route_handlers=[management],
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers={Exception: _framework_error},
+        lifespan=[lifespan],
+    )
+    return Outer(app, request_seconds=settings.request_timeout_seconds, observe=lambda *_: None, close=pool.close)
+
+
+async def _write_used_keys(access: Access) -> None:
+    while True:
+        await asyncio.sleep(_USED_KEYS_SECONDS)
+        try:
+            await access.note_used_keys()
+        except DatabaseUnavailableError as error:
+            _log.warning("used_keys_not_written", error=str(error))

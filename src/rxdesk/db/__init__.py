@@ -1,0 +1,1 @@
+"""The database: pool, embedded server, migrations."""

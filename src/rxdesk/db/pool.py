@@ -1,0 +1,184 @@
+"""The connection pool: connections remember which organisation they are set to.
+
+Ours and not asyncpg's, because that one resets a connection on each release (a round trip) and cannot prefer one.
+The order of steps is the wall's mortar: tag = none → set the organisation, outside any transaction → tag =
+organisation. Whatever ends in an error or a cancellation closes its connection, so a tag is never wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from rxdesk.errors import ApiError
+
+# asyncpg's own classes are generic over the record; we use the plain one.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Connect: TypeAlias = Callable[[], Awaitable[Connection]]
+
+WAIT_SECONDS = 0.5
+CONNECT_SECONDS = 0.9  # a refused or hanging connection must be a 503 within a second
+
+
+class DatabaseUnavailableError(Exception):
+    """The database did not answer, refused, was lost, or was too slow; the API answers 503."""
+
+
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutdown, crash, statement timeout
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+class _Pooled:
+    __slots__ = ("connection", "organisation_id")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.organisation_id: int | None = None
+
+
+class Pool:
+    """At most `size` connections; a caller names its organisation and gets one that is set to it."""
+
+    def __init__(self, connect: Connect, *, size: int, wait_seconds: float = WAIT_SECONDS) -> None:
+        self._connect = connect
+        self._size = size
+        self._wait_seconds = wait_seconds
+        self._idle: list[_Pooled] = []
+        self._open = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._in_use: set[_Pooled] = set()
+        self._closed = False
+
+    @asynccontextmanager
+    async def acquire(self, organisation_id: int, *, timeout_seconds: float) -> AsyncIterator[Connection]:
+        """Lend a connection set to the organisation; the whole use is bounded by `timeout_seconds`.
+
+        Raises DatabaseUnavailableError for whatever means that the database cannot serve now.
+        """
+        pooled: _Pooled | None = None
+        clean = False
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                pooled = await self._take(organisation_id)
+                if pooled.organisation_id != organisation_id:
+                    await self._set(pooled, organisation_id)
+                try:
+                    yield pooled.connection
+                except ApiError:  # a rule's refusal, thrown by us after the statement ended well
+                    clean = not pooled.connection.is_in_transaction()
+                    raise
+                clean = not pooled.connection.is_in_transaction()
+        except _UNAVAILABLE as error:
+            raise DatabaseUnavailableError(type(error).__name__) from error
+        finally:
+            if pooled is not None:
+                self._give_back(pooled, clean=clean)
+
+    async def _take(self, organisation_id: int) -> _Pooled:
+        while True:
+            if self._closed:
+                message = "the pool is closed"
+                raise asyncpg.InterfaceError(message)
+            while self._idle:
+                pooled = self._pick(organisation_id)
+                if not pooled.connection.is_closed():
+                    self._in_use.add(pooled)
+                    return pooled
+                self._open -= 1
+            if self._open < self._size:
+                return await self._grow()
+            await self._wait()
+
+    def _pick(self, organisation_id: int) -> _Pooled:
+        # Newest first: a few connections stay warm, and the oldest lose their organisation first.
+        for position in range(len(self._idle) - 1, -1, -1):
+            if self._idle[position].organisation_id == organisation_id:
+                return self._idle.pop(position)
+        return self._idle.pop(0)
+
+    async def _grow(self) -> _Pooled:
+        self._open += 1
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                pooled = _Pooled(await self._connect())
+        except BaseException:
+            self._open -= 1
+            self._wake()
+            raise
+        self._in_use.add(pooled)
+        return pooled
+
+    async def _wait(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._wake()  # our turn came as we left: pass it on
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            raise
+
+    @staticmethod
+    async def _set(pooled: _Pooled, organisation_id: int) -> None:
+        pooled.organisation_id = None
+        await pooled.connection.execute(f"SET rxdesk.organisation_id = '{organisation_id:d}'")
+        pooled.organisation_id = organisation_id
+
+    def _give_back(self, pooled: _Pooled, *, clean: bool) -> None:
+        self._in_use.discard(pooled)
+        if clean and not self._closed and not pooled.connection.is_closed():
+            self._idle.append(pooled)
+        else:
+            self._open -= 1
+            pooled.connection.terminate()
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def close(self) -> None:
+        """Close all connections; those in use are cut off."""
+        self._closed = True
+        for pooled in [*self._idle, *self._in_use]:
+            pooled.connection.terminate()
+        self._idle.clear()
+
+
+def connector(arguments: dict[str, Any], *, statement_seconds: float, name: str) -> Connect:
+    """Make the function that opens one connection with the time limits of the house.
+
+    `arguments` go to asyncpg.connect as they are; `name` is shown in pg_stat_activity.
+    """
+    settings = {
+        "application_name": name,
+        "statement_timeout": str(round(statement_seconds * 1000)),
+        "lock_timeout": "2000",
+        "idle_in_transaction_session_timeout": "10000",
+        "timezone": "UTC",
+        "jit": "off",  # compiling costs more than any of our statements
+    }
+
+    async def connect() -> Connection:
+        return await asyncpg.connect(**arguments, server_settings=settings)
+
+    return connect

@@ -1,0 +1,207 @@
+"""What an operator does with organisations and keys; run inside the caller's transaction."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from rxdesk.db.pool import Connection
+from rxdesk.kit.keys import digest_of, hint_of, new_key
+from rxdesk.kit.uids import new_uid
+from rxdesk.permissions import ALL
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_CODE_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that is mistaken for another when read out
+_CODE_LENGTH = 8
+LONGEST_OVERLAP = timedelta(days=7)
+_OPERATOR = ("operator", "cli")
+
+
+class OperatorError(Exception):
+    """The command cannot be done; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """An organisation as operators see it."""
+
+    id: int
+    uid: str
+    slug: str
+    display_name: str
+    public_code: str
+    time_zone: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key at the one moment when its plain text is known."""
+
+    uid: str
+    key: str
+    expires_at: datetime | None
+
+
+async def enter(connection: Connection, organisation_id: int) -> None:
+    """Set a connection to an organisation for the rest of its life: the row policies then apply to it."""
+    await connection.execute(f"SET rxdesk.organisation_id = '{organisation_id:d}'")
+
+
+async def create_organisation(
+    connection: Connection,
+    *,
+    slug: str,
+    display_name: str,
+    time_zone: str = "Europe/Berlin",
+    public_code: str | None = None,
+) -> Organisation:
+    """Create an organisation. Raises OperatorError on a bad or taken slug and an unknown time zone."""
+    if _SLUG.fullmatch(slug) is None:
+        message = "a slug is 1–63 of a–z, 0–9 and - and neither begins nor ends with -"
+        raise OperatorError(message)
+    if not display_name.strip() or "\x00" in display_name:
+        message = "the display name is empty or holds NUL"
+        raise OperatorError(message)
+    try:
+        ZoneInfo(time_zone)
+        known = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)", time_zone
+        )
+    except (ValueError, OSError):
+        known = False
+    if not known:
+        message = f"unknown time zone {time_zone!r}; it is a name such as Europe/Berlin"
+        raise OperatorError(message)
+    code = public_code or "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_LENGTH))
+    try:
+        row = await connection.fetchrow(
+            "INSERT INTO organisations (uid, slug, public_code, display_name, time_zone, actor_kind, actor_uid) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id, uid, slug, display_name, public_code, time_zone",
+            new_uid("org"),
+            slug,
+            code,
+            display_name.strip(),
+            time_zone,
+            *_OPERATOR,
+        )
+    except asyncpg.UniqueViolationError as error:
+        message = f"the slug {slug} is taken" if "slug" in (error.constraint_name or "") else "try again"
+        raise OperatorError(message) from error
+    return Organisation(**row)
+
+
+async def create_key(
+    connection: Connection,
+    organisation_id: int,
+    *,
+    name: str,
+    permissions: list[str],
+    per_second: int,
+    per_minute: int,
+    expires_at: datetime | None = None,
+    live: bool = True,
+    rotated_from: str | None = None,
+) -> NewKey:
+    """Create a key; only its digest is stored. Raises OperatorError on an unknown permission or an empty name."""
+    unknown = sorted(set(permissions) - set(ALL))
+    if unknown:
+        message = f"unknown permission {', '.join(unknown)}; there are: {', '.join(ALL)}"
+        raise OperatorError(message)
+    if not name.strip() or "\x00" in name:
+        message = "a key needs a name, so that its owner knows it again"
+        raise OperatorError(message)
+    if per_second < 0 or per_minute < 0:
+        message = "a rate limit is a whole number from 0; 0 means none"
+        raise OperatorError(message)
+    key = new_key(organisation_id, live=live)
+    uid = new_uid("key")
+    await connection.execute(
+        "INSERT INTO api_keys (organisation_id, uid, name, digest, hint, permissions, rate_limit_per_second, "
+        "rate_limit_per_minute, expires_at, rotated_from, actor_kind, actor_uid) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        organisation_id,
+        uid,
+        name.strip(),
+        digest_of(key),
+        hint_of(key),
+        sorted(set(permissions)),
+        per_second,
+        per_minute,
+        expires_at,
+        rotated_from,
+        *_OPERATOR,
+    )
+    return NewKey(uid, key, expires_at)
+
+
+async def rotate_key(
+    connection: Connection, organisation_id: int, *, uid: str, overlap: timedelta, now: datetime
+) -> NewKey:
+    """Make a new key with the same rights and let the old one live for the overlap (0–7 days).
+
+    The old key never lives longer than it would have. Raises OperatorError when the key is gone.
+    """
+    if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
+        message = "the overlap is from 0 to 7 days"
+        raise OperatorError(message)
+    old = await connection.fetchrow(
+        "SELECT name, permissions, rate_limit_per_second, rate_limit_per_minute, expires_at, hint "
+        "FROM api_keys WHERE organisation_id = $1 AND uid = $2 AND revoked_at IS NULL "
+        "AND (expires_at IS NULL OR expires_at > $3) FOR UPDATE",
+        organisation_id,
+        uid,
+        now,
+    )
+    if old is None:
+        message = f"no active key {uid} in this organisation; `rxdesk keys list` shows them"
+        raise OperatorError(message)
+    await connection.execute(
+        "UPDATE api_keys SET expires_at = LEAST(expires_at, $3) WHERE organisation_id = $1 AND uid = $2",
+        organisation_id,
+        uid,
+        now + overlap,
+    )
+    return await create_key(
+        connection,
+        organisation_id,
+        name=old["name"],
+        permissions=list(old["permissions"]),
+        per_second=old["rate_limit_per_second"],
+        per_minute=old["rate_limit_per_minute"],
+        expires_at=old["expires_at"],
+        live=old["hint"].startswith("rxd_live_"),
+        rotated_from=uid,
+    )
+
+
+async def revoke_key(connection: Connection, organisation_id: int, *, uid: str, now: datetime) -> None:
+    """Revoke a key: dead at its next request. Raises OperatorError when there is none."""
+    done = await connection.fetchval(
+        "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) "
+        "WHERE organisation_id = $1 AND uid = $2 RETURNING uid",
+        organisation_id,
+        uid,
+        now,
+    )
+    if done is None:
+        message = f"no key {uid} in this organisation; `rxdesk keys list` shows them"
+        raise OperatorError(message)
+
+
+async def set_intent_window(connection: Connection, organisation_id: int, *, intent: str, days: int) -> None:
+    """Set for how many days a signed submission of an intent counts."""
+    if days < 0 or not intent or "\x00" in intent:
+        message = "an intent window is an intent's name and a whole number of days from 0"
+        raise OperatorError(message)
+    await connection.execute(
+        "INSERT INTO intent_windows (organisation_id, uid, valid_days) VALUES ($1, $2, $3) "
+        "ON CONFLICT (organisation_id, uid) DO UPDATE SET valid_days = excluded.valid_days",
+        organisation_id,
+        intent,
+        days,
+    )

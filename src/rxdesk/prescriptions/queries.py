@@ -1,0 +1,17 @@
+"""Reads of prescriptions: one statement each."""
+
+from __future__ import annotations
+
+from rxdesk.access import Read
+
+# $4: uid
+PRESCRIPTION = Read("""
+SELECT json_build_object(
+  'uid', p.uid,
+  'status', p.status,
+  'doctor', (SELECT json_build_object('uid', d.uid, 'display_name', d.display_name) FROM doctors d
+             WHERE d.organisation_id = $1 AND d.uid = p.doctor_uid),
+  'rendered', p.rendered)::text AS body
+FROM prescriptions p
+WHERE p.organisation_id = $1 AND p.uid = $4 AND p.deleted_at IS NULL
+""")

@@ -1,0 +1,129 @@
+"""The outermost layer: request ids, HEAD and OPTIONS, the deadline, the log line, and the last resort."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+
+import msgspec
+import structlog
+
+from rxdesk.kit.uids import new_uid
+
+Scope: TypeAlias = Any  # ASGI's own types differ between servers and frameworks
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Observe: TypeAlias = Callable[[str, str, int, float], None]
+
+_log = structlog.get_logger("rxdesk.http")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_OWN_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+_NO_SUCH_METHOD = "-"
+
+
+class Outer:
+    """Wraps the framework's application."""
+
+    def __init__(
+        self, app: App, *, request_seconds: float, observe: Observe, close: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._app = app
+        self.close = close
+        self._request_seconds = request_seconds
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        method = scope["method"]
+        inner = scope
+        if method == "HEAD":
+            inner = {**scope, "method": "GET"}
+        elif method not in _METHODS:
+            inner = {**scope, "method": _NO_SUCH_METHOD}  # a 405 that names the methods there are
+        answer = _Sending(send, request_id, without_body=method == "HEAD")
+        # Half a second is left to say that it took too long.
+        deadline = asyncio.get_running_loop().time() + self._request_seconds - 0.5
+        inner["rxdesk.deadline"] = deadline
+        try:
+            async with asyncio.timeout_at(deadline + 0.5):
+                await self._app(inner, receive, answer)
+        except TimeoutError:
+            await answer.instead(503, {"error": "Service unavailable"}, ((b"retry-after", b"1"),))
+        except Exception as error:  # noqa: BLE001 (the last resort: whatever it is, the client gets a clean 500)
+            _log.error("unhandled", request_id=request_id, error=type(error).__name__, at=_frames(error))
+            body = {"error": "Internal server error", "request_id": request_id}
+            await answer.instead(500, body)
+        seconds = time.perf_counter() - started
+        route = inner.get("path_template") or "-"
+        self._observe(method, route, answer.status, seconds)
+        _log.info(
+            "request",
+            method=method if method in _METHODS else "other",
+            route=route,
+            status=answer.status,
+            ms=round(seconds * 1000, 2),
+            organisation=inner.get("rxdesk.organisation"),
+            key=inner.get("rxdesk.key"),
+            request_id=request_id,
+        )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+
+def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
+    given = [value for name, value in headers if name == b"x-request-id"]
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return given[0].decode("ascii")
+    return new_uid("req")
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Give where an error arose, without its message, which may hold what a client sent."""
+    return [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+
+
+class _Sending:
+    """Passes an answer on, with our headers; knows its status and whether it has begun."""
+
+    def __init__(self, send: Send, request_id: str, *, without_body: bool) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._without_body = without_body
+        self.status = 0
+
+    async def __call__(self, message: Any) -> None:  # noqa: ANN401 (an ASGI message)
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message["headers"], (b"x-request-id", self._request_id.encode()), _OWN_HEADERS[0]]
+            if not any(name == b"cache-control" for name, _ in headers):
+                headers.append(_OWN_HEADERS[1])
+            message = {**message, "headers": headers}
+        elif self._without_body:
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    async def instead(
+        self, status: int, body: dict[str, object], headers: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
+        """Send an answer of our own, unless one has begun."""
+        if self.status:
+            return
+        encoded = msgspec.json.encode(body)
+        start = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(encoded)).encode()),
+            *headers,
+        ]
+        await self({"type": "http.response.start", "status": status, "headers": start})
+        await self({"type": "http.response.body", "body": encoded})

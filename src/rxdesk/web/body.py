@@ -1,0 +1,177 @@
+"""Input from a request: the strict door for bodies, and query parameters given once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import types
+import typing
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from rxdesk import errors
+from rxdesk.kit import strict_json
+
+T = TypeVar("T")
+
+MAX_BODY = 1024 * 1024
+_JSON = re.compile(r'\s*application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*', re.IGNORECASE)
+_INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+def check_content_type(value: bytes | None) -> None:
+    """Refuse another type than JSON; none counts as JSON."""
+    if value is not None and _JSON.fullmatch(value.decode("latin-1")) is None:
+        raise errors.simple(415, "Content-Type must be application/json")
+
+
+async def read_body(receive: Receive, content_length: bytes | None, *, deadline: float) -> bytes:
+    """Read a whole body of at most 1 MiB before the deadline (event loop time)."""
+    too_large = errors.simple(413, f"The body is larger than {MAX_BODY} bytes")
+    if content_length is not None and content_length.isdigit() and int(content_length) > MAX_BODY:
+        raise too_large
+    parts: list[bytes] = []
+    length = 0
+    try:
+        async with asyncio.timeout_at(deadline):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise errors.simple(400, "The body ended early")
+                part = message.get("body", b"")
+                length += len(part)
+                if length > MAX_BODY:
+                    raise too_large
+                parts.append(part)
+                if not message.get("more_body"):
+                    return b"".join(parts)
+    except TimeoutError as error:
+        raise errors.simple(408, "The body did not arrive in time") from error
+
+
+def decode(body: bytes) -> Any:  # noqa: ANN401 (JSON has no narrower type before a schema gives one)
+    """Decode a body by the strict door; 400 when it is not JSON."""
+    if not body:
+        raise errors.simple(400, "The body is empty; JSON is expected")
+    try:
+        return strict_json.loads(body)
+    except strict_json.StrictJsonError as error:
+        raise errors.simple(400, f"The body is refused: {error}") from error
+
+
+def convert(value: object, kind: type[T]) -> T:
+    """Give the value as its schema; 400 naming each faulty top-level member."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise errors.invalid(*_faults(value, kind, str(error))) from error
+
+
+def _faults(value: object, kind: Any, first: str) -> list[dict[str, str]]:  # noqa: ANN401 (a type form)
+    """Name all faulty members: a second pass, on the way to an error only."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _faults(value, arguments[0], first)
+    if origin is list and isinstance(value, list):
+        found = [
+            {**fault, "field": f"{position}.{fault['field']}" if fault["field"] else str(position)}
+            for position, item in enumerate(value)
+            for fault in _item_faults(item, arguments[0])
+        ]
+        return found[:1000] or [errors.fault("", "body", _plain(first))]
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict)):
+        return [errors.fault("", "body", _plain(first))]
+    found = []
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name, field in fields.items():
+        if name not in value:
+            if field.required:
+                found.append(errors.fault(name, "body", "is required"))
+            continue
+        try:
+            msgspec.convert(value[name], hints[field.name])
+        except msgspec.ValidationError as error:
+            found.append(errors.fault(name, "body", _plain(str(error))))
+    found.extend(errors.fault(name, "body", "is not known here") for name in value if name not in fields)
+    return found or [errors.fault("", "body", _plain(first))]
+
+
+def _item_faults(item: object, kind: Any) -> list[dict[str, str]]:  # noqa: ANN401 (a type form)
+    try:
+        msgspec.convert(item, kind)
+    except msgspec.ValidationError as error:
+        return _faults(item, kind, str(error))
+    return []
+
+
+def _plain(message: str) -> str:
+    return message.replace("Object ", "Members ").replace("`", "'")
+
+
+def read_query(query: bytes, kind: type[T]) -> T:
+    """Read the known parameters of a query string into their schema; unknown ones are ignored.
+
+    400 when a known one is given twice, is not UTF-8, is missing, or is not of its type.
+    """
+    given: dict[str, list[str]] = {}
+    faults: list[dict[str, str]] = []
+    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for pair in query.split(b"&"):
+        name_bytes, _, value_bytes = pair.partition(b"=")
+        name = unquote_to_bytes(name_bytes.replace(b"+", b" ")).decode("utf-8", "replace")
+        if name not in known:
+            continue
+        try:
+            text = unquote_to_bytes(value_bytes.replace(b"+", b" ")).decode("utf-8")
+        except UnicodeDecodeError:
+            faults.append(errors.fault(name, "query", "is not UTF-8"))
+            continue
+        if "\x00" in text:
+            faults.append(errors.fault(name, "query", "holds NUL"))
+            continue
+        given.setdefault(name, []).append(text)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    values: dict[str, object] = {}
+    bad = {fault["field"] for fault in faults}
+    for name, field in known.items():
+        texts = given.get(name, [])
+        if len(texts) > 1:
+            faults.append(errors.fault(name, "query", "is given more than once"))
+        elif texts:
+            try:
+                values[name] = msgspec.convert(_typed(texts[0], hints[field.name]), hints[field.name])
+            except (msgspec.ValidationError, ValueError) as error:
+                faults.append(errors.fault(name, "query", _plain(str(error))))
+        elif field.required and name not in bad:
+            faults.append(errors.fault(name, "query", "is required"))
+    if faults:
+        raise errors.invalid(*faults)
+    return msgspec.convert(values, kind)
+
+
+def _typed(text: str, hint: Any) -> str | int:  # noqa: ANN401 (a type form)
+    kinds = [hint]
+    while any(typing.get_origin(kind) is not None for kind in kinds):
+        kinds = [
+            part
+            for kind in kinds
+            for part in (
+                typing.get_args(kind)
+                if typing.get_origin(kind) in (typing.Union, types.UnionType)
+                else typing.get_args(kind)[:1]
+                if typing.get_origin(kind) is typing.Annotated
+                else [kind]
+            )
+        ]
+    if int in kinds:
+        if _INTEGER.fullmatch(text) is None:
+            message = "must be a whole number of 1 to 10 digits"
+            raise ValueError(message)
+        return int(text)
+    return text

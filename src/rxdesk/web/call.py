@@ -1,0 +1,203 @@
+"""One call of one endpoint: who asks, what is asked, and the one way to an answer.
+
+The order of checks is the contract's: 401, 429, 403, then the input, then rows. An input fault that is found
+before the caller is known waits until the caller has been judged (`Endpoint` sees to it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import msgspec
+
+from rxdesk import errors, idempotency
+from rxdesk.access import Access, Caller, Read, Transaction
+from rxdesk.kit.clock import Clock
+from rxdesk.kit.egress import Egress
+from rxdesk.kit.keys import KeyReference, read_key
+from rxdesk.kit.uids import is_uid
+from rxdesk.settings import Settings
+from rxdesk.web import body as door
+from rxdesk.web.rate_limit import Network, RateLimiter, client_address
+
+if TYPE_CHECKING:
+    from rxdesk.web.endpoint import Operation
+
+T = TypeVar("T")
+Scope: TypeAlias = Any  # an ASGI scope; its typed forms differ between servers and frameworks
+
+_MAX_KEY_HEADER = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a serving process holds and every call uses."""
+
+    settings: Settings
+    access: Access
+    clock: Clock
+    limiter: RateLimiter
+    egress: Egress
+    trusted_proxies: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler gives: status, JSON bytes and extra headers."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+NO_CONTENT = Answer(204, b"")
+
+
+class Call:
+    """One request on its way through an endpoint."""
+
+    __slots__ = ("_body", "_key", "caller", "headers", "operation", "path", "receive", "scope", "services")
+
+    def __init__(
+        self, services: Services, operation: Operation, scope: Scope, receive: door.Receive
+    ) -> None:
+        self.services = services
+        self.operation = operation
+        self.scope = scope
+        self.receive = receive
+        self.path: dict[str, Any] = scope["path_params"]
+        self.caller: Caller | None = None
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self._key: KeyReference | None = None
+        self._body: object = None
+
+    @property
+    def now(self) -> datetime:
+        """The present instant by the server's clock."""
+        return self.services.clock()
+
+    @property
+    def settings(self) -> Settings:
+        """The server's settings."""
+        return self.services.settings
+
+    # Input ----------------------------------------------------------------------------------------------------
+
+    def uid(self, name: str) -> str:
+        """Give a uid of the path, or one that no row has when it is not of uid form: both are the same 404."""
+        value = str(self.path[name])
+        return value if is_uid(value) else ""
+
+    def text(self, name: str) -> str:
+        """Give a free text of the path; one that the database could not hold becomes empty."""
+        value = str(self.path[name])
+        return "" if "\x00" in value or len(value) > 256 else value  # noqa: PLR2004 (longer than any name)
+
+    def query(self, kind: type[T]) -> T:
+        """Read the query parameters; 400 naming each faulty one."""
+        return door.read_query(self.scope["query_string"], kind)
+
+    def header_values(self, name: bytes) -> list[bytes]:
+        """Give all values of a header, in the order they came."""
+        return [value for key, value in self.scope["headers"] if key == name]
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request announces a body."""
+        lengths = self.header_values(b"content-length")
+        return bool(self.header_values(b"transfer-encoding")) or any(value != b"0" for value in lengths)
+
+    async def body(self, kind: type[T]) -> T:
+        """Read and check the body; the caller is judged first."""
+        if self.caller is None:
+            await self.authorise()
+        types = self.header_values(b"content-type")
+        door.check_content_type(types[0] if types else None)
+        lengths = self.header_values(b"content-length")
+        data = await door.read_body(
+            self.receive, lengths[0] if lengths else None, deadline=self.scope["rxdesk.deadline"]
+        )
+        self._body = door.decode(data)
+        return door.convert(self._body, kind)
+
+    # Who asks -------------------------------------------------------------------------------------------------
+
+    def _address(self) -> str:
+        peer = self.scope.get("client")
+        forwarded = [value.decode("latin-1") for value in self.header_values(b"x-forwarded-for")]
+        return client_address(peer[0] if peer else "", forwarded, self.services.trusted_proxies)
+
+    async def _reference(self) -> KeyReference:
+        if self._key is not None:
+            return self._key
+        values = self.header_values(b"x-api-key")
+        if not values:
+            raise errors.header_missing()
+        if len(values) > 1 or not 0 < len(values[0]) <= _MAX_KEY_HEADER or not values[0].isascii():
+            raise errors.header_invalid()
+        key = read_key(values[0].decode("ascii"))
+        if key is None:
+            raise errors.key_invalid()
+        if not await self.services.limiter.may_try_unknown(self._address()):
+            raise errors.too_many(60)
+        self._key = key
+        return key
+
+    async def _judge(self, caller: Caller | None) -> Caller:
+        if caller is None:
+            await self.services.limiter.note_unknown(self._address())
+            raise errors.key_invalid()
+        self.caller = caller
+        verdict = await self.services.limiter.hit(caller)
+        self.headers = verdict.headers
+        if not verdict.allowed:
+            raise errors.too_many(verdict.retry_after)
+        if not caller.allowed:
+            raise errors.permission_denied()
+        return caller
+
+    async def authorise(self) -> Caller:
+        """Judge the caller by a statement of its own; for writes and for faulty input."""
+        if self.caller is not None:
+            return self.caller
+        key = await self._reference()
+        caller, _ = await self.services.access.read(key, self.operation.permission, None)
+        return await self._judge(caller)
+
+    # Answers --------------------------------------------------------------------------------------------------
+
+    async def read(self, read: Read, *arguments: object) -> Answer:
+        """Answer with the body of one statement, which also judges the caller."""
+        key = await self._reference()
+        caller, text = await self.services.access.read(key, self.operation.permission, read, *arguments)
+        await self._judge(caller)
+        if text is None:
+            raise errors.not_found()
+        return Answer(self.operation.status, text.encode())
+
+    async def write(self, command: Callable[..., Awaitable[object]], *arguments: object) -> Answer:
+        """Run `command(tx, *arguments)` in one transaction and answer with what it gives, as JSON."""
+        caller = await self.authorise()
+        request = self._idempotent()
+
+        async def run(tx: Transaction) -> tuple[int, str]:
+            async def once() -> tuple[int, str]:
+                result = await command(tx, *arguments)
+                if result is None:
+                    return self.operation.status, ""
+                return self.operation.status, msgspec.json.encode(result).decode()
+
+            return await once() if request is None else await idempotency.once(tx, request, once)
+
+        status, text = await self.services.access.write(caller, run)
+        return Answer(status, text.encode())
+
+    def _idempotent(self) -> idempotency.Idempotent | None:
+        values = self.header_values(b"idempotency-key")
+        if not values or not self.operation.idempotent:
+            return None
+        header = values[0].decode("latin-1") if len(values) == 1 else ""
+        return idempotency.identify(self.operation.name, header, self._body)

@@ -1,0 +1,187 @@
+"""What the tests stand on: an embedded PostgreSQL, the app role, tenants made fresh for each test, real servers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from rxdesk import serving
+from rxdesk.app import create_app
+from rxdesk.db import embedded, migrate
+from rxdesk.db.pool import Connection, connector
+from rxdesk.kit import sealing
+from rxdesk.settings import Settings, load
+from rxdesk.web.asgi import Outer
+from tests.factories import Tenant, make_tenant
+
+BASE = "/v1/management"
+ENCRYPTION_KEYS = sealing.new_keys()
+# Fewer writes reach the disk: a test's data need not survive a power cut.
+UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[embedded.Address]:
+    """A migrated embedded PostgreSQL of this test run."""
+    with tempfile.TemporaryDirectory(prefix="rxdesk-tests-") as folder:
+        with embedded.start(Path(folder), purpose="tests", settings=UNSAFE) as server:
+            import asyncio
+
+            async def prepare() -> None:
+                await migrate.migrate(server.address.connect_args(embedded.OWNER))
+                owner = await asyncpg.connect(**server.address.connect_args(embedded.OWNER))
+                await migrate.grant(owner, embedded.APP)
+                await owner.close()
+
+            asyncio.run(prepare())
+            yield server.address
+
+
+@pytest.fixture(scope="session")
+async def app_connection(cluster: embedded.Address) -> AsyncIterator[Connection]:
+    """One connection as the app role, for tests to arrange and look at data with."""
+    connection = await asyncpg.connect(**cluster.connect_args(embedded.APP))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def tenant(app_connection: Connection) -> Tenant:
+    """A fresh organisation."""
+    return await make_tenant(app_connection)
+
+
+@pytest.fixture
+async def other(app_connection: Connection) -> Tenant:
+    """A second fresh organisation."""
+    return await make_tenant(app_connection)
+
+
+def settings_for(**changes: object) -> Settings:
+    """The default settings with changes, and nothing from the environment."""
+    return load(environment={}, flags=changes).settings
+
+
+@dataclass(frozen=True)
+class Live:
+    """A server in processes of its own."""
+
+    url: str
+    process: Any
+    settings: Settings
+
+
+def start_live(cluster: embedded.Address, **changes: object) -> Live:
+    """Start a server on a free port and wait until it answers."""
+    settings = settings_for(log_level="error", **changes)
+    holder = serving.hold_port(settings.address, 0)
+    port = holder.getsockname()[1]
+    launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
+    process = multiprocessing.get_context("spawn").Process(target=serving.serve, args=(launch, port))
+    process.start()
+    until = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection((settings.address, port), timeout=1).close()
+            break
+        except OSError:
+            if time.monotonic() > until or not process.is_alive():
+                raise
+            time.sleep(0.02)
+    holder.close()
+    return Live(f"http://{settings.address}:{port}", process, settings)
+
+
+def stop_live(live: Live) -> None:
+    """End a server as Ctrl-C would."""
+    if live.process.is_alive() and live.process.pid:
+        os.kill(live.process.pid, signal.SIGINT)
+    live.process.join(15)
+    assert not live.process.is_alive()
+
+
+@pytest.fixture(scope="session")
+def live(cluster: embedded.Address) -> Iterator[Live]:
+    """The server that most tests talk to."""
+    server = start_live(cluster, egress_allow="127.0.0.0/8:*")
+    yield server
+    stop_live(server)
+
+
+@pytest.fixture(scope="session")
+async def client(live: Live) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the server, at the base path."""
+    async with httpx.AsyncClient(base_url=live.url + BASE, trust_env=False, timeout=15) as session:
+        yield session
+
+
+class FixedClock:
+    """A clock that stands until it is set."""
+
+    def __init__(self, moment: datetime | None = None) -> None:
+        self.moment = moment or datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+
+@dataclass
+class InProcess:
+    """The application in this process: its clock can be set and its statements counted."""
+
+    client: httpx.AsyncClient
+    clock: FixedClock
+    statements: list[str]
+    app: Outer
+
+
+Build = Callable[..., Any]
+
+
+@asynccontextmanager
+async def in_process(
+    cluster: embedded.Address, clock: FixedClock | None = None, **changes: object
+) -> AsyncIterator[InProcess]:
+    """Run the application in this process, without a socket."""
+    settings = settings_for(**changes)
+    statements: list[str] = []
+    connect = connector(
+        cluster.connect_args(embedded.APP),
+        statement_seconds=settings.statement_timeout_seconds,
+        name="tests",
+    )
+
+    async def counting() -> Connection:
+        connection = await connect()
+        connection.add_query_logger(lambda record: statements.append(record.query))
+        return connection
+
+    clock = clock or FixedClock()
+    app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock)
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test" + BASE) as client:
+        try:
+            yield InProcess(client, clock, statements, app)
+        finally:
+            await app.close()
+
+
+@pytest.fixture
+async def inside(cluster: embedded.Address) -> AsyncIterator[InProcess]:
+    """The application in this process, with the default settings."""
+    async with in_process(cluster) as running:
+        yield running
