@@ -95,14 +95,20 @@ class Access:
         self.used_keys: dict[tuple[int, str], datetime] = {}
 
     async def read(
-        self, key: KeyReference, permission: Permission | None, read: Read | None, *arguments: object
+        self,
+        key: KeyReference,
+        permission: Permission | None,
+        read: Read | None,
+        *arguments: object,
+        seconds: float | None = None,
     ) -> tuple[Caller | None, str | None]:
         """Run one statement: the caller (None: no such valid key) and the body (None: no row, or not allowed).
 
-        Without a `read` it only asks who the caller is.
+        Without a `read` it only asks who the caller is. `seconds` is a time limit below the usual one.
         """
+        limit = seconds or self._timeout
         statement = _CALLER_ONLY if read is None else read.statement
-        async with self._pool.acquire(key.organisation_id, timeout_seconds=self._timeout) as connection:
+        async with self._pool.acquire(key.organisation_id, timeout_seconds=limit) as connection:
             row = await connection.fetchrow(
                 statement, key.organisation_id, key.digest, permission, *arguments
             )
@@ -128,12 +134,6 @@ class Access:
                     sealer=self._sealer,
                 )
             )
-
-    async def answers(self, key: KeyReference, seconds: float) -> Caller | None:
-        """Ask who the caller is with a time limit of its own, for the health route."""
-        async with self._pool.acquire(key.organisation_id, timeout_seconds=seconds) as connection:
-            row = await connection.fetchrow(_CALLER_ONLY, key.organisation_id, key.digest, None)
-        return None if row is None else Caller(key.organisation_id, row[0], row[1], row[2], row[3])
 
     async def note_used_keys(self) -> None:
         """Write the gathered times of last use; a batch an organisation."""

@@ -21,6 +21,7 @@ from rxdesk.kit.clock import Clock, utc_now
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.settings import Settings
+from rxdesk.web import pages
 from rxdesk.web.answers import error_response
 from rxdesk.web.asgi import Outer
 from rxdesk.web.call import Services
@@ -28,6 +29,7 @@ from rxdesk.web.rate_limit import RateLimiter, read_networks
 
 _log = structlog.get_logger("rxdesk.app")
 _USED_KEYS_SECONDS = 30.0
+_READY_SECONDS = 1.0
 
 
 def _framework_error(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -90,8 +92,11 @@ def create_app(settings: Settings, connect: Connect, encryption_keys: str, *, cl
     management = Router(
         path=routes.BASE, route_handlers=[endpoint.route(services) for endpoint in routes.ENDPOINTS]
     )
+    async def ready() -> bool:
+        return await pool.answers(_READY_SECONDS)
+
     app = Litestar(
-        route_handlers=[management],
+        route_handlers=[management, *pages.handlers(routes.ENDPOINTS, routes.BASE, ready=ready)],
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: _framework_error},

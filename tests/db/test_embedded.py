@@ -48,7 +48,7 @@ def start(
     data_dir: Path,
     *,
     settings: Mapping[str, str] | None = None,
-    say: Callable[[str], None] = [].append,
+    say: Callable[[str], None] = print,
     wait_seconds: float = 10,
 ) -> embedded.Server:
     every = {**FAST, **(settings or {})}
@@ -217,7 +217,8 @@ def test_only_the_socket_and_only_our_user(data_dir: Path) -> None:
             assert 'Peer authentication failed for user "rxdesk_app"' in stranger.stderr
 
 
-def test_a_name_with_blanks_commas_quotes_and_umlauts(folder: Path) -> None:
+def test_a_moved_folder_with_blanks_commas_quotes_and_umlauts(folder: Path, data_dir: Path) -> None:
+    data_dir.rename(folder / 'a "b", ü\'s')
     with start(folder / 'a "b", ü\'s') as server:
         assert sql(server.address, "SELECT 1") == 1
         assert server.address.socket_dir == folder / 'a "b", ü\'s' / "run"
@@ -267,6 +268,12 @@ def test_memory_for_buffers(made: Path) -> None:
     assert megabytes == min(max(embedded_cluster.memory_bytes() // 8 >> 20, 128), 4096)
 
 
+def test_a_copy_that_others_may_enter_is_closed(data_dir: Path) -> None:
+    (data_dir / "postgres").chmod(0o755)
+    start(data_dir).stop()
+    assert stat.S_IMODE((data_dir / "postgres").stat().st_mode) == 0o700
+
+
 def test_a_large_log_is_put_aside(data_dir: Path) -> None:
     (data_dir / "postgres.log").write_text("x" * (1 << 20) + "\n")
     start(data_dir).stop()
@@ -303,7 +310,8 @@ def test_two_starters_at_once_take_turns(folder: Path) -> None:
 import sys
 from pathlib import Path
 from rxdesk.db import embedded
-embedded.start(Path(sys.argv[1]), purpose="keys", say=print, wait_seconds=30, settings={"fsync": "off"}).stop()
+settings = {"fsync": "off"}
+embedded.start(Path(sys.argv[1]), purpose="keys", say=print, wait_seconds=30, settings=settings).stop()
 """
     with python(verb, data_dir) as first, python(verb, data_dir) as second:
         said = first.communicate()[0] + second.communicate()[0]
@@ -355,10 +363,32 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in found.stdout.split()]
 
 
+def kill_in_order(pid: int, *, but: int) -> None:
+    """Kill a process's children, except one, and then itself: so its watchdog sees nothing."""
+    for victim in sorted({*children(pid), pid} - {but}, key=pid.__eq__):
+        os.kill(victim, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def deaf_backend(data_dir: Path) -> Iterator[int]:
+    """A server process that notices nothing, like one in a long computation."""
+    address = embedded.running(data_dir)
+    assert address is not None
+    queries = ("-c", "SELECT pg_backend_pid()", "-c", "SELECT pg_sleep(60)")
+    with subprocess.Popen(
+        [embedded_cluster.programs() / "psql", address.url(embedded.SUPERUSER), "-At", *queries],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as client:
+        assert client.stdout is not None
+        backend = int(client.stdout.readline())
+        os.kill(backend, signal.SIGSTOP)
+        yield backend
+
+
 def test_an_orphan_without_watchdog_is_stopped_first(data_dir: Path) -> None:
     with parent(data_dir) as (process, pid):
-        for victim in sorted({*children(process.pid), process.pid} - {pid}, key=process.pid.__eq__):
-            os.kill(victim, signal.SIGKILL)  # the watchdog before its master
+        kill_in_order(process.pid, but=pid)
         process.wait()
         assert alive(pid)
         with start(data_dir) as server:
@@ -368,32 +398,55 @@ def test_an_orphan_without_watchdog_is_stopped_first(data_dir: Path) -> None:
 
 @pytest.mark.skipif(not LINUX, reason="reads /proc")
 def test_a_backend_that_has_not_noticed_the_death_of_its_server(data_dir: Path) -> None:
-    with parent(data_dir) as (process, pid):
-        address = embedded.running(data_dir)
-        assert address is not None
-        ask = [
-            "psql",
-            address.url(embedded.SUPERUSER),
-            "-Atc",
-            "SELECT pg_backend_pid()",
-            "-c",
-            "SELECT pg_sleep(60)",
-        ]
-        with subprocess.Popen(
-            [embedded_cluster.programs() / ask[0], *ask[1:]],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        ) as client:
-            assert client.stdout is not None
-            backend = int(client.stdout.readline())
-            os.kill(backend, signal.SIGSTOP)  # as deaf as one in a long computation
-            for victim in (pid, process.pid):
-                os.kill(victim, signal.SIGKILL)
-            process.wait()
-            assert alive(backend)
-            with start(data_dir) as server:
-                assert not alive(backend)
-                assert sql(server.address, "SELECT 1") == 1
+    with parent(data_dir) as (process, pid), deaf_backend(data_dir) as backend:
+        for victim in (pid, process.pid):
+            os.kill(victim, signal.SIGKILL)
+        process.wait()
+        assert alive(backend)
+        with start(data_dir) as server:
+            assert not alive(backend)
+            assert sql(server.address, "SELECT 1") == 1
+
+
+# The same on a system without /proc, such as macOS: `ps` is asked.
+_WITHOUT_PROC = _PARENT.replace("settings =", "embedded_process._PROC = Path('/none')\nsettings =").replace(
+    "import embedded", "import embedded, embedded_process"
+)
+
+
+def test_without_proc_a_kill_of_the_parent_ends_the_server(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded_process, "_PROC", Path("/none"))
+    assert embedded_process.started(os.getpid()) == embedded_process.started(os.getpid())
+    with parent(data_dir, script=_WITHOUT_PROC) as (process, pid):
+        assert embedded_process.serves(pid, data_dir / "postgres")
+        assert not embedded_process.serves(pid, data_dir)
+        process.kill()
+        until(lambda: not alive(pid))
+    with parent(data_dir, script=_WITHOUT_PROC) as (process, pid):
+        kill_in_order(process.pid, but=pid)
+        assert alive(pid)
+        start(data_dir).stop()
+        assert not alive(pid)
+
+
+def test_without_proc_the_last_process_of_a_killed_server_is_waited_for(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with parent(data_dir) as (process, pid), deaf_backend(data_dir) as backend:
+        for victim in (pid, process.pid):
+            os.kill(victim, signal.SIGKILL)
+        process.wait()
+        said: list[str] = []
+
+        def say(line: str) -> None:
+            said.append(line)
+            os.kill(backend, signal.SIGKILL)
+
+        monkeypatch.setattr(embedded_process, "_PROC", Path("/none"))
+        start(data_dir, say=say).stop()
+        assert said == ["waiting for processes of a killed server to end"]
 
 
 def test_a_stale_pid_file_with_a_strangers_number(data_dir: Path) -> None:
@@ -414,10 +467,10 @@ def test_a_stale_pid_file_with_a_strangers_number(data_dir: Path) -> None:
         stranger.wait()
 
 
-@pytest.mark.parametrize("content", ["", "x\n", "-1\n", "0\n", "1\n", "99999999999999999999\n"])
-def test_a_pid_file_of_nonsense(content: str, data_dir: Path) -> None:
-    (data_dir / "postgres" / "postmaster.pid").write_text(content)
-    start(data_dir).stop()
+def test_a_pid_file_of_nonsense(data_dir: Path) -> None:
+    for content in ("", "x\n", "-1\n", "0\n", "1\n", f"{os.getpid()}\n", "99999999999999999999\n", "²\n"):
+        (data_dir / "postgres" / "postmaster.pid").write_text(content)
+        start(data_dir).stop()
 
 
 def test_interrupt_from_the_terminal_leaves_the_server_to_be_stopped_last(data_dir: Path) -> None:
@@ -449,6 +502,28 @@ def test_workers_hold_neither_lock_nor_server(method: str, data_dir: Path) -> No
             assert alive(worker)
         finally:
             os.kill(worker, signal.SIGKILL)
+
+
+def test_use_takes_the_running_server_or_its_own(data_dir: Path) -> None:
+    with embedded.use(data_dir, purpose="keys") as address:
+        assert sql(address, "SELECT 1") == 1
+    assert embedded.running(data_dir) is None
+    with python(_PARENT, data_dir) as process:
+        # Its lock comes first, its server later: between the two there is nothing to reach yet.
+        until(lambda: (data_dir / "rxdesk.lock").stat().st_size > 0)
+        with embedded.use(data_dir, purpose="keys") as address:
+            assert sql(address, "SELECT 1") == 1
+        assert process.poll() is None
+        process.kill()
+
+
+def test_interrupt_while_the_database_is_made(folder: Path) -> None:
+    with python(_PARENT, folder / "data") as process:
+        until(lambda: bool(list(folder.glob("data/postgres.new-*/PG_VERSION"))), 10)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate()
+        assert process.returncode != 0
+    start(folder / "data").stop()
 
 
 def test_stop_in_a_forked_child_is_nothing(data_dir: Path) -> None:
@@ -568,29 +643,28 @@ def test_root_without_need_gives_the_server_no_privilege(data_dir: Path) -> None
 
 
 @as_root
-def test_data_below_a_folder_of_roots_alone(folder: Path) -> None:
+def test_data_and_programs_below_a_folder_of_roots_alone(folder: Path) -> None:
+    """As with /root/rxdesk/.venv. PostgreSQL's own look-up of its programs must work too."""
     secret = folder / "secret"
     secret.mkdir(0o700)
-    data_dir = secret / "x" / "data"
     (secret / "x").mkdir(0o700)
-    before = [(p, p.stat().st_mode, p.stat().st_uid) for p in (secret, secret / "x", folder)]
-    with start(data_dir) as server:
-        assert sql(server.address, "SELECT 1") == 1
-        assert Path(f"/proc/{server.pid}").stat().st_uid != 0
-        assert capabilities(server.pid) == 1 << 2  # CAP_DAC_READ_SEARCH
+    programs = private_programs(secret)
+    data_dir = secret / "x" / "data"
+    before = [(p, p.stat().st_mode, p.stat().st_uid) for p in (secret, secret / "x", programs, folder)]
+    with parent(data_dir, path=programs) as (_, pid):
+        assert Path(f"/proc/{pid}/exe").readlink().is_relative_to(programs)
+        assert Path(f"/proc/{pid}").stat().st_uid != 0
+        assert capabilities(pid) == 1 << 2  # CAP_DAC_READ_SEARCH
         server_uid = (data_dir / "postgres").stat().st_uid
-    assert before == [(p, p.stat().st_mode, p.stat().st_uid) for p in (secret, secret / "x", folder)]
+        address = embedded.running(data_dir)
+        assert address is not None
+        assert sql(address, "SELECT 1") == 1
+    assert before == [
+        (p, p.stat().st_mode, p.stat().st_uid) for p in (secret, secret / "x", programs, folder)
+    ]
     assert data_dir.stat().st_uid == 0
     with start(data_dir):
-        assert (data_dir / "postgres").stat().st_uid == server_uid
-
-
-@as_root
-def test_programs_below_a_folder_of_roots_alone(folder: Path) -> None:
-    """As in /root/venv: PostgreSQL's own look-up of its programs must work too."""
-    with parent(folder / "data", path=private_programs(folder)) as (_, pid):
-        assert Path(f"/proc/{pid}/exe").readlink().is_relative_to(folder / "venv")
-        assert capabilities(pid) == 1 << 2
+        assert (data_dir / "postgres").stat().st_uid == server_uid != 0
 
 
 # What Docker leaves to a container's root by default.
@@ -664,11 +738,15 @@ def test_root_without_any_power_is_told_what_to_do(folder: Path) -> None:
 
 @as_root
 def test_an_ordinary_user(folder: Path) -> None:
+    nobody = ("setpriv", "--reuid=nobody", "--clear-groups")
+    with python("import rxdesk.db.embedded", folder, *nobody) as process:
+        process.communicate()
+    if process.returncode != 0:
+        pytest.skip("the interpreter or the code lies where only root can read it")
     place = folder / "home"
     place.mkdir()
     os.chown(place, 65534, 65534)
-    with parent(place / "data", "setpriv", "--reuid=nobody", "--clear-groups") as (process, pid):
-        assert pid, "run the tests from where nobody may read the code"
+    with parent(place / "data", *nobody) as (process, pid):
         assert Path(f"/proc/{pid}").stat().st_uid == 65534
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0

@@ -428,6 +428,13 @@ async def test_what_speaks_no_http_is_no_connection(pki: Pki, egress: Egress, an
     assert (outcome.status, outcome.error) == (None, "connect")
 
 
+async def test_a_few_interim_answers_are_passed_over(pki: Pki, egress: Egress) -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    async with receiving(answering(interim * 3 + OK), pki.good) as receiver:
+        outcome = await send(egress, receiver.url())
+    assert (outcome.status, outcome.error, outcome.answer) == (200, None, b"ok")
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -450,7 +457,7 @@ async def test_an_answer_cut_short_counts_by_its_status(pki: Pki, egress: Egress
         (dripping(b"HTTP/1.1 200 OK\r\n\r\n"), 200, "timeout"),
         (dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n"), 200, "timeout"),
         (dripping(b"HTTP/1.1 500 X\r\nContent-Length: 10000\r\n\r\n"), 500, "status"),
-        (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), None, "timeout"),
+        (endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100), None, "too_large"),
         (reset, None, "connect"),
     ],
     ids=[
@@ -473,6 +480,28 @@ async def test_no_receiver_holds_us_beyond_the_deadline(
     assert (outcome.status, outcome.error) == (status, error)
     assert took < 1.0
     assert outcome.duration_ms < 1000
+
+
+@pytest.mark.parametrize("answer", [b"", OK])
+async def test_the_socket_is_gone_when_the_request_is_over(pki: Pki, answer: bytes) -> None:
+    opened: list[socket.socket] = []
+
+    async def connect(address: Address, port: int) -> socket.socket:
+        opened.append(await connect_tcp(address, port))
+        return opened[-1]
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _head: bytes) -> None:
+        writer.write(answer)
+        # Neither our goodbye nor the end of the connection is noticed.
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # a transport of both directions
+        await asyncio.Event().wait()
+
+    egress = Egress(LOOPBACK, ca_file=pki.ca_file, resolver=RECEIVER, connect=connect)
+    async with receiving(deaf, pki.good) as receiver:
+        outcome = await send(egress, receiver.url(), total=0.2)
+        await asyncio.sleep(0.05)
+        assert [one.fileno() for one in opened] == [-1]
+    assert outcome.error == (None if answer else "timeout")
 
 
 @contextlib.asynccontextmanager

@@ -254,64 +254,14 @@ def test_both_verdicts_are_refusals() -> None:
     assert issubclass(TargetForbidden, TargetRefused)
 
 
-PIECES = st.sampled_from(
-    [
-        "https",
-        "http",
-        "://",
-        ":",
-        "/",
-        "//",
-        "?",
-        "#",
-        "@",
-        "[",
-        "]",
-        "%",
-        "%2F",
-        "\\",
-        ".",
-        "..",
-        "-",
-        "_",
-        "0x7f",
-        "0",
-        "1",
-    ]
-    + [
-        "127.0.0.1",
-        "::1",
-        "::ffff:8.8.8.8",
-        "1.1.1.1",
-        "2606:4700::1",
-        "localhost",
-        "example",
-        "com",
-        "443",
-        "65535",
-    ]
-    + [
-        "\u00fc",
-        "\u3002",
-        "\uff11",
-        "\u00ad",
-        "\u200d",
-        "\u2488",
-        "\ud800",
-        " ",
-        "\t",
-        "\r\n",
-        "\0",
-        "a" * 64,
-        "xn--",
-        "=",
-        "&",
-        ";",
-    ]
-)
+PIECES = """
+https http :// : / // ? # @ [ ] % %2F \\ . .. - _ 0x7f 0 1 127.0.0.1 ::1 ::ffff:8.8.8.8 1.1.1.1 2606:4700::1
+localhost example com 443 65535 \u00fc \u3002 \uff11 \u00ad \u200d \u2488 \ud800 \0 xn-- = & ;
+"""
+WORDS = st.sampled_from([*PIECES.split(), " ", "\t", "\r\n", "a" * 64])
 
 
-@given(st.lists(PIECES, max_size=12).map("".join), st.booleans())
+@given(st.lists(WORDS, max_size=12).map("".join), st.booleans())
 @example("example.com:443/a/../b?c#", True)  # noqa: FBT003
 @example("1.1.1.1?@localhost", True)  # noqa: FBT003
 def test_whatever_is_let_through_means_the_same_to_the_client(text: str, absolute: bool) -> None:  # noqa: FBT001

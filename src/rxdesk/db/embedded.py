@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,11 +54,13 @@ __all__ = [
     "SUPERUSER",
     "Address",
     "EmbeddedError",
+    "InUseError",
     "Server",
     "binary_version",
     "data_version",
     "running",
     "start",
+    "use",
 ]
 
 _LOCK = "rxdesk.lock"
@@ -66,10 +68,19 @@ _LOG = "postgres.log"
 _LOG_KEPT_BYTES = 1 << 20
 _SAY_EVERY = 5.0  # seconds
 _FAST = 60.0  # seconds for a fast shutdown before an immediate one
+_LAST_USER = 60.0  # seconds for them where the system does not show which processes these are
 _GRACE = 2.0  # seconds for processes that lost their server to notice
 # Lines of postmaster.pid (PostgreSQL's miscadmin.h), counted from 0.
 _PID_LINE, _STATUS_LINE = 0, 7
 _LARGEST_PID = 2**31 - 1
+
+
+class InUseError(EmbeddedError):
+    """Another rxdesk process has the data folder."""
+
+
+class _NotYetFreeError(EmbeddedError):
+    """Processes of a killed server still have its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +189,32 @@ def running(data_dir: Path) -> Address | None:
     return None
 
 
+@contextlib.contextmanager
+def use(
+    data_dir: Path, *, purpose: str, say: Callable[[str], None] = _silent, wait_seconds: float = 10
+) -> Iterator[Address]:
+    """The folder's server for a short piece of work: the running one, else one of our own for that time.
+
+    Another process that is just starting or stopping its server is waited for, up to `wait_seconds`; then
+    InUseError.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        address = running(data_dir)
+        if address is not None:
+            yield address
+            return
+        try:
+            server = start(data_dir, purpose=purpose, say=say, wait_seconds=0)
+        except InUseError:
+            if time.monotonic() > deadline:
+                raise
+            continue
+        with server:
+            yield server.address
+        return
+
+
 def _start(
     data_dir: Path, purpose: str, say: Callable[[str], None], wait_seconds: float, settings: Mapping[str, str]
 ) -> Server:
@@ -196,12 +233,8 @@ def _start(
         command = [*launch.prefix, str(programs() / "postgres"), "-D", str(pgdata), *options]
         log = data_dir / _LOG
         _rotate(log)
-        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "ab") as output:
-            since = output.seek(0, os.SEEK_END)
-            process = Guarded(command, output=output)
+        process = _served(command, pgdata, log, say)
         try:
-            _wait_until_ready(process, pgdata, log, since, say)
             _note(lock, purpose, socket_dir)
         except BaseException:
             _stop(process)
@@ -210,6 +243,28 @@ def _start(
         _release(lock)
         raise
     return Server(Address(socket_dir), process, lock)
+
+
+def _served(command: list[str], pgdata: Path, log: Path, say: Callable[[str], None]) -> Guarded:
+    """Run the server and wait until it answers."""
+    deadline = time.monotonic() + _LAST_USER
+    while True:
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "ab") as output:
+            since = output.seek(0, os.SEEK_END)
+            process = Guarded(command, output=output)
+        try:
+            _wait_until_ready(process, pgdata, log, since, say)
+        except _NotYetFreeError:
+            if time.monotonic() > deadline:
+                raise
+            say("waiting for processes of a killed server to end")
+            time.sleep(1)
+            continue
+        except BaseException:
+            _stop(process)
+            raise
+        return process
 
 
 def _acquire(data_dir: Path, purpose: str, say: Callable[[str], None], wait_seconds: float) -> int:
@@ -228,7 +283,7 @@ def _acquire(data_dir: Path, purpose: str, say: Callable[[str], None], wait_seco
                 holder = _holder(descriptor)
                 who = f"rxdesk {holder.get('purpose', '')} (pid {holder.get('pid', 'unknown')})"
                 if time.monotonic() > deadline:
-                    raise EmbeddedError(
+                    raise InUseError(
                         f"the data folder {data_dir} is in use by {who}. Stop it first, or use "
                         "another --data-dir"
                     ) from None
@@ -335,7 +390,9 @@ def _died(process: Guarded, log: Path, since: int) -> NoReturn:
     with log.open("rb") as file:
         file.seek(since)
         last = file.read().decode(errors="replace").strip().splitlines()[-8:]
-    raise EmbeddedError(
+    # PostgreSQL's own wall against two servers on one folder; it falls when the last process has gone.
+    kind = _NotYetFreeError if any("shared memory block" in line for line in last) else EmbeddedError
+    raise kind(
         f"PostgreSQL ended at its start (exit status {process.poll()}). The last lines of {log}:\n"
         + "\n".join(last)
     )

@@ -142,6 +142,8 @@ def prepare(data_dir: Path, settings: Mapping[str, str], say: Callable[[str], No
             )
         check_version(data_dir)
         launch = choose_launch(pgdata, programs(), owner)
+    if pgdata.stat().st_mode & 0o077:
+        pgdata.chmod(0o700)  # a copy or a restored backup: PostgreSQL refuses what others may enter
     socket_dir = _socket_dir(data_dir, launch)
     _write(pgdata / "postgresql.conf", _configuration(), launch)
     _write(pgdata / "pg_hba.conf", _HBA, launch)
@@ -160,8 +162,8 @@ def _create(pgdata: Path, say: Callable[[str], None], *, synced: bool) -> Launch
         run(
             [
                 initdb, "-D", str(making), "-U", SUPERUSER, "--no-sync", "--no-instructions",
-                "--data-checksums", "--auth-local=peer", "--auth-host=reject", "--encoding=UTF8", "--locale=C",
-                "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
+                "--data-checksums", "--auth-local=peer", "--auth-host=reject", "--encoding=UTF8",
+                "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
             ]
         )  # fmt: skip
         single = [str(programs() / "postgres"), "--single", "-D", str(making), "-F", "-B", "16MB"]

@@ -22,26 +22,29 @@ from rxdesk.db import embedded_launch
 # Fixed, so that no setting of a user's shell (PGOPTIONS, LD_PRELOAD, a locale) changes the server.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
 
+# Where Linux shows processes; macOS has none, and `ps` is asked.
+_PROC = Path("/proc")
+
 # Reads one line, then becomes the program. If the parent dies before it has set up the watchdog, the line
 # never comes.
 _GATE = 'read -r go && exec "$@" </dev/null'
 
-# $1 process number, $2 its start time. Ends the process when standard input closes: fast at first, then
-# harder.
+# $1 process number, $2 its start time, $3 _PROC. Ends the process when standard input closes: fast at first,
+# then harder.
 _WATCHDOG = r"""
 started() {
-  if [ -r /proc/self/stat ]; then
-    line=; { read -r line < "/proc/$1/stat"; } 2>/dev/null
+  if [ -r "$2/self/stat" ]; then
+    line=; { read -r line < "$2/$1/stat"; } 2>/dev/null
     line=${line##*)}; set -- $line
     case $1 in [ZX]) ;; *) echo "${20}" ;; esac
   else LC_ALL=C TZ=UTC ps -o lstart= -p "$1" | sed 's/^ *//; s/ *$//'
   fi
 }
-lives() { [ "$(started "$1")" = "$2" ]; }
+lives() { [ "$(started "$1" "$3")" = "$2" ]; }
 read -r never
-lives "$1" "$2" && kill -INT "$1"
+lives "$@" && kill -INT "$1"
 waited=0
-while sleep 1; lives "$1" "$2"; do
+while sleep 1; lives "$@"; do
   waited=$((waited + 1))
   [ "$waited" -eq 60 ] && kill -QUIT "$1"
 done
@@ -67,7 +70,7 @@ class Launch:
 
 def started(pid: int) -> str | None:
     """A token of when the process was started, or None if there is none (a zombie counts as none)."""
-    if not Path("/proc/self/stat").exists():
+    if not (_PROC / "self/stat").exists():
         found = subprocess.run(
             ["/bin/ps", "-o", "lstart=", "-p", str(pid)],
             env=ENVIRONMENT,
@@ -79,7 +82,10 @@ def started(pid: int) -> str | None:
     try:
         # The program's name, in parentheses, may itself hold spaces and parentheses.
         fields = (
-            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            (_PROC / str(pid) / "stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
         )
     except OSError:
         return None
@@ -95,8 +101,8 @@ def send(pid: int, token: str, number: signal.Signals) -> None:
 
 def serves(pid: int, pgdata: Path) -> bool:
     """Whether the process is a PostgreSQL on this very folder, by its working folder or its command line."""
-    proc = Path(f"/proc/{pid}")
-    if Path("/proc/self/stat").exists():
+    proc = _PROC / str(pid)
+    if (_PROC / "self/stat").exists():
         try:
             command = (proc / "cmdline").read_bytes().split(b"\0")
             name = (proc / "comm").read_text(encoding="utf-8", errors="replace").strip()
@@ -123,7 +129,7 @@ def stragglers(pgdata: Path) -> dict[int, str]:
     content.
     """
     try:
-        numbers = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        numbers = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
     except OSError:
         return {}
     return {pid: token for pid in numbers if serves(pid, pgdata) and (token := started(pid)) is not None}
@@ -176,7 +182,10 @@ class Guarded:
         try:
             with os.fdopen(reading, "rb") as end:
                 self._watchdog = subprocess.Popen(
-                    ["/bin/sh", "-c", _WATCHDOG, "rxdesk-watchdog", str(gate.pid), started(gate.pid) or ""],
+                    [
+                        *("/bin/sh", "-c", _WATCHDOG, "rxdesk-watchdog"),
+                        *(str(gate.pid), started(gate.pid) or "", str(_PROC)),
+                    ],
                     stdin=end,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

@@ -87,7 +87,22 @@ class Pool:
             if pooled is not None:
                 self._give_back(pooled, clean=clean)
 
-    async def _take(self, organisation_id: int) -> _Pooled:
+    async def answers(self, seconds: float) -> bool:
+        """Tell whether the database answers in time; no organisation is needed."""
+        pooled: _Pooled | None = None
+        clean = False
+        try:
+            async with asyncio.timeout(seconds):
+                pooled = await self._take(None)
+                clean = await pooled.connection.fetchval("SELECT true")
+        except _UNAVAILABLE:
+            return False
+        finally:
+            if pooled is not None:
+                self._give_back(pooled, clean=clean)
+        return clean
+
+    async def _take(self, organisation_id: int | None) -> _Pooled:
         while True:
             if self._closed:
                 message = "the pool is closed"
@@ -102,7 +117,7 @@ class Pool:
                 return await self._grow()
             await self._wait()
 
-    def _pick(self, organisation_id: int) -> _Pooled:
+    def _pick(self, organisation_id: int | None) -> _Pooled:
         # Newest first: a few connections stay warm, and the oldest lose their organisation first.
         for position in range(len(self._idle) - 1, -1, -1):
             if self._idle[position].organisation_id == organisation_id:

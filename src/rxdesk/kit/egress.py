@@ -21,6 +21,8 @@ from typing import Literal, TypeAlias
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawResponseMessage
+from aiohttp.streams import StreamReader
 from yarl import URL
 
 from rxdesk.kit.addresses import Address, AllowList
@@ -38,6 +40,8 @@ ANSWER_LIMIT = 1 << 20
 _HEADER_LIMIT = 1 << 16
 _LINE_LIMIT = 8190
 _HEADER_COUNT_LIMIT = 100
+_INTERIM_LIMIT = 16
+_PIECE = 4096
 _TLS_CLOSE_PATIENCE = 1.0
 
 
@@ -257,8 +261,32 @@ def _is_header_bomb(fault: BaseException | None) -> bool:
     return False
 
 
+class _ResponseReader(ResponseHandler):
+    """Reads an answer, and gives up on a receiver that sends interim (1xx) answers without end.
+
+    Each costs far more to parse than its bytes cost to send, and the deadline only looks between two reads:
+    so what came is parsed in small pieces.
+    """
+
+    _seen = 0
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data) or 1, _PIECE):
+            if self._seen > _INTERIM_LIMIT:
+                return
+            super().data_received(data[start : start + _PIECE])
+
+    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
+        self._seen += 1
+        if self._seen <= _INTERIM_LIMIT:
+            super().feed_data(data, size)
+        elif self._seen == _INTERIM_LIMIT + 1:
+            self.abort()
+            self.set_exception(_Failed("too_large"))
+
+
 class _JudgedConnector(aiohttp.BaseConnector):
-    """A connector for one request: its socket comes from `dial`, judged, and TLS begins only then.
+    """A connector for one request: its socket comes from `dial`, judged, and TLS begins after that.
 
     aiohttp's own TCP connector offers no place between the end of connecting and TLS, and reports a
     connection that breaks in the handshake as one that was never made.
@@ -280,7 +308,7 @@ class _JudgedConnector(aiohttp.BaseConnector):
         secure = req.is_ssl()
         try:
             self._transport, protocol = await self._loop.create_connection(
-                self._factory,
+                lambda: _ResponseReader(self._loop),
                 sock=connection,
                 ssl=self._tls if secure else None,
                 server_hostname=req.url.raw_host if secure else None,

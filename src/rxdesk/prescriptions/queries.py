@@ -10,7 +10,7 @@ SELECT json_build_object(
   'uid', p.uid,
   'status', p.status,
   'doctor', (SELECT json_build_object('uid', d.uid, 'display_name', d.display_name) FROM doctors d
-             WHERE d.organisation_id = $1 AND d.uid = p.doctor_uid),
+             WHERE d.organisation_id = $1 AND d.uid = p.doctor_uid AND d.deleted_at IS NULL),
   'rendered', p.rendered)::text AS body
 FROM prescriptions p
 WHERE p.organisation_id = $1 AND p.uid = $4 AND p.deleted_at IS NULL

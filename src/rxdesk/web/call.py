@@ -159,12 +159,15 @@ class Call:
             raise errors.permission_denied()
         return caller
 
-    async def authorise(self) -> Caller:
-        """Judge the caller by a statement of its own; for writes and for faulty input."""
+    async def authorise(self, *, seconds: float | None = None) -> Caller:
+        """Judge the caller by a statement of its own; for writes, for faulty input and for health.
+
+        `seconds` is a time limit below the usual one.
+        """
         if self.caller is not None:
             return self.caller
         key = await self._reference()
-        caller, _ = await self.services.access.read(key, self.operation.permission, None)
+        caller, _ = await self.services.access.read(key, self.operation.permission, None, seconds=seconds)
         return await self._judge(caller)
 
     # Answers --------------------------------------------------------------------------------------------------

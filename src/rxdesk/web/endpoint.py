@@ -40,6 +40,7 @@ class Operation:
     status: int = 200
     path_parameters: dict[str, str] = field(default_factory=dict)
     query: type[Any] | None = None
+    query_required: bool = True
     body: Any = None
     body_required: bool = True
     body_example: Any = None
@@ -83,7 +84,7 @@ class Endpoint:
         return HTTPRouteHandler(
             path=PARAMETER.sub(r"{\1:str}", operation.path),
             http_method=operation.method,
-            status_code=operation.status,
+            status_code=200,  # each Response carries its own
             name=operation.name,
         )(handle)
 

@@ -102,6 +102,16 @@ class RateLimiter:
             retry_after=max(1, *waits) if waits else 1,
         )
 
+    async def may_test(self, organisation_id: int) -> bool:
+        """Count a test delivery of an organisation and tell whether it may go: one a second over all workers."""
+        if self._shared is not None:
+            try:
+                return await self._shared.hit(RateLimitItemPerSecond(1), "test", str(organisation_id))
+            except StorageError as error:
+                _log.warning("redis_unavailable", error=type(error.storage_error).__name__)
+        item = RateLimitItemPerSecond(1, self._workers)
+        return await self._own.hit(item, "test", str(organisation_id))
+
     async def may_try_unknown(self, address: str) -> bool:
         """Tell whether this address may ask with another unknown key; counts nothing."""
         return await self._own.test(self._unknown, "unknown", address)

@@ -1,0 +1,205 @@
+"""What the verbs share: their options, the way to the database, output, and what is said of an error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rxdesk.db.location import Location
+    from rxdesk.db.pool import Connection
+    from rxdesk.settings import Loaded, Settings
+
+T = TypeVar("T")
+
+EPILOG = "[bold]Examples[/bold]\n\n"
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="FOLDER",
+        show_default=False,
+        help="Folder of the embedded PostgreSQL (RXDESK_DATA_DIR). Not used when RXDESK_DATABASE_URL is set.",
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        show_default=False,
+        help="A settings file in the form of defaults.toml (RXDESK_CONFIG).",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+OrganisationSlug = Annotated[
+    str, typer.Option("--organisation", metavar="SLUG", help="The organisation that it concerns.")
+]
+
+# What an operator can put right, by name, so that nothing is imported only to be caught.
+_EXPECTED = frozenset(
+    {
+        "rxdesk.cli.common.CliError",
+        "rxdesk.settings.SettingsError",
+        "rxdesk.serving.PortInUseError",
+        "rxdesk.serving.ServingError",
+        "rxdesk.db.location.LocationError",
+        "rxdesk.db.migrate.MigrationError",
+        "rxdesk.db.embedded_process.EmbeddedError",
+        "rxdesk.organisations.commands.OperatorError",
+        "rxdesk.importing.ImportError_",
+    }
+)
+_USAGE = 2
+
+
+class CliError(Exception):
+    """The command cannot be done; the message says why and what to do."""
+
+
+class Ended(BaseException):
+    """A signal asks this process to end; what it holds is given back on the way out."""
+
+
+def judged(error: Exception) -> tuple[str | None, int]:
+    """Give the line to say of an error and the exit status; no line for what is a fault of ours."""
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # called wrongly: Typer's own errors
+        context = getattr(error, "ctx", None)
+        help_of = f" See `{context.command_path} --help`." if context is not None else ""
+        text = " ".join(str(error.format_message()).split())
+        return (text.rstrip(".") + "." + help_of if text else help_of.strip()), int(error.exit_code)
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    if type(error).__name__ == "Abort":
+        return "stopped", 1
+    if names & _EXPECTED:
+        return str(error), 1
+    if any(name.startswith("asyncpg.") for name in names):
+        # Only the primary message: details may quote values.
+        return f"the database refused: {str(error).splitlines()[0]}", 1
+    if isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{error.strerror or error}{where}", 1
+    return None, 1
+
+
+def complain(line: str) -> None:
+    """Say on standard error what is wrong."""
+    print(f"rxdesk: {line}", file=sys.stderr, flush=True)
+
+
+def note(line: str) -> None:
+    """Tell a waiting person what is going on, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def discard_output() -> None:
+    """Send what is still buffered for a reader that has gone to nowhere, so that the exit is quiet."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def end_on_signals() -> None:
+    """Make SIGTERM and SIGHUP unwind this process as Ctrl-C does, and have Ctrl-C work in the background too."""
+
+    def end(number: int, _: object) -> None:
+        raise Ended(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, end)
+
+
+# ------------------------------------------------------------------------------------------------------------ settings
+def settings_of(data_dir: Path | None, config: Path | None, **flags: object) -> Loaded:
+    """Put the settings together; flags that were not given are None."""
+    from rxdesk.settings import load
+
+    loaded = load(file=config, flags={"data_dir": data_dir, **flags})
+    if data_dir is not None and loaded.settings.database_url:
+        note(f"--data-dir is not used: database_url is set (from {loaded.origins['database_url']})")
+    return loaded
+
+
+# ------------------------------------------------------------------------------------------------------------ database
+@contextlib.contextmanager
+def database(settings: Settings, purpose: str, *, may_make: bool = False) -> Iterator[Location]:
+    """Give the database for a verb, beside a running server or not; a folder without one is refused."""
+    from rxdesk.db import embedded
+    from rxdesk.db.location import located
+
+    if not settings.database_url and not may_make and embedded.data_version(settings.data_dir) is None:
+        message = (
+            f"there is no database in {settings.data_dir}: make one with `rxdesk migrate --data-dir …` or "
+            "`rxdesk demo`, or name another folder or RXDESK_DATABASE_URL"
+        )
+        raise CliError(message)
+    with located(
+        database_url=settings.database_url, data_dir=settings.data_dir, purpose=purpose, own=False, say=note
+    ) as location:
+        yield location
+
+
+def on_database(
+    settings: Settings, purpose: str, work: Callable[[Connection], Awaitable[T]], *, in_transaction: bool = True
+) -> T:
+    """Run an operator's work on one connection as the app role, on a schema of this version."""
+    import asyncio
+
+    from rxdesk.db.location import connected, schema
+
+    async def run(location: Location) -> T:
+        async with connected(location.app) as connection:
+            finding = await schema(connection)
+            if not finding.well:
+                raise CliError(finding.message)
+            if not in_transaction:
+                return await work(connection)
+            async with connection.transaction():
+                return await work(connection)
+
+    with database(settings, purpose) as location:
+        return asyncio.run(run(location))
+
+
+# -------------------------------------------------------------------------------------------------------------- output
+def plain(value: object) -> Any:  # noqa: ANN401 (JSON)
+    """Give a value as JSON knows it; instants as ISO 8601 in UTC, to the second."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    print(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print aligned columns; no frames and no cutting, so that what is shown can be copied whole."""
+    lines = [list(headings), *([_cell(item) for item in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: object) -> str:
+    value = plain(value)
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value) or "-"
+    return "-" if value is None or value == "" else str(value)

@@ -1,0 +1,233 @@
+"""`rxdesk keys`: the API keys of an organisation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rxdesk.cli.common import (
+    EPILOG,
+    AsJson,
+    CliError,
+    ConfigFile,
+    DataDir,
+    OrganisationSlug,
+    on_database,
+    print_json,
+    print_table,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from rxdesk.db.pool import Connection
+    from rxdesk.organisations.commands import NewKey
+
+app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
+Uid = Annotated[str, typer.Argument(metavar="UID", help="The key's uid, as `rxdesk keys list` shows it.")]
+
+
+def _permissions(wanted: list[str], *, every: bool) -> list[str]:
+    import difflib
+
+    from rxdesk.permissions import ALL
+
+    if every:
+        return list(ALL)
+    for permission in wanted:
+        if permission not in ALL:
+            near = difflib.get_close_matches(permission, ALL, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            message = f"unknown permission {permission!r}{hint} There are: {', '.join(ALL)}"
+            raise CliError(message)
+    return sorted(set(wanted))
+
+
+def _shown(made: NewKey, organisation: str, facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "uid": made.uid,
+        "api_key": made.key,
+        "organisation": organisation,
+        "name": facts["name"],
+        "permissions": list(facts["permissions"]),
+        "expires_at": made.expires_at,
+        "rate_limit_per_second": facts["rate_limit_per_second"],
+        "rate_limit_per_minute": facts["rate_limit_per_minute"],
+    }
+
+
+def _tell(made: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(made)
+        return
+    from rxdesk.cli.common import plain
+
+    until = f", until {plain(made['expires_at'])}" if made["expires_at"] else ""
+    print(f"{made['uid']} created for {made['organisation']}{until}. The key is shown this once:\n")
+    print(f"  {made['api_key']}\n")
+    print("Permissions: " + (", ".join(made["permissions"]) or "none"))
+
+
+@app.command(
+    epilog=EPILOG
+    + 'rxdesk keys create --organisation nordlicht --name "ERP" --permission order:read --permission '
+    "prescription:read\n\nrxdesk keys create --organisation nordlicht --name audit --all-permissions "
+    "--expires 90d --json"
+)
+def create(
+    *,
+    organisation: OrganisationSlug,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who uses it, so that you know it again.")],
+    permission: Annotated[
+        list[str] | None,
+        typer.Option("--permission", metavar="P", show_default=False, help="What it may do; repeat it."),
+    ] = None,
+    all_permissions: Annotated[
+        bool, typer.Option("--all-permissions", help="Everything that there is to permit.")
+    ] = False,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires", metavar="WHEN", show_default=False, help="12h, 90d, 2w or a date; never if left out."
+        ),
+    ] = None,
+    rate_limit_per_second: Annotated[
+        int | None,
+        typer.Option("--rate-limit-per-second", min=0, max=1_000_000, show_default=False, help="0: none."),
+    ] = None,
+    rate_limit_per_minute: Annotated[
+        int | None,
+        typer.Option("--rate-limit-per-minute", min=0, max=60_000_000, show_default=False, help="0: none."),
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Mark it as a test key: rxd_test_….")] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create a key and print it, this once: only a digest of it is stored.
+
+    Without rate limits of its own it gets those of the settings.
+    """
+    from rxdesk.cli.times import expiry
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.organisations import commands, queries
+
+    settings = settings_of(data_dir, config).settings
+    facts: dict[str, Any] = {
+        "name": name.strip(),
+        "permissions": _permissions(permission or [], every=all_permissions),
+        "rate_limit_per_second": _or(rate_limit_per_second, settings.rate_limit_per_second),
+        "rate_limit_per_minute": _or(rate_limit_per_minute, settings.rate_limit_per_minute),
+    }
+    expires_at = None if expires is None else expiry(expires, utc_now())
+
+    async def work(connection: Connection) -> NewKey:
+        of = await queries.organisation(connection, organisation)
+        await commands.enter(connection, of.id)
+        return await commands.create_key(
+            connection,
+            of.id,
+            name=name,
+            permissions=facts["permissions"],
+            per_second=facts["rate_limit_per_second"],
+            per_minute=facts["rate_limit_per_minute"],
+            expires_at=expires_at,
+            live=not test,
+        )
+
+    _tell(_shown(on_database(settings, "keys", work), organisation, facts), as_json=as_json)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value
+
+
+@app.command("list", epilog=EPILOG + "rxdesk keys list --organisation nordlicht")
+def list_(
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List an organisation's keys, newest first; what a key is cannot be shown again."""
+    from rxdesk.organisations import commands, queries
+
+    async def work(connection: Connection) -> list[dict[str, Any]]:
+        of = await queries.organisation(connection, organisation)
+        await commands.enter(connection, of.id)
+        return await queries.keys(connection, of.id)
+
+    found = on_database(settings_of(data_dir, config).settings, "keys", work)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("UID", "STATUS", "NAME", "KEY", "EXPIRES", "LAST USED", "PERMISSIONS"),
+        [
+            (k["uid"], k["status"], k["name"], k["hint"], k["expires_at"], k["last_used_at"], k["permissions"])
+            for k in found
+        ],
+    )
+
+
+@app.command(
+    epilog=EPILOG + "rxdesk keys rotate --organisation nordlicht key-01J…\n\n"
+    "rxdesk keys rotate --organisation nordlicht key-01J… --overlap 0h --json"
+)
+def rotate(
+    uid: Uid,
+    *,
+    organisation: OrganisationSlug,
+    overlap: Annotated[
+        str, typer.Option("--overlap", metavar="SPAN", help="How long the old one lives on: 0h to 7d.")
+    ] = "24h",
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key with the same rights and let the old one end after an overlap."""
+    from datetime import timedelta
+
+    from rxdesk.cli.times import span
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.organisations import commands, queries
+
+    seconds = timedelta(0) if overlap.strip() == "0" else span(overlap)
+
+    async def work(connection: Connection) -> dict[str, Any]:
+        of = await queries.organisation(connection, organisation)
+        await commands.enter(connection, of.id)
+        made = await commands.rotate_key(connection, of.id, uid=uid, overlap=seconds, now=utc_now())
+        facts = next(key for key in await queries.keys(connection, of.id) if key["uid"] == made.uid)
+        return _shown(made, organisation, facts)
+
+    made = on_database(settings_of(data_dir, config).settings, "keys", work)
+    _tell(made, as_json=as_json)
+    if not as_json:
+        print(f"The old key {uid} ends in {overlap}.")
+
+
+@app.command(epilog=EPILOG + "rxdesk keys revoke --organisation nordlicht key-01J…")
+def revoke(
+    uid: Uid,
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key: its next request is refused."""
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.organisations import commands, queries
+
+    async def work(connection: Connection) -> None:
+        of = await queries.organisation(connection, organisation)
+        await commands.enter(connection, of.id)
+        await commands.revoke_key(connection, of.id, uid=uid, now=utc_now())
+
+    on_database(settings_of(data_dir, config).settings, "keys", work)
+    if as_json:
+        print_json({"uid": uid, "organisation": organisation, "status": "revoked"})
+        return
+    print(f"{uid} is revoked.")

@@ -1,0 +1,154 @@
+"""Reads of doctors: one statement each."""
+
+from __future__ import annotations
+
+from rxdesk.access import Read
+
+# $4: rows a page, $5: rows before it
+DOCTORS = Read("""
+SELECT json_build_object(
+  'data', coalesce((
+    SELECT json_agg(json_build_object(
+      'uid', d.uid,
+      'display_name', d.display_name,
+      'email', d.email,
+      'minutes_to_respond', d.minutes_to_respond,
+      'can_sign_prescriptions', d.can_sign_prescriptions,
+      'active', d.active) ORDER BY d.sort_key, d.uid)
+    FROM (
+      SELECT uid, display_name, sort_key, email, minutes_to_respond, can_sign_prescriptions, active
+      FROM doctors WHERE organisation_id = $1 AND deleted_at IS NULL
+      ORDER BY sort_key, uid LIMIT $4::bigint OFFSET $5::bigint
+    ) d), '[]'),
+  'totalRegistries', n.total,
+  'totalPages', (n.total + $4::bigint - 1) / $4::bigint)::text AS body
+FROM (SELECT count(*) AS total FROM doctors WHERE organisation_id = $1 AND deleted_at IS NULL) n
+""")
+
+_STATUSES = (
+    "waiting_for_doctor",
+    "approved",
+    "signed",
+    "declined",
+    "cancelled",
+    "on_hold",
+    "non_qes_signed",
+    "externally_signed",
+)
+_SUMS = ", ".join(f"coalesce(sum({status}), 0) AS {status}" for status in _STATUSES)
+_KEPT = ", ".join(f"k.{status}" for status in _STATUSES)
+_ROW = ", ".join(f"(r.status = '{status}')::int::bigint AS {status}" for status in _STATUSES)
+_TOTAL = " + ".join(_STATUSES)
+_BY_STATUS = ", ".join(f"'{status}', t.{status}" for status in _STATUSES)
+
+# $4: doctor's uid, $5: from, $6: to (Unix seconds or NULL), $7: now.
+#
+# The period is cut into whole days of the organisation's calendar, which come from the rollup (months where a whole
+# month fits, `all` where there are no bounds), and at most two cut days, which come from the rows. Every branch
+# is a range of an index, so that the work does not grow with the doctor's history.
+STATISTICS = Read(f"""
+WITH bounds AS (
+  SELECT o.time_zone, to_timestamp($5::bigint) AS t1, to_timestamp($6::bigint) AS t2,
+    -- whole days are [w1, w2): a bound that falls on the first instant of its day leaves that day whole
+    CASE WHEN $5::bigint IS NULL THEN '-infinity'::date
+         WHEN ((to_timestamp($5::bigint) - interval '1 microsecond') AT TIME ZONE o.time_zone)::date
+            < (to_timestamp($5::bigint) AT TIME ZONE o.time_zone)::date
+         THEN (to_timestamp($5::bigint) AT TIME ZONE o.time_zone)::date
+         ELSE (to_timestamp($5::bigint) AT TIME ZONE o.time_zone)::date + 1 END AS w1,
+    CASE WHEN $6::bigint IS NULL THEN 'infinity'::date
+         ELSE (to_timestamp($6::bigint) AT TIME ZONE o.time_zone)::date END AS w2
+  FROM organisations o WHERE o.id = $1
+), spans AS (
+  -- whole months are [m1, m2)
+  SELECT b.*, b.w1 = '-infinity' AND b.w2 = 'infinity' AS unbounded,
+    CASE WHEN b.w1 = date_trunc('month', b.w1::timestamp)::date THEN b.w1
+         ELSE (date_trunc('month', b.w1::timestamp) + interval '1 month')::date END AS m1,
+    date_trunc('month', b.w2::timestamp)::date AS m2
+  FROM bounds b
+), chosen AS (
+  SELECT k.doctor_uid, k.span, k.starts_on FROM spans s JOIN LATERAL (
+    SELECT doctor_uid, span, starts_on FROM doctor_statistics
+    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'all' AND s.unbounded
+    UNION ALL
+    SELECT doctor_uid, span, starts_on FROM doctor_statistics
+    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'month' AND NOT s.unbounded
+      AND starts_on >= s.m1 AND starts_on < s.m2
+    UNION ALL
+    SELECT doctor_uid, span, starts_on FROM doctor_statistics
+    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day' AND NOT s.unbounded
+      AND starts_on >= s.w1 AND starts_on < least(s.m1, s.w2)
+    UNION ALL
+    SELECT doctor_uid, span, starts_on FROM doctor_statistics
+    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day' AND NOT s.unbounded
+      AND starts_on >= greatest(s.m2, least(s.m1, s.w2), s.w1) AND starts_on < s.w2
+  ) k ON true
+), cut AS MATERIALIZED (
+  SELECT r.status, r.day, floor(date_part('epoch', r.decided_at - r.assigned_at))::bigint AS seconds
+  FROM spans s JOIN LATERAL (
+    SELECT status, assigned_at, decided_at, (assigned_at AT TIME ZONE s.time_zone)::date AS day
+    FROM prescriptions
+    WHERE organisation_id = $1 AND doctor_uid = $4 AND deleted_at IS NULL AND assigned_at >= s.t1
+      AND assigned_at < s.t1 + interval '50 hours' AND assigned_at < coalesce(s.t2, 'infinity')
+      AND (assigned_at AT TIME ZONE s.time_zone)::date < s.w1
+    UNION ALL
+    SELECT status, assigned_at, decided_at, (assigned_at AT TIME ZONE s.time_zone)::date
+    FROM prescriptions
+    WHERE organisation_id = $1 AND doctor_uid = $4 AND deleted_at IS NULL AND assigned_at < s.t2
+      AND assigned_at >= s.t2 - interval '50 hours' AND assigned_at >= coalesce(s.t1, '-infinity')
+      AND (assigned_at AT TIME ZONE s.time_zone)::date >= greatest(s.w2, s.w1)
+  ) r ON true
+), total AS (
+  SELECT {_SUMS}, coalesce(sum(decided), 0) AS decided, coalesce(sum(decision_seconds), 0) AS decision_seconds
+  FROM (
+    SELECT {_KEPT}, k.decided, k.decision_seconds
+    FROM chosen c JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = c.doctor_uid
+      AND k.span = c.span AND k.starts_on = c.starts_on
+    UNION ALL
+    SELECT {_ROW}, (r.seconds IS NOT NULL)::int::bigint, coalesce(r.seconds, 0) FROM cut r
+  ) parts
+), times AS (
+  SELECT bucket, sum(sum(n)) OVER (ORDER BY bucket) AS upto, sum(sum(n)) OVER () AS n
+  FROM (
+    SELECT k.bucket, k.decided AS n
+    FROM chosen c JOIN doctor_decision_times k ON k.organisation_id = $1 AND k.doctor_uid = c.doctor_uid
+      AND k.span = c.span AND k.starts_on = c.starts_on
+    UNION ALL
+    SELECT decision_bucket(seconds), 1 FROM cut WHERE seconds IS NOT NULL
+  ) parts GROUP BY bucket
+), last_day AS (
+  -- the end of the period, but not after today unless there is work after today
+  SELECT least(
+    CASE WHEN s.t2 IS NULL THEN 'infinity'::date
+         ELSE ((s.t2 - interval '1 microsecond') AT TIME ZONE s.time_zone)::date END,
+    greatest(($7::timestamptz AT TIME ZONE s.time_zone)::date, (
+      SELECT max(starts_on) FROM doctor_statistics
+      WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day'))) AS day, s.w1, s.w2
+  FROM spans s
+), daily AS (
+  SELECT day, sum(total) AS total, sum(signed) AS signed, sum(declined) AS declined
+  FROM (
+    SELECT k.starts_on AS day, {_TOTAL} AS total, k.signed, k.declined
+    FROM last_day l JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = $4 AND k.span = 'day'
+      AND k.starts_on >= greatest(l.w1, l.day - 365) AND k.starts_on <= l.day AND k.starts_on < l.w2
+    UNION ALL
+    SELECT r.day, 1, (r.status = 'signed')::int, (r.status = 'declined')::int
+    FROM last_day l JOIN cut r ON r.day >= l.day - 365
+  ) parts GROUP BY day HAVING sum(total) > 0
+)
+SELECT json_build_object(
+  'doctor_uid', d.uid,
+  'from', $5::bigint,
+  'to', $6::bigint,
+  'prescriptions', json_build_object('total', {_TOTAL}, 'by_status', json_build_object({_BY_STATUS})),
+  'approval_rate', round((approved + signed + non_qes_signed + externally_signed)::numeric
+    / nullif(approved + signed + non_qes_signed + externally_signed + declined, 0), 2),
+  'decision_seconds', CASE WHEN t.decided > 0 THEN json_build_object(
+    'median', (SELECT decision_bucket_seconds(min(bucket)) FROM times WHERE upto * 2 >= n),
+    'p90', (SELECT decision_bucket_seconds(min(bucket)) FROM times WHERE upto * 10 >= n * 9),
+    'mean', round(t.decision_seconds::numeric / t.decided)) END,
+  'daily', coalesce((
+    SELECT json_agg(json_build_object('date', day::text, 'total', total, 'signed', signed,
+                                      'declined', declined) ORDER BY day) FROM daily), '[]'))::text AS body
+FROM doctors d CROSS JOIN total t
+WHERE d.organisation_id = $1 AND d.uid = $4 AND d.deleted_at IS NULL
+""")

@@ -1,0 +1,1 @@
+"""The health of the service, as a client sees it."""

@@ -1,0 +1,102 @@
+"""From the bytes of a line to a typed entity, or to the names of all its faults.
+
+The fast path is the strict door and one typed conversion. It stops at the first fault; only then a second pass walks
+the line and names each one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from rxdesk.importing.formats import LINES, Entity, Kind
+from rxdesk.importing.rules import rule_faults
+from rxdesk.kit.strict_json import StrictJsonError, loads
+
+_MAX_NAME = 80
+_FIELD = re.compile(r" - at `\$[^`]*`")
+
+
+class FieldFault(NamedTuple):
+    """A fault inside a line: the dotted path of the field, and why."""
+
+    field: str
+    reason: str
+
+
+def decode(kind: Kind, data: bytes) -> Entity | list[FieldFault]:
+    """Decode a line: the entity, or at least one fault."""
+    try:
+        value = loads(data)
+    except StrictJsonError as error:
+        return [FieldFault("", str(error))]
+    try:
+        entity = msgspec.convert(value, LINES[kind])
+    except msgspec.ValidationError as error:
+        # What convert refused and the walk does not would be a gap in the walk: its own words are kept then.
+        return list(_walk(value, LINES[kind], "")) or [FieldFault("", str(error))]
+    faults = [FieldFault(field, reason) for field, reason in rule_faults(entity)]
+    return faults or entity
+
+
+def _walk(value: object, wanted: Any, path: str) -> Iterator[FieldFault]:  # noqa: ANN401 (any annotation)
+    struct = _struct_in(wanted)
+    if struct is not None and isinstance(value, dict):
+        yield from _walk_struct(value, struct, path)
+    elif (item := _item_of(wanted)) is not None and isinstance(value, list):
+        for position, one in enumerate(value):
+            yield from _walk(one, item, f"{path}.{position}" if path else str(position))
+    else:
+        try:
+            msgspec.convert(value, wanted)
+        except msgspec.ValidationError as error:
+            yield FieldFault(path, _reason(str(error), wanted))
+
+
+def _walk_struct(value: dict[str, Any], struct: type[msgspec.Struct], path: str) -> Iterator[FieldFault]:
+    prefix = f"{path}." if path else ""
+    fields = {field.name: field for field in msgspec.structs.fields(struct)}
+    hints = get_type_hints(struct, include_extras=True)
+    for name in value:
+        if name not in fields:
+            yield FieldFault(prefix + name[:_MAX_NAME], "unknown member")
+    for name, field in fields.items():
+        if name in value:
+            yield from _walk(value[name], hints[name], prefix + name)
+        elif field.required:
+            yield FieldFault(prefix + name, "required, but missing")
+
+
+def _struct_in(wanted: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401
+    return wanted if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct) else None
+
+
+def _item_of(wanted: Any) -> Any:  # noqa: ANN401
+    """Give the type of a list's items when they are objects; None for anything else."""
+    if get_origin(wanted) is list and _struct_in(get_args(wanted)[0]) is not None:
+        return get_args(wanted)[0]
+    return None
+
+
+def _reason(message: str, wanted: Any) -> str:  # noqa: ANN401
+    reason = _FIELD.sub("", message)
+    if reason.startswith("Expected `str` matching regex"):
+        return f"not of its form{_description(wanted)}"
+    if reason.startswith("Invalid enum value"):
+        return f"{reason[0].lower()}{reason[1:]}; one of: {', '.join(_choices(wanted))}"
+    return reason[0].lower() + reason[1:]
+
+
+def _description(wanted: Any) -> str:  # noqa: ANN401
+    for part in (wanted, *get_args(wanted)):
+        for meta in getattr(part, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return f": {meta.description}"
+    return ""
+
+
+def _choices(wanted: Any) -> list[str]:  # noqa: ANN401
+    return [choice for choice in get_args(wanted) if isinstance(choice, str)]

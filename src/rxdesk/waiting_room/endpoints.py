@@ -1,0 +1,67 @@
+"""Routes of the waiting room."""
+
+from __future__ import annotations
+
+from rxdesk.permissions import Permission
+from rxdesk.waiting_room import commands, queries, schemas
+from rxdesk.web.call import Answer, Call
+from rxdesk.web.endpoint import endpoint
+
+_QUEUE_UID = {"queue_uid": "Uid that the registration gave"}
+
+
+@endpoint(
+    "POST",
+    "/waiting-room/register",
+    Permission.WAITING_ROOM_WRITE,
+    tag="Waiting room",
+    summary="Take a place in a shop's queue",
+    status=201,
+    idempotent=True,
+    body=schemas.Registration,
+    body_example=schemas.REGISTRATION_EXAMPLE,
+    answer=schemas.Place,
+    answer_example=schemas.PLACE_EXAMPLE,
+    errors=(404, 409),
+)
+async def register_visit(call: Call) -> Answer:
+    """Register a patient; first come, first served per shop."""
+    body = await call.body(schemas.Registration)
+    settings = call.settings
+    return await call.write(commands.register, body, settings.consultation_minutes, settings.doctors_on_duty)
+
+
+@endpoint(
+    "GET",
+    "/waiting-room/{queue_uid}/status",
+    Permission.WAITING_ROOM_READ,
+    tag="Waiting room",
+    summary="Where a visit stands",
+    path_parameters=_QUEUE_UID,
+    answer=schemas.Status,
+    answer_example=schemas.STATUS_EXAMPLE,
+)
+async def get_visit_status(call: Call) -> Answer:
+    """Answer with status, position and estimate."""
+    settings = call.settings
+    uid = call.uid("queue_uid")
+    return await call.read(queries.STATUS, uid, settings.consultation_minutes, settings.doctors_on_duty)
+
+
+@endpoint(
+    "DELETE",
+    "/waiting-room/{queue_uid}",
+    Permission.WAITING_ROOM_WRITE,
+    tag="Waiting room",
+    summary="Cancel a visit",
+    description="Again is 204 again; an allocated visit may still be cancelled, a completed one is 409.",
+    path_parameters=_QUEUE_UID,
+    status=204,
+    errors=(409,),
+)
+async def cancel_visit(call: Call) -> Answer:
+    """Cancel; the others move up at once."""
+    return await call.write(commands.cancel, call.uid("queue_uid"))
+
+
+ENDPOINTS = (register_visit, get_visit_status, cancel_visit)

@@ -1,0 +1,1 @@
+"""Wallet pass templates, passes and push notifications."""

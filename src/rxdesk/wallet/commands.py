@@ -1,0 +1,89 @@
+"""Push notifications to passes; run inside the caller's transaction."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from rxdesk.access import Transaction
+from rxdesk.kit.uids import new_uid
+from rxdesk.wallet.queries import PASS_STATUS
+from rxdesk.wallet.schemas import MAX_MESSAGE, Push, PushResult, PushResults
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]{1,64})\}")
+_PERSONAL = ("display_name", "first_name", "last_name")
+
+# The holder is the patient where the pass is linked to one, else what the pass itself was given.
+_PASSES = f"""
+SELECT p.uid, {PASS_STATUS.format(now="$3")} AS status, t.fields, p.field_values,
+  coalesce(h.display_name, p.display_name) AS display_name, coalesce(h.first_name, p.first_name) AS first_name,
+  coalesce(h.last_name, p.last_name) AS last_name
+FROM wallet_passes p
+JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
+  AND t.deleted_at IS NULL
+LEFT JOIN patients h ON h.organisation_id = $1 AND h.uid = p.patient_uid AND h.deleted_at IS NULL
+WHERE p.organisation_id = $1 AND p.uid = ANY ($2::text[]) AND p.deleted_at IS NULL"""
+
+_QUEUE = """
+INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, status, created_at, actor_kind,
+  actor_uid)
+SELECT $1, n.uid, n.wallet_pass_uid, n.message, 'queued', $5, $6, $7
+FROM unnest($2::text[], $3::text[], $4::text[]) AS n (uid, wallet_pass_uid, message)"""
+
+
+class _Unfit(Exception):  # noqa: N818 (a result of one element, never seen outside)
+    """A message that cannot be queued; its text is the contract's error."""
+
+
+async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
+    """Queue what can be queued, all in this transaction; a fault of state fails its element alone."""
+    rows = await tx.connection.fetch(
+        _PASSES, tx.organisation_id, list({push.wallet_pass_uid for push in pushes}), tx.now
+    )
+    passes = {row["uid"]: row for row in rows}
+    results: list[PushResult] = []
+    queued: list[tuple[str, str, str]] = []
+    for push in pushes:
+        try:
+            message = _message(push.message, passes.get(push.wallet_pass_uid))
+        except _Unfit as unfit:
+            results.append(
+                PushResult(wallet_pass_uid=push.wallet_pass_uid, status="failed", error=str(unfit))
+            )
+        else:
+            queued.append((new_uid("pn"), push.wallet_pass_uid, message))
+            results.append(PushResult(wallet_pass_uid=push.wallet_pass_uid, status="queued", error=None))
+    if queued:
+        await tx.connection.execute(
+            _QUEUE,
+            tx.organisation_id,
+            *(list(column) for column in zip(*queued, strict=True)),
+            tx.now,
+            tx.actor_kind,
+            tx.actor_uid,
+        )
+    return PushResults(data=results, total=len(results))
+
+
+def _message(text: str, holder: Mapping[str, Any] | None) -> str:
+    if holder is None:
+        raise _Unfit("not_found")
+    if holder["status"] != "active":
+        raise _Unfit(holder["status"])
+    values = json.loads(holder["field_values"])
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in _PERSONAL and name not in holder["fields"]:
+            raise _Unfit(f"unknown_placeholder:{name}")
+        value = holder[name] if name in _PERSONAL else values.get(name)
+        if value is None or value == "":
+            raise _Unfit(f"empty_placeholder:{name}")
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+    filled = _PLACEHOLDER.sub(fill, text)
+    if len(filled) > MAX_MESSAGE:
+        raise _Unfit("too_long")
+    return filled

@@ -1,0 +1,1 @@
+"""Shared HTTP glue: declaration of endpoints, calls, paging, rate limits, OpenAPI."""

@@ -1,0 +1,291 @@
+"""The OpenAPI 3.1 document, made from the endpoints' declarations and the schemas' types.
+
+Ours and not the framework's: the framework derives a document from handler signatures, while our handlers read
+their input behind the strict door; and each operation carries its permission, each answer an example.
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from rxdesk import __version__, errors
+from rxdesk.web.endpoint import PARAMETER, Endpoint, Operation
+
+_REF = "#/components/schemas/{name}"
+_REQUEST_ID = "req-01JD3Z6V0A0B0C0D0E0F0G0H0J"
+_SECURITY = [{"ApiKey": []}]
+
+
+class Error(msgspec.Struct, kw_only=True):
+    """The standard error; some carry a further member, such as `field` or `queue_uid`."""
+
+    error: str
+    field: str | msgspec.UnsetType = msgspec.UNSET
+    queue_uid: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class Fault(msgspec.Struct, kw_only=True):
+    """One faulty member of the input."""
+
+    field: str
+    location: typing.Literal["body", "query", "header"]
+    message: str
+
+
+class ValidationError(msgspec.Struct, kw_only=True):
+    """Input that is refused; `details` names each faulty top-level member where there is one to name."""
+
+    error: str
+    details: list[Fault] | msgspec.UnsetType = msgspec.UNSET
+
+
+class AuthError(msgspec.Struct, kw_only=True):
+    """The key is missing, not valid, or lacks the permission."""
+
+    code: typing.Literal[
+        "authorization_header_missing", "invalid_header", "invalid_api_key", "permission_denied"
+    ]
+    description: str
+
+
+class ServerError(msgspec.Struct, kw_only=True):
+    """A fault of the server; `request_id` is what its log line carries."""
+
+    error: str
+    request_id: str
+
+
+class Unavailable(msgspec.Struct, kw_only=True):
+    """The database is away, or too much is asked at once; the health route says `status` instead."""
+
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    status: str | msgspec.UnsetType = msgspec.UNSET
+
+
+_ERRORS: dict[int, tuple[str, type, list[tuple[str, Any]]]] = {
+    400: (
+        "The input is refused",
+        ValidationError,
+        [
+            ("validation", errors.invalid(errors.fault("shop_uid", "body", "is required")).body),
+            ("not JSON", {"error": "The body is refused: not UTF-8"}),
+        ],
+    ),
+    401: (
+        "The key is missing or not valid",
+        AuthError,
+        [
+            (str(error.body["code"]), error.body)
+            for error in (errors.header_missing(), errors.header_invalid(), errors.key_invalid())
+        ],
+    ),
+    403: ("The key lacks the permission", AuthError, [("denied", errors.permission_denied().body)]),
+    404: ("There is no such resource", Error, [("absent", errors.not_found().body)]),
+    408: ("The body did not arrive in time", Error, [("late", {"error": "The body did not arrive in time"})]),
+    409: ("It contradicts what is there", Error, [("conflict", {"error": "Patient is already waiting"})]),
+    413: (
+        "The body is too large",
+        Error,
+        [("large", {"error": "The body is larger than 1048576 bytes"})],
+    ),
+    415: ("The body is not JSON", Error, [("type", {"error": "Content-Type must be application/json"})]),
+    422: (
+        "It cannot be done as asked",
+        Error,
+        [("reused", {"error": "This Idempotency-Key was used with another body"})],
+    ),
+    429: ("Too many requests", Error, [("limit", errors.too_many(1).body)]),
+    500: (
+        "A fault of the server",
+        ServerError,
+        [("fault", {"error": "Internal server error", "request_id": _REQUEST_ID})],
+    ),
+    503: ("The service is not available", Unavailable, [("unavailable", errors.unavailable().body)]),
+}
+_ALWAYS = (401, 429, 500, 503)
+_HEADERS = {
+    "RequestId": ("X-Request-Id", "Names the request in our log", _REQUEST_ID),
+    "RateLimit": ("RateLimit", "What is left of each window", '"second";r=9;t=1, "minute";r=599;t=60'),
+    "RateLimitPolicy": ("RateLimit-Policy", "The windows", '"second";q=10;w=1, "minute";q=600;w=60'),
+    "RetryAfter": ("Retry-After", "Seconds to wait", "1"),
+}
+
+
+def document(endpoints: Iterable[Endpoint], base: str) -> dict[str, Any]:
+    """Make the whole document."""
+    operations = [endpoint.operation for endpoint in endpoints]
+    types = [kind for operation in operations for kind in (operation.body, operation.answer) if kind is not None]
+    types += [Error, ValidationError, AuthError, ServerError, Unavailable]
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    by_type = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "RxDesk Management API",
+            "version": __version__,
+            "description": "The Management API of a telemedicine provider, served by RxDesk. Authorize with a key "
+            "(`X-API-Key`); a key belongs to one organisation and carries a list of permissions.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": base}],
+        "security": _SECURITY,
+        "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in operations)],
+        "paths": paths,
+        "components": {
+            "schemas": {name: components[name] for name in sorted(components)},
+            "headers": {
+                name: {"description": text, "schema": {"type": "string"}, "example": example}
+                for name, (_, text, example) in _HEADERS.items()
+            },
+            "securitySchemes": {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+        },
+    }
+
+
+def _operation(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+        "x-permission": operation.permission,
+    }
+    if operation.description:
+        described["description"] = operation.description
+    parameters = [*_path_parameters(operation), *_query_parameters(operation)]
+    if operation.idempotent:
+        parameters.append(_IDEMPOTENCY_KEY)
+    if parameters:
+        described["parameters"] = parameters
+    if operation.body is not None:
+        described["requestBody"] = {
+            "required": operation.body_required,
+            "content": _content(by_type[repr(operation.body)], [("example", operation.body_example)]),
+        }
+    described["responses"] = _responses(operation, by_type)
+    return described
+
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key and body give the same answer for 24 hours",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
+}
+
+
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": operation.path_parameters[name],
+            "schema": {"type": "string", "minLength": 1},
+            "example": _PATH_EXAMPLES[name],
+        }
+        for name in PARAMETER.findall(operation.path)
+    ]
+
+
+_PATH_EXAMPLES = {
+    "order_uid": "ord-abc123",
+    "prescription_uid": "px-abc123",
+    "doctor_uid": "doc-456",
+    "patient_uid": "pp-abc123",
+    "intent": "weight-loss",
+    "queue_uid": "q-abc123",
+}
+_QUERY_EXAMPLES: dict[str, Any] = {
+    "page": 0,
+    "limit": 50,
+    "from": 1711700000,
+    "to": 1714300000,
+    "email": "max@example.com",
+    "shop_identifier": "my-shop",
+    "shop_customer_id": "cust-123",
+    "wallet_pass_template_uid": "wpt-abc123",
+    "notification_type": "pharmacy_order_created",
+    "target": "https://example.com/webhooks",
+}
+
+
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if operation.query is None:
+        return []
+    schema = msgspec.json.schema(operation.query)["$defs"][operation.query.__name__]
+    found = []
+    for name, given in schema["properties"].items():
+        property_ = dict(given)
+        if "anyOf" in property_:  # a parameter is there or not there, never null
+            property_ = next(dict(part) for part in property_["anyOf"] if part != {"type": "null"})
+        if given.get("default") is not None:
+            property_["default"] = given["default"]
+        parameter = {
+            "name": name,
+            "in": "query",
+            "required": operation.query_required and name in schema.get("required", []),
+            "schema": property_,
+            "example": _QUERY_EXAMPLES[name],
+        }
+        if description := property_.pop("description", None):
+            parameter["description"] = description
+        found.append(parameter)
+    return found
+
+
+def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
+    success: dict[str, Any] = {"description": "Done", "headers": _headers(operation.status)}
+    if operation.answer is not None:
+        success["content"] = _content(by_type[repr(operation.answer)], [("example", operation.answer_example)])
+    statuses = {*_ALWAYS, *operation.errors}
+    if operation.permission is not None:
+        statuses.add(403)
+    if operation.path_parameters:
+        statuses.add(404)
+    if operation.query is not None or operation.body is not None:
+        statuses.add(400)
+    if operation.body is not None:
+        statuses |= {408, 413, 415}
+    if operation.idempotent:
+        statuses |= {409, 422}
+    responses = {str(operation.status): success}
+    for status in sorted(statuses):
+        text, kind, examples = _ERRORS[status]
+        responses[str(status)] = {
+            "description": text,
+            "headers": _headers(status),
+            "content": _content(by_type[repr(kind)], examples),
+        }
+    return responses
+
+
+def _headers(status: int) -> dict[str, Any]:
+    names = ["RequestId"]
+    if status not in (401, 500):
+        names += ["RateLimit", "RateLimitPolicy"]
+    if status in (429, 503):
+        names.append("RetryAfter")
+    return {_HEADERS[name][0]: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _content(schema: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:  # noqa: ANN401 (a JSON Schema)
+    named = {
+        name.replace(" ", "_"): {"value": msgspec.to_builtins(value)} for name, value in examples
+    }
+    return {"application/json": {"schema": schema, "examples": named}}
+
+
+def encode(endpoints: Iterable[Endpoint], base: str) -> bytes:
+    """Give the document as it is served and committed: indented, in a stable order."""
+    return msgspec.json.format(msgspec.json.encode(document(endpoints, base)), indent=2) + b"\n"
+
+

@@ -1,0 +1,1 @@
+"""Notification subscriptions and webhook deliveries."""

@@ -1,0 +1,162 @@
+"""Routes of notification subscriptions."""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from rxdesk import errors
+from rxdesk.kit.clock import unix
+from rxdesk.kit.headers import check_custom_header
+from rxdesk.kit.signing import delivery_headers, new_signing_secret
+from rxdesk.kit.targets import TargetForbidden, TargetInvalid, judge_target
+from rxdesk.kit.uids import new_uid
+from rxdesk.web.call import Answer, Call
+from rxdesk.web.endpoint import endpoint
+from rxdesk.webhooks import commands, queries, schemas
+from rxdesk.webhooks.events import EVENT_TYPES, envelope
+
+_FORBIDDEN = "The target is, or resolves to, an address that is not allowed"
+
+
+def _check_header(key: str | None, value: str | None) -> None:
+    if key is None and value is None:
+        return
+    if key is None or value is None:
+        missing = "header_key" if key is None else "header_value"
+        raise errors.invalid(errors.fault(missing, "body", "header_key and header_value go together"))
+    reason = check_custom_header(key, value)
+    if reason is not None:
+        field = "header_value" if reason.startswith("header_value") else "header_key"
+        raise errors.invalid(errors.fault(field, "body", reason))
+
+
+async def _check_target(call: Call, field: str, url: str) -> None:
+    egress = call.services.egress
+    try:
+        await judge_target(url, egress.allow, egress.resolver)
+    except TargetInvalid as error:
+        raise errors.invalid(errors.fault(field, "body", str(error))) from error
+    except TargetForbidden as error:
+        raise errors.simple(422, _FORBIDDEN, field=field) from error
+
+
+@endpoint(
+    "GET",
+    "/notification-subscriptions",
+    None,
+    tag="Notification subscriptions",
+    summary="List active subscriptions",
+    answer=list[schemas.Subscription],
+    answer_example=[schemas.SUBSCRIPTION_EXAMPLE],
+)
+async def list_subscriptions(call: Call) -> Answer:
+    """Answer with a bare array of active subscriptions."""
+    return await call.read(queries.SUBSCRIPTIONS)
+
+
+@endpoint(
+    "POST",
+    "/notification-subscriptions",
+    None,
+    tag="Notification subscriptions",
+    summary="Subscribe to an event type",
+    description="The signing secret is shown this once. A subscription made by a key without `order:read` and "
+    "`patient:read` gets events whose `data` is cut to uid, status and times.",
+    status=201,
+    idempotent=True,
+    body=schemas.NewSubscription,
+    body_example=schemas.NEW_EXAMPLE,
+    answer=schemas.CreatedSubscription,
+    answer_example=schemas.CREATED_EXAMPLE,
+    errors=(409, 422),
+)
+async def create_subscription(call: Call) -> Answer:
+    """Create a subscription whose target the address policy allows."""
+    body = await call.body(schemas.NewSubscription)
+    _check_header(body.header_key, body.header_value)
+    await _check_target(call, "target", body.target)
+    return await call.write(commands.create_subscription, body)
+
+
+@endpoint(
+    "DELETE",
+    "/notification-subscriptions",
+    None,
+    tag="Notification subscriptions",
+    summary="Remove a subscription",
+    description="By `target` and `notification_type`, as query parameters or as a JSON body.",
+    status=204,
+    query=schemas.SubscriptionReference,
+    query_required=False,
+    body=schemas.SubscriptionReference,
+    body_required=False,
+    body_example=schemas.REFERENCE_EXAMPLE,
+    errors=(404,),
+)
+async def remove_subscription(call: Call) -> Answer:
+    """Remove the active subscription; its deliveries stop, its log stays."""
+    if call.has_body:
+        reference = await call.body(schemas.SubscriptionReference)
+    else:
+        reference = call.query(schemas.SubscriptionReference)
+    return await call.write(commands.remove_subscription, reference)
+
+
+@endpoint(
+    "POST",
+    "/notification-subscriptions/test",
+    None,
+    tag="Notification subscriptions",
+    summary="Send a sample event at once",
+    description="A target that fails is a 200 with `success` false. At most one a second per organisation.",
+    body=schemas.TestDelivery,
+    body_example=schemas.TEST_EXAMPLE,
+    answer=schemas.TestResult,
+    answer_example=schemas.TEST_RESULT_EXAMPLE,
+    errors=(422,),
+)
+async def send_test(call: Call) -> Answer:
+    """Send one signed sample event and say what became of it."""
+    body = await call.body(schemas.TestDelivery)
+    _check_header(body.header_key, body.header_value)
+    await _check_target(call, "target_url", body.target_url)
+    caller = await call.authorise()
+    if not await call.services.limiter.may_test(caller.organisation_id):
+        raise errors.too_many(1)
+    kept = await call.services.access.write(caller, lambda tx: commands.signing_secret(tx, body))
+    secret = kept or new_signing_secret(secrets.token_bytes)
+    now = unix(call.now)
+    content = msgspec.json.encode(envelope(body.event_type, now, EVENT_TYPES[body.event_type].sample(now)))
+    headers = delivery_headers(
+        event_type=body.event_type,
+        secret=secret,
+        message_id=new_uid("evt"),
+        timestamp=now,
+        body=content,
+        test=True,
+        custom=(body.header_key, body.header_value) if body.header_key and body.header_value else None,
+    )
+    settings = call.settings
+    try:
+        outcome = await call.services.egress.post(
+            body.target_url,
+            content,
+            headers,
+            total=settings.delivery_timeout_seconds,
+            connect=settings.delivery_connect_seconds,
+        )
+    except TargetForbidden as error:  # the name resolves elsewhere than a moment ago
+        raise errors.simple(422, _FORBIDDEN, field="target_url") from error
+    result = schemas.TestResult(
+        success=outcome.error is None,
+        status_code=outcome.status,
+        duration_ms=outcome.duration_ms,
+        error=outcome.error,
+        signing_secret=None if kept else secret,
+    )
+    return Answer(200, msgspec.json.encode(result))
+
+
+ENDPOINTS = (list_subscriptions, create_subscription, remove_subscription, send_test)
