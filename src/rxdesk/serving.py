@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
+import multiprocessing
 import os
+import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import structlog
+
 from rxdesk.kit import logs
-from rxdesk.settings import Settings
+from rxdesk.settings import Settings, SettingsError
 
 _PARENT_CHECK_SECONDS = 0.25
 _BACKPRESSURE = 1024  # requests in flight a worker; the next ones wait in the socket's backlog
 _HEADER_SECONDS = 10
 _HEADER_BYTES = 64 * 1024
 _STOP_SECONDS = 10
+_HOLD_ATTEMPTS = 5
+# A worker that ends sooner than this after its start counts as one that could not start; so many in a row are enough.
+_EARLY_SECONDS = 5.0
+_MOST_EARLY_ENDS = 4
+_PROBE_SECONDS = 0.02
+_OPTIONAL = frozenset({"egress_allow", "trusted_proxies", "redis_url", "egress_ca_file"})
+
+_log = structlog.get_logger("rxdesk.serving")
 
 
 class PortInUseError(Exception):
-    """Another server has the port; the message says which."""
+    """The port cannot be had; the message says which and why."""
+
+
+class ServingError(Exception):
+    """The server cannot go on; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +54,145 @@ class Launch:
     encryption_keys: str
 
 
+# ------------------------------------------------------------------------------------------------------------ settings
+def check_settings(settings: Settings, encryption_keys: str | None = None) -> None:
+    """Judge the settings that a worker reads, before there is one; the keys only when they are given.
+
+    Raises SettingsError, which names no secret.
+    """
+    readers: list[tuple[str, Callable[[str], object], str]] = [
+        ("address", ipaddress.ip_address, settings.address),
+        ("metrics_address", ipaddress.ip_address, settings.metrics_address),
+        ("egress_allow", _read_egress_allow, settings.egress_allow),
+        ("trusted_proxies", _read_trusted_proxies, settings.trusted_proxies),
+        ("redis_url", _read_redis_url, settings.redis_url),
+        ("egress_ca_file", _read_ca_file, settings.egress_ca_file),
+    ]
+    if encryption_keys is not None:
+        readers.append(("encryption_keys", _read_keys, encryption_keys))
+    for name, read, text in readers:
+        try:
+            if text or name not in _OPTIONAL:
+                read(text)
+        except ValueError as error:
+            message = f"{name} is wrong: {error}"
+            raise SettingsError(message) from error
+
+
+def _read_keys(text: str) -> None:
+    from rxdesk.kit.sealing import read_keys  # noqa: PLC0415 (each only where it is asked for: they cost the start)
+
+    if not read_keys(text):
+        message = "it is empty; put the key back that was in use, or no stored secret can be read"
+        raise ValueError(message)
+
+
+def _read_egress_allow(text: str) -> None:
+    from rxdesk.kit.addresses import AllowList  # noqa: PLC0415 (likewise)
+
+    AllowList.parse(text)
+
+
+def _read_trusted_proxies(text: str) -> None:
+    from rxdesk.web.rate_limit import read_networks  # noqa: PLC0415 (likewise)
+
+    read_networks(text)
+
+
+def _read_redis_url(text: str) -> None:
+    from redis.asyncio.connection import parse_url  # noqa: PLC0415 (a tenth of a second that few pay)
+
+    try:
+        parse_url(text)
+    except ValueError:
+        message = "it is not of the form redis://host:port/0"
+        raise ValueError(message) from None
+
+
+def _read_ca_file(text: str) -> None:
+    import ssl  # noqa: PLC0415 (likewise)
+
+    try:
+        ssl.create_default_context().load_verify_locations(text)
+    except (OSError, ssl.SSLError) as error:
+        message = f"{text} is no readable PEM file of certificates ({error.strerror or error})"
+        raise ValueError(message) from error
+
+
+# ---------------------------------------------------------------------------------------------------------------- port
 def hold_port(address: str, port: int) -> socket.socket:
     """Take a port for this process alone, 0 for a free one, and keep it while the socket lives.
 
     The server binds with SO_REUSEPORT, so two of them would share a port in silence. This socket is bound without
-    it, which fails when anybody is there, and is then marked so that only we can join. It never listens.
+    it, which fails when anybody is there, and is then marked so that only we can join. It does not listen.
     Raises PortInUseError.
     """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    holder = socket.socket(family, socket.SOCK_STREAM)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for attempt in range(1, _HOLD_ATTEMPTS + 1):
+        try:
+            holder = _hold(address, port or _free_port(address))
+        except OSError as error:
+            # Two that start at the same instant may both be refused, and a free port may be taken in between.
+            if attempt < _HOLD_ATTEMPTS and (port == 0 or isinstance(error, _TwinError)):
+                time.sleep(int.from_bytes(os.urandom(1)) / 2560)
+                continue
+            why = error.strerror or str(error)
+            message = f"cannot listen on {_host(address)}:{port}: {why}. Choose another with --port or --address"
+            raise PortInUseError(message) from error
+        os.register_at_fork(after_in_child=holder.close)
+        return holder
+    raise AssertionError
+
+
+class _TwinError(OSError):
+    """Another took the port in the same instant."""
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def _free_port(address: str) -> int:
+    with socket.socket(_family(address), socket.SOCK_STREAM) as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _hold(address: str, port: int) -> socket.socket:
+    holder = socket.socket(_family(address), socket.SOCK_STREAM)
     try:
+        # Connections of an earlier server may still be in TIME_WAIT.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((address, port))
-    except OSError as error:
+        if sys.platform == "linux":
+            # Linux lets two sockets with SO_REUSEADDR have one port as long as neither listens. So it listens for
+            # an instant, which only one can, gives that option up, and is then alone.
+            try:
+                holder.listen(1)
+            except OSError as error:
+                raise _TwinError(error.errno, error.strerror) from error
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            holder.shutdown(socket.SHUT_RD)  # no longer listening, still bound
+        else:
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except BaseException:
         holder.close()
-        message = f"cannot listen on {address}:{port}: {error.strerror}. Choose another with --port"
-        raise PortInUseError(message) from error
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        raise
     return holder
 
 
+def base_url(address: str, port: int) -> str:
+    """Give the URL under which a server on this machine is reached."""
+    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 (compared, not bound to)
+    return f"http://{_host(local)}:{port}"
+
+
+# ------------------------------------------------------------------------------------------------------------- workers
 def _end_with_parent(parent: int) -> None:
     """End this process when its parent has ended: nothing may go on serving after a `kill -9`."""
 
@@ -68,27 +206,115 @@ def _end_with_parent(parent: int) -> None:
 
 def load_worker(launch: Launch, parent: int) -> Callable[..., Any]:
     """Make the application inside a worker process."""
+    # Until the server sets its own: a terminal's Ctrl-C is the parent's to judge, who then sends SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with_parent(parent)
     logs.configure(launch.settings.log_level)
-    from rxdesk.app import create_app  # noqa: PLC0415 (the parent does not need what it imports)
-    from rxdesk.db.pool import connector  # noqa: PLC0415
+    try:
+        from rxdesk.app import create_app  # noqa: PLC0415 (the verbs that do not serve need none of it)
+        from rxdesk.db.pool import connector  # noqa: PLC0415
 
-    connect = connector(
-        dict(launch.connect),
-        statement_seconds=launch.settings.statement_timeout_seconds,
-        name="rxdesk serve",
-    )
-    return create_app(launch.settings, connect, launch.encryption_keys)
+        connect = connector(
+            dict(launch.connect),
+            statement_seconds=launch.settings.statement_timeout_seconds,
+            name="rxdesk serve",
+        )
+        return create_app(launch.settings, connect, launch.encryption_keys)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is said in the log's form and not as a trace)
+        at = error.__traceback__
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        place = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "-"
+        _log.error("worker_cannot_start", error=type(error).__name__, at=place)  # noqa: TRY400 (no traces)
+        sys.exit(1)
 
 
-def serve(launch: Launch, port: int) -> None:
-    """Serve until SIGINT or SIGTERM. The caller holds the port."""
-    from granian import Granian  # noqa: PLC0415 (only the serving verbs pay for it)
-    from granian.constants import HTTPModes, Interfaces, Loops  # noqa: PLC0415
+def forks() -> bool:
+    """Tell whether workers are forked from this process (Linux before Python 3.14) or started afresh."""
+    return multiprocessing.get_start_method() == "fork"
+
+
+def serve(
+    launch: Launch,
+    port: int,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    probe: tuple[str, Mapping[str, str]] = ("/livez", {}),
+    started: Sequence[Callable[[], None]] = (),
+) -> None:
+    """Serve until SIGINT, SIGTERM or SIGHUP. The caller holds the port.
+
+    `ready` is called in a thread once a request (`probe`: path and headers) is answered; `started` are called when
+    the workers have been forked, and may start threads. Raises ServingError when workers cannot start.
+    """
+    logs.configure(launch.settings.log_level)
+    if forks():
+        import rxdesk.app  # noqa: F401, PLC0415 (the workers then have it at once, and share its memory)
+    ending = threading.Event()
+    url = base_url(launch.settings.address, port)
+    prober = threading.Thread(target=_probe, args=(url, probe, ready, ending), name="probe", daemon=True)
+    server = _make_server(launch.settings, port, (*started, prober.start))
+    _log.info("serving", address=launch.settings.address, port=port, workers=launch.settings.workers)
+    try:
+        server.serve(target_loader=partial(load_worker, launch, os.getpid()), wrap_loader=False)
+    finally:
+        ending.set()
+    if prober.is_alive():
+        prober.join()
+    if server.gave_up:
+        message = "the server ends: its workers end as soon as they start. The log lines above say why"
+        raise ServingError(message)
+    _log.info("ended")
+    sys.stdout.flush()
+
+
+def _make_server(settings: Settings, port: int, started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401
+    from granian.constants import HTTPModes, Interfaces, Loops  # noqa: PLC0415 (only what serves pays for it)
     from granian.http import HTTP1Settings  # noqa: PLC0415
+    from granian.server.mp import MPServer  # noqa: PLC0415
 
-    settings = launch.settings
-    server = Granian(
+    class Supervisor(MPServer):
+        """Granian's, with our judgement on workers that end.
+
+        Its own ends all when a worker ends twice within seconds, exits with 1 when workers obeyed the terminal's
+        Ctrl-C before it told them to, and takes SIGHUP, a closed terminal, for a wish to reload.
+        """
+
+        gave_up = False
+
+        def signal_handler_reload(self, *_: Any, **__: Any) -> None:
+            self.signal_handler_interrupt()
+
+        def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
+            super()._spawn_workers(spawn_target, target_loader)
+            for call in started:
+                call()
+
+        def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+            early = 0
+            while True:
+                self.main_loop_interrupt.wait()
+                self.main_loop_interrupt.clear()
+                if self.interrupt_signal:
+                    return
+                while self.interrupt_children:
+                    index = self.interrupt_children.pop(0)
+                    worker = self.wrks[index]
+                    early = early + 1 if time.monotonic() - worker.birth < _EARLY_SECONDS else 0
+                    _log.error("worker_ended", worker=index + 1, status=worker.inner.exitcode)
+                    if early >= _MOST_EARLY_ENDS:
+                        self.gave_up = True
+                        return
+                    self._respawn_workers([index], spawn_target, target_loader)
+
+        def shutdown(self, exit_code: int = 0) -> None:
+            self._drop_shared_socket()
+            self._stop_workers()
+            self._stop_ipc()
+
+    hangup = signal.getsignal(signal.SIGHUP)
+    server = Supervisor(
         "rxdesk",
         address=settings.address,
         port=port,
@@ -102,9 +328,44 @@ def serve(launch: Launch, port: int) -> None:
             header_read_timeout=_HEADER_SECONDS * 1000, max_buffer_size=_HEADER_BYTES
         ),
         log_enabled=False,
-        respawn_failed_workers=True,
-        respawn_interval=0.5,
         workers_kill_timeout=_STOP_SECONDS,
     )
-    server.serve(target_loader=partial(load_worker, launch, os.getpid()), wrap_loader=False)
-    sys.stdout.flush()
+    if hangup is signal.SIG_IGN:  # nohup stays nohup
+        server.on_startup(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    return server
+
+
+# --------------------------------------------------------------------------------------------------------------- ready
+def _probe(
+    url: str, probe: tuple[str, Mapping[str, str]], ready: Callable[[], None], ending: threading.Event
+) -> None:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    path, headers = probe
+    lines = [f"GET {path} HTTP/1.1", f"Host: {host}:{port}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    request = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+    while not ending.is_set():
+        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 5) as client:
+            client.sendall(request)
+            if client.recv(16).startswith(b"HTTP/1.1 "):
+                ready()
+                return
+        ending.wait(_PROBE_SECONDS)
+
+
+def write_privately(path: Path, content: bytes) -> None:
+    """Write a file that only its owner may read, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise

@@ -140,7 +140,7 @@ def _unknown(name: str, origin: str, known: Mapping[str, Option]) -> SettingsErr
 
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return SettingsError(f"unknown setting {name} (from {origin}){hint} `rxdesk config` lists all of them")
+    return SettingsError(f"unknown setting {name} (from {origin}){hint or ';'} `rxdesk config` lists all of them")
 
 
 def load(

@@ -482,8 +482,20 @@ async def test_no_receiver_holds_us_beyond_the_deadline(
     assert outcome.duration_ms < 1000
 
 
-@pytest.mark.parametrize("answer", [b"", OK])
-async def test_the_socket_is_gone_when_the_request_is_over(pki: Pki, answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"", "timeout"),
+        (OK, None),
+        (b"nonsense\r\n\r\n", "connect"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" * 100, "too_large"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * (2 << 20), "too_large"),
+    ],
+    ids=["silence", "answer", "nonsense", "endless 100s", "long body"],
+)
+async def test_the_socket_is_gone_when_the_request_is_over(
+    pki: Pki, answer: bytes, error: str | None
+) -> None:
     opened: list[socket.socket] = []
 
     async def connect(address: Address, port: int) -> socket.socket:
@@ -498,10 +510,10 @@ async def test_the_socket_is_gone_when_the_request_is_over(pki: Pki, answer: byt
 
     egress = Egress(LOOPBACK, ca_file=pki.ca_file, resolver=RECEIVER, connect=connect)
     async with receiving(deaf, pki.good) as receiver:
-        outcome = await send(egress, receiver.url(), total=0.2)
+        outcome = await send(egress, receiver.url(), total=0.5)
         await asyncio.sleep(0.05)
         assert [one.fileno() for one in opened] == [-1]
-    assert outcome.error == (None if answer else "timeout")
+    assert outcome.error == error
 
 
 @contextlib.asynccontextmanager

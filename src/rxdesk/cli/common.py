@@ -77,7 +77,9 @@ def judged(error: Exception) -> tuple[str | None, int]:
         context = getattr(error, "ctx", None)
         help_of = f" See `{context.command_path} --help`." if context is not None else ""
         text = " ".join(str(error.format_message()).split())
-        return (text.rstrip(".") + "." + help_of if text else help_of.strip()), int(error.exit_code)
+        if not text:  # called without a verb: its help was shown
+            return "", int(error.exit_code)
+        return text + ("" if text.endswith((".", "?")) else ".") + help_of, int(error.exit_code)
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
     if type(error).__name__ == "Abort":
         return "stopped", 1
@@ -93,8 +95,9 @@ def judged(error: Exception) -> tuple[str | None, int]:
 
 
 def complain(line: str) -> None:
-    """Say on standard error what is wrong."""
-    print(f"rxdesk: {line}", file=sys.stderr, flush=True)
+    """Say on standard error what is wrong; nothing when it has been said."""
+    if line:
+        print(f"rxdesk: {line}", file=sys.stderr, flush=True)
 
 
 def note(line: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,71 @@ from rxdesk.db.pool import Connection
 
 OLDEST = (15, 14)
 _CONNECT_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
+_AGAIN_SECONDS = 2.0  # between attempts to start a server that does not come up again
+# Those whose server lives long enough to be joined by a verb; another verb's is waited for.
+SERVING = ("serve", "demo")
 
 
 class LocationError(Exception):
     """The database cannot be used; the message says why and what to do."""
+
+
+Report = Callable[..., None]
+"""Takes the name of an event and its fields, as a structlog logger's method does."""
+
+
+class Kept:
+    """The embedded server of a serving process: when it dies, it is started again."""
+
+    def __init__(
+        self, data_dir: Path, *, purpose: str, say: Callable[[str], None], wait_seconds: float = _CONNECT_SECONDS
+    ) -> None:
+        self._data_dir = data_dir
+        self._purpose = purpose
+        self._server = embedded.start(data_dir, purpose=purpose, say=say, wait_seconds=wait_seconds)
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def address(self) -> embedded.Address:
+        """Where it is reached; the same after it was started again."""
+        return self._server.address
+
+    @property
+    def pid(self) -> int:
+        """The process number of the present server."""
+        return self._server.pid
+
+    def watch(self, report: Report) -> None:
+        """Look after the server from now on, in a thread of its own. Call it after forking."""
+        self._thread = threading.Thread(
+            target=self._look_after, args=(report,), name="postgresql-watch", daemon=True
+        )
+        self._thread.start()
+
+    def _look_after(self, report: Report) -> None:
+        pause = _LOOK_SECONDS
+        while not self._ending.wait(pause):
+            pause = _LOOK_SECONDS
+            if (status := self._server.poll()) is None:
+                continue
+            report("postgresql_died", status=status)
+            self._server.stop()  # gives the folder back
+            try:
+                self._server = embedded.start(self._data_dir, purpose=self._purpose)
+            except embedded.EmbeddedError as error:
+                report("postgresql_not_restarted", error=str(error))
+                pause = _AGAIN_SECONDS
+            else:
+                report("postgresql_restarted")
+
+    def stop(self) -> None:
+        """Stop the server for good. Once only."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._server.stop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +90,15 @@ class Location:
 
     app: Mapping[str, Any]
     owner: Mapping[str, Any]
-    embedded: embedded.Server | None = None
+    kept: Kept | None = None
     is_embedded: bool = False
 
 
-def _embedded_location(address: embedded.Address, server: embedded.Server | None) -> Location:
+def _embedded_location(address: embedded.Address, kept: Kept | None) -> Location:
     return Location(
         app=address.connect_args(embedded.APP),
         owner=address.connect_args(embedded.OWNER),
-        embedded=server,
+        kept=kept,
         is_embedded=True,
     )
 
@@ -46,7 +109,7 @@ def located(
 ) -> Iterator[Location]:
     """Give the database for the length of a command.
 
-    The embedded one is started and stopped here; a verb (`own` false) joins one that another process runs.
+    The embedded one is started and stopped here; a verb (`own` false) joins one that another process serves with.
     Raises LocationError.
     """
     if database_url:
@@ -54,18 +117,29 @@ def located(
         yield Location(app=arguments, owner=arguments)
         return
     try:
-        if not own and (address := embedded.running(data_dir)) is not None:
+        if not own and (address := embedded.running(data_dir)) is not None and _is_serving(data_dir):
             yield _embedded_location(address, None)
             return
-        server = embedded.start(data_dir, purpose=purpose, say=say)
+        kept = Kept(data_dir, purpose=purpose, say=say, wait_seconds=2 if own else 10)
     except embedded.EmbeddedError as error:
         raise LocationError(str(error)) from error
-    with server:
-        yield _embedded_location(server.address, server)
+    try:
+        yield _embedded_location(kept.address, kept)
+    finally:
+        kept.stop()
+
+
+def _is_serving(data_dir: Path) -> bool:
+    """Tell whether the folder's holder serves; a verb's server would end under our hands."""
+    try:
+        holder = json.loads((data_dir / "rxdesk.lock").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(holder, dict) and holder.get("purpose") in SERVING
 
 
 @contextlib.asynccontextmanager
-async def connected(arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 (an async context manager of Connection)
+async def connected(arguments: Mapping[str, Any]) -> AsyncIterator[Connection]:
     """Open one connection outside any pool, for a command. Raises LocationError."""
     try:
         connection = await asyncpg.connect(**arguments)
@@ -75,7 +149,9 @@ async def connected(arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 (an as
     try:
         yield connection
     finally:
-        await connection.close()
+        # A close that hangs must not keep a command from ending.
+        with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            await connection.close(timeout=_CONNECT_SECONDS)
 
 
 def _reason(error: Exception) -> str:
@@ -97,7 +173,7 @@ class Finding:
 
 async def inspect(connection: Connection) -> list[Finding]:
     """Judge a database for serving: version, role, schema. Used by `serve`, `worker` and `check`."""
-    return [await _version(connection), await _role(connection), await _schema(connection)]
+    return [await _version(connection), await _role(connection), await schema(connection)]
 
 
 async def _version(connection: Connection) -> Finding:
@@ -129,14 +205,19 @@ async def _role(connection: Connection) -> Finding:
     return Finding("database role", well=True, message=f"{role} owns nothing and is bound by row security")
 
 
-async def _schema(connection: Connection) -> Finding:
-    current = await migrate.current_revision(connection)
+async def schema(connection: Connection) -> Finding:
+    """Judge whether the database's schema is the code's."""
+    try:
+        current = await migrate.current_revision(connection)
+    except asyncpg.InsufficientPrivilegeError:
+        text = "the role may not read it: `rxdesk migrate` with the owner's URL grants database_app_role what it needs"
+        return Finding("schema", well=False, message=text)
     if current == migrate.HEAD:
         return Finding("schema", well=True, message=f"at revision {current}")
     if current is None:
         text = "the database is empty: run `rxdesk migrate`"
     elif current in migrate.known_revisions():
-        text = f"at revision {current}, older than the code's {migrate.HEAD}: run `rxdesk migrate`"
+        text = f"the schema is at revision {current}, older than the code's {migrate.HEAD}: run `rxdesk migrate`"
     else:
-        text = f"at revision {current}, which this version does not know: install the newer RxDesk"
+        text = f"the schema is at revision {current}, newer than this version knows: install the newer RxDesk"
     return Finding("schema", well=False, message=text)

@@ -70,14 +70,19 @@ async def migrate(arguments: Mapping[str, Any], *, to: str = "head", down: bool 
         await engine.dispose()
 
 
+def check_role(role: str) -> None:
+    """Refuse a role name that would have to be quoted. Raises MigrationError."""
+    if _ROLE.fullmatch(role) is None:
+        message = f"database_app_role {role!r} is not a plain role name ([a-z_][a-z0-9_]*)"
+        raise MigrationError(message)
+
+
 async def grant(connection: Connection, role: str) -> bool:
     """Give the app role what serving needs, on all tables; False when there is no such role.
 
     Run as the owner after each migration. The role gets rows, never tables: it can neither alter nor drop.
     """
-    if _ROLE.fullmatch(role) is None:
-        message = f"database_app_role {role!r} is not a plain role name ([a-z_][a-z0-9_]*)"
-        raise MigrationError(message)
+    check_role(role)
     if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", role):
         return False
     await connection.execute(
@@ -97,9 +102,7 @@ async def _database(connection: Connection) -> str:
 
 async def create_app_role(connection: Connection, role: str, password: str) -> bool:
     """Make the app role with that password; False when it exists already. The owner needs CREATEROLE."""
-    if _ROLE.fullmatch(role) is None:
-        message = f"database_app_role {role!r} is not a plain role name ([a-z_][a-z0-9_]*)"
-        raise MigrationError(message)
+    check_role(role)
     literal = await connection.fetchval("SELECT quote_literal($1)", password)
     try:
         await connection.execute(

@@ -262,10 +262,10 @@ def _is_header_bomb(fault: BaseException | None) -> bool:
 
 
 class _ResponseReader(ResponseHandler):
-    """Reads an answer, and gives up on a receiver that sends interim (1xx) answers without end.
+    """Reads an answer, gives up on a receiver that sends interim (1xx) answers without end, closes at once.
 
-    Each costs far more to parse than its bytes cost to send, and the deadline only looks between two reads:
-    so what came is parsed in small pieces.
+    An interim answer costs far more to parse than its bytes cost to send, and the deadline only looks between
+    two reads: so what came is parsed in small pieces.
     """
 
     _seen = 0
@@ -284,6 +284,16 @@ class _ResponseReader(ResponseHandler):
             self.abort()
             self.set_exception(_Failed("too_large"))
 
+    def close(self) -> None:
+        """Say goodbye (TLS's closing alert) and close without waiting for an answer to it.
+
+        Without a goodbye where the parser failed: aiohttp has closed the transport then, and the event loop
+        makes a second close() of a TLS transport turn abort() into nothing.
+        """
+        if self.transport is not None and self.exception() is None:
+            self.transport.close()
+        self.abort()
+
 
 class _JudgedConnector(aiohttp.BaseConnector):
     """A connector for one request: its socket comes from `dial`, judged, and TLS begins after that.
@@ -296,7 +306,7 @@ class _JudgedConnector(aiohttp.BaseConnector):
         super().__init__(force_close=True, limit=1)
         self._dial = dial
         self._tls = tls
-        self._transport: asyncio.Transport | None = None
+        self._reader: _ResponseReader | None = None
 
     async def _create_connection(
         self,
@@ -307,7 +317,7 @@ class _JudgedConnector(aiohttp.BaseConnector):
         connection = await self._dial()
         secure = req.is_ssl()
         try:
-            self._transport, protocol = await self._loop.create_connection(
+            _, self._reader = await self._loop.create_connection(
                 lambda: _ResponseReader(self._loop),
                 sock=connection,
                 ssl=self._tls if secure else None,
@@ -318,13 +328,12 @@ class _JudgedConnector(aiohttp.BaseConnector):
             if isinstance(fault, TimeoutError):
                 raise
             raise _Failed("tls" if secure else "connect") from fault
-        return protocol
+        return self._reader
 
     def abort(self) -> None:
-        """Say goodbye (TLS's closing alert) and close without waiting for an answer to it."""
-        if self._transport is not None:
-            self._transport.close()
-            self._transport.abort()
+        """Close the connection, if one was made and is still open."""
+        if self._reader is not None:
+            self._reader.close()
 
 
 async def connect_tcp(address: Address, port: int) -> socket.socket:

@@ -139,6 +139,20 @@ async def create_key(
     return NewKey(uid, key, expires_at)
 
 
+async def permit(
+    connection: Connection, organisation_id: int, *, digest: bytes, permissions: list[str]
+) -> bool:
+    """Give an active key these permissions, whatever it had; False when there is no such key."""
+    done = await connection.fetchval(
+        "UPDATE api_keys SET permissions = $3 WHERE organisation_id = $1 AND digest = $2 AND revoked_at IS NULL "
+        "AND (expires_at IS NULL OR expires_at > now()) RETURNING uid",
+        organisation_id,
+        digest,
+        sorted(permissions),
+    )
+    return done is not None
+
+
 async def rotate_key(
     connection: Connection, organisation_id: int, *, uid: str, overlap: timedelta, now: datetime
 ) -> NewKey:

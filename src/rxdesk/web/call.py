@@ -151,6 +151,8 @@ class Call:
             await self.services.limiter.note_unknown(self._address())
             raise errors.key_invalid()
         self.caller = caller
+        self.scope["rxdesk.organisation"] = caller.organisation_id
+        self.scope["rxdesk.key"] = caller.key_uid
         verdict = await self.services.limiter.hit(caller)
         self.headers = verdict.headers
         if not verdict.allowed:

@@ -1,0 +1,243 @@
+"""`rxdesk check`: is this installation healthy?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, note, print_json, settings_of
+from rxdesk.cli.serve import Port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rxdesk.db.location import Finding
+    from rxdesk.settings import Settings
+
+_LOW_DISK_BYTES = 1 << 30
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        epilog=EPILOG + "rxdesk check --data-dir /var/lib/rxdesk\n\nrxdesk check --json || alert"
+    )(check)
+
+
+def check(
+    *, port: Port = None, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False
+) -> None:
+    """Look at everything that serving needs: one line a check, and exit status 1 if one fails.
+
+    It looks beside a running server, and changes nothing. When the folder's server does not run, it is started for
+    the length of the look.
+    """
+    findings = _findings(data_dir, config, port)
+    if as_json:
+        print_json([{"name": f.name, "ok": f.well, "message": f.message} for f in findings])
+    else:
+        for finding in findings:
+            print(f"{'✓' if finding.well else '✗'} {finding.name}: {finding.message}")
+    if not all(finding.well for finding in findings):
+        raise typer.Exit(1)
+
+
+def _findings(data_dir: Any, config: Any, port: int | None) -> list[Finding]:  # noqa: ANN401 (as the options are)
+    from rxdesk.db.location import Finding
+    from rxdesk.settings import SettingsError
+
+    try:
+        settings = settings_of(data_dir, config, port=port).settings
+    except SettingsError as error:
+        return [Finding("settings", well=False, message=str(error))]
+    findings = [_settings(settings)]
+    serving = False
+    usable = True
+    if not settings.database_url:
+        folder = [_folder(settings), _disk(settings), _version(settings)]
+        findings += folder
+        usable = all(finding.well for finding in folder)
+        if usable:
+            serving = _is_serving(settings)
+    findings.append(_key(settings))
+    findings.append(_time_zones())
+    if usable:
+        findings += _database(settings, serving=serving)
+    findings.append(_port(settings, serving=serving))
+    return findings
+
+
+def _finding(name: str, look: Callable[[], str]) -> Finding:
+    """Run one look: its text when it is well, the error's when it is not."""
+    from rxdesk.cli.common import judged
+    from rxdesk.db.location import Finding
+
+    try:
+        return Finding(name, well=True, message=look())
+    except Exception as error:
+        line, _ = judged(error)
+        if line is None:
+            raise
+        return Finding(name, well=False, message=line)
+
+
+def _settings(settings: Settings) -> Finding:
+    from rxdesk.serving import check_settings
+
+    def look() -> str:
+        check_settings(settings, settings.encryption_keys or None)
+        return "all known and of right form"
+
+    return _finding("settings", look)
+
+
+def _folder(settings: Settings) -> Finding:
+    from rxdesk.cli.common import CliError
+
+    folder = settings.data_dir
+
+    def look() -> str:
+        if not folder.is_dir():
+            message = f"{folder} is not there: `rxdesk migrate` or `rxdesk demo` makes it"
+            raise CliError(message)
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & 0o022:
+            message = f"{folder} may be changed by others (mode {mode:04o}): chmod go-w {folder}"
+            raise CliError(message)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            message = f"{folder} may not be written by this user: run as its owner"
+            raise CliError(message)
+        return f"{folder} (mode {mode:04o})"
+
+    return _finding("data folder", look)
+
+
+def _disk(settings: Settings) -> Finding:
+    from rxdesk.cli.common import CliError
+
+    def look() -> str:
+        free = shutil.disk_usage(settings.data_dir).free
+        if free < _LOW_DISK_BYTES:
+            message = f"{free >> 20} MB are free: make room, PostgreSQL stops when the disk is full"
+            raise CliError(message)
+        return f"{free >> 30} GB are free"
+
+    return _finding("disk", look)
+
+
+def _version(settings: Settings) -> Finding:
+    from rxdesk.cli.common import CliError
+    from rxdesk.db.embedded import binary_version, data_version
+    from rxdesk.db.embedded_cluster import check_version
+
+    def look() -> str:
+        made_by = data_version(settings.data_dir)
+        if made_by is None:
+            message = "the folder holds no database yet: `rxdesk migrate` or `rxdesk demo` makes one"
+            raise CliError(message)
+        check_version(settings.data_dir)
+        return f"programs {binary_version()}, data of {made_by}"
+
+    return _finding("embedded PostgreSQL", look)
+
+
+def _key(settings: Settings) -> Finding:
+    from rxdesk.cli.common import CliError
+    from rxdesk.kit.sealing import read_keys
+
+    def look() -> str:
+        text = settings.encryption_keys
+        where = "from the settings"
+        if not text:
+            if settings.database_url:
+                message = "encryption_keys is not set, and with database_url no key is made"
+                raise CliError(message)
+            path = settings.data_dir / "encryption.key"
+            where = str(path)
+            if not path.exists():
+                return f"none yet; the first `rxdesk serve` or `rxdesk demo` makes {path}"
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                message = f"{path} may be read by others (mode {mode:04o}): chmod 600 {path}"
+                raise CliError(message)
+            text = path.read_text("ascii")
+        try:
+            keys = read_keys(text)
+        except ValueError as error:
+            raise CliError(str(error)) from error
+        if not keys:
+            message = f"{where} holds no key: put the one back that was in use"
+            raise CliError(message)
+        return f"{len(keys)} ({where})"
+
+    return _finding("encryption key", look)
+
+
+def _time_zones() -> Finding:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    from rxdesk.cli.common import CliError
+
+    def look() -> str:
+        try:
+            ZoneInfo("Europe/Berlin")
+        except ZoneInfoNotFoundError as error:
+            message = "no time zone data: install the package tzdata"
+            raise CliError(message) from error
+        return "there"
+
+    return _finding("time zone data", look)
+
+
+def _is_serving(settings: Settings) -> bool:
+    from rxdesk.db import embedded
+
+    return embedded.running(settings.data_dir) is not None
+
+
+def _database(settings: Settings, *, serving: bool) -> list[Finding]:
+    import asyncio
+
+    from rxdesk.cli.common import judged
+    from rxdesk.db.location import Finding, connected, inspect, located
+
+    async def look(arguments: Any) -> list[Finding]:  # noqa: ANN401 (asyncpg's)
+        async with connected(arguments) as connection:
+            return await inspect(connection)
+
+    place = "by its URL"
+    if not settings.database_url:
+        place = "the folder's server runs" if serving else "the folder's server does not run; started to look"
+    try:
+        with located(
+            database_url=settings.database_url,
+            data_dir=settings.data_dir,
+            purpose="check",
+            own=False,
+            say=note,
+        ) as location:
+            found = asyncio.run(look(location.app))
+    except Exception as error:
+        line, _ = judged(error)
+        if line is None:
+            raise
+        return [Finding("database", well=False, message=line)]
+    return [Finding("database", well=True, message=place), *found]
+
+
+def _port(settings: Settings, *, serving: bool) -> Finding:
+    from rxdesk.db.location import Finding
+    from rxdesk.serving import PortInUseError, hold_port
+
+    where = f"{settings.address}:{settings.port}"
+    try:
+        hold_port(settings.address, settings.port).close()
+    except PortInUseError as error:
+        if serving:
+            return Finding("port", well=True, message=f"{where} is in use, and a server runs on this folder")
+        return Finding("port", well=False, message=str(error))
+    return Finding("port", well=True, message=f"{where} is free")

@@ -1,0 +1,244 @@
+"""`rxdesk demo`: a server with believable data, from nothing, in one command."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rxdesk.cli.common import EPILOG, CliError, ConfigFile, DataDir, end_on_signals, note
+from rxdesk.cli.serve import (
+    Address,
+    Port,
+    ReadyFile,
+    Workers,
+    located_for_serving,
+    ready_of,
+    run,
+    until_ended,
+    url_of,
+)
+
+if TYPE_CHECKING:
+    from rxdesk.db.location import Location
+    from rxdesk.db.pool import Connection
+
+# Slug and name of the two that are made, in the generator's order.
+_ORGANISATIONS = (
+    ("nordlicht", "Nordlicht Telemedizin GmbH"),
+    ("alpenblick", "Alpenblick Online-Sprechstunde GmbH"),
+)
+_FILE = "demo.json"
+_KEY_NAME = "demo"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        epilog=EPILOG + "rxdesk demo\n\nrxdesk demo --port 0 --ready-file ready.json\n\n"
+        "rxdesk demo --data-dir /tmp/big --orders 50000 --seed 7"
+    )(demo)
+
+
+def demo(
+    *,
+    address: Address = None,
+    port: Port = None,
+    workers: Workers = None,
+    ready_file: ReadyFile = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same data.")] = 1,
+    orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of each organisation.")] = 5000,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of", metavar="WHEN", show_default=False, help="The data's present, ISO 8601 or Unix seconds; now."
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Serve two made-up German telemedicine providers, with a key for each; Ctrl-C ends all of it.
+
+    It runs its own PostgreSQL in the data folder. The data is made at the first start and stays: the next start
+    has the same data and the same keys. Do not put real patients' data here: its keys stand in a file.
+    """
+    from rxdesk.cli.times import moment
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.settings import load
+
+    end_on_signals()
+    with until_ended():
+        present = utc_now() if as_of is None else moment(as_of)
+        flags = {"data_dir": data_dir, "address": address, "port": port, "workers": workers}
+        loaded = load(file=config, flags=flags)
+        settings = loaded.settings
+        if settings.database_url:
+            note("RXDESK_DATABASE_URL is not used: the demo runs a PostgreSQL of its own in the data folder")
+        quiet = {"log_level": "warning"} if loaded.origins["log_level"] == "default" else {}
+        settings = dataclasses.replace(settings, database_url="", **quiet)
+        with ready_of(ready_file) as write_ready, located_for_serving(settings, "demo", note) as (location, holder):
+            import asyncio
+
+            shown = asyncio.run(_prepare(location, settings.data_dir, seed=seed, orders=orders, as_of=present))
+            number = holder.getsockname()[1]
+            base = url_of(settings, number)
+            content = {"base_url": base, "organisations": shown}
+
+            def ready() -> None:
+                write_ready(content)
+                print(_welcome(base, shown, settings.data_dir), flush=True)
+
+            key = {"X-API-Key": shown[0]["api_key"]}
+            run(settings, location, number, ready=ready, probe=("/v1/management/health/", key))
+
+
+async def _prepare(
+    location: Location, data_dir: Path, *, seed: int, orders: int, as_of: datetime
+) -> list[dict[str, Any]]:
+    """Bring schema, data and keys to what they must be; give what the ready file says of each organisation."""
+    from rxdesk.db.location import connected, schema
+    from rxdesk.organisations import queries
+
+    async with connected(location.owner) as owner:
+        finding = await schema(owner)
+    if not finding.well:
+        await _migrate(location)
+    state = _read_state(data_dir / _FILE)
+    async with connected(location.app) as connection:
+        present = {organisation.slug: organisation for organisation in await queries.organisations(connection)}
+        if present and state is None:
+            message = (
+                f"{data_dir} holds organisations that are not the demo's: use `rxdesk serve` for them, or another "
+                "--data-dir for the demo"
+            )
+            raise CliError(message)
+        if state is None:
+            state = {"seed": seed, "orders": orders, "as_of": int(as_of.timestamp()), "organisations": {}}
+            _write_state(data_dir / _FILE, state)
+        for number, (slug, name) in enumerate(_ORGANISATIONS, start=1):
+            if slug not in state["organisations"]:
+                note(f"making the demo data of {name}: {state['orders']} orders, seed {state['seed']} …")
+                samples = await _load(connection, data_dir, state, number)
+                state["organisations"][slug] = {"api_key": None, "samples": samples}
+                _write_state(data_dir / _FILE, state)
+        changed = False
+        for slug, _ in _ORGANISATIONS:
+            entry = state["organisations"][slug]
+            key = await _key(connection, slug, entry["api_key"])
+            changed = changed or key != entry["api_key"]
+            entry["api_key"] = key
+        if changed:
+            _write_state(data_dir / _FILE, state)
+    return [
+        {"slug": slug, "api_key": entry["api_key"], "samples": entry["samples"]}
+        for slug, entry in state["organisations"].items()
+    ]
+
+
+async def _migrate(location: Location) -> None:
+    from rxdesk.db import migrate
+    from rxdesk.db.location import connected, schema
+
+    async with connected(location.owner) as owner:
+        current = await migrate.current_revision(owner)
+        if current is not None and current not in migrate.known_revisions():
+            raise CliError((await schema(owner)).message)
+    note("making the database's tables …" if current is None else "bringing the database's tables up to date …")
+    await migrate.migrate(location.owner)
+    async with connected(location.owner) as owner:
+        await migrate.grant(owner, str(location.app["user"]))
+
+
+async def _load(connection: Connection, data_dir: Path, state: dict[str, Any], number: int) -> dict[str, str]:
+    """Make one organisation's files and load them by the importer; done again, it changes nothing."""
+    import tempfile
+    from datetime import UTC
+
+    from rxdesk.organisations import commands, queries
+
+    slug, name = _ORGANISATIONS[number - 1]
+    present = {organisation.slug: organisation for organisation in await queries.organisations(connection)}
+    of = present.get(slug) or await commands.create_organisation(connection, slug=slug, display_name=name)
+    await commands.enter(connection, of.id)
+    as_of = datetime.fromtimestamp(state["as_of"], UTC)
+    try:
+        from rxdesk import demo, importing
+        demo.generate
+    except (ImportError, AttributeError):  # TODO
+        return {}
+    with tempfile.TemporaryDirectory(prefix="demo-", dir=data_dir) as folder:
+        demo.generate(
+            Path(folder), seed=state["seed"], orders=state["orders"], as_of=as_of, organisation=number
+        )
+        samples: dict[str, str] = json.loads((Path(folder) / "samples.json").read_text("utf-8"))
+        files = sorted(path for path in Path(folder).iterdir() if path.suffix == ".ndjson")
+        await importing.import_files(connection, of.id, files, now=as_of)
+    return samples
+
+
+async def _key(connection: Connection, slug: str, known: str | None) -> str:
+    """Give the demo's key: the one of the file while it works, with all permissions; else a new one."""
+    from rxdesk.kit.keys import read_key
+    from rxdesk.organisations import commands, queries
+    from rxdesk.permissions import ALL
+
+    of = await queries.organisation(connection, slug)
+    await commands.enter(connection, of.id)
+    reference = None if known is None else read_key(known)
+    if known is not None and reference is not None:
+        found = await commands.permit(connection, of.id, digest=reference.digest, permissions=list(ALL))
+        if found:
+            return known
+    made = await commands.create_key(
+        connection, of.id, name=_KEY_NAME, permissions=list(ALL), per_second=0, per_minute=0
+    )
+    return made.key
+
+
+def _read_state(file: Path) -> dict[str, Any] | None:
+    try:
+        state = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        message = f"{file} cannot be read ({error}); remove the data folder to start the demo anew"
+        raise CliError(message) from error
+    if not isinstance(state, dict) or not isinstance(state.get("organisations"), dict):
+        message = f"{file} is not the demo's; use another --data-dir"
+        raise CliError(message)
+    return state
+
+
+def _write_state(file: Path, state: dict[str, Any]) -> None:
+    from rxdesk.serving import write_privately
+
+    write_privately(file, json.dumps(state, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def _welcome(base: str, organisations: list[dict[str, Any]], data_dir: Path) -> str:
+    first = organisations[0]
+    samples = first["samples"]
+    lines = [
+        "",
+        f"RxDesk answers at {base}",
+        "",
+        *(f"  API key of {entry['slug']}: {entry['api_key']}" for entry in organisations),
+        f"  Swagger page: {base}/apidocs",
+        "",
+        "Try:",
+        *(
+            f"  curl -H 'X-API-Key: {first['api_key']}' '{base}{path}'"
+            for path in (
+                f"/orders/{samples.get('order_uid')}",
+                f"/patients?email={samples.get('patient_email')}",
+                "/products?limit=2",
+            )
+        ),
+        "",
+        f"The data is in {data_dir} and stays. Ctrl-C stops the server and its PostgreSQL.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,199 @@
+"""`rxdesk serve`: the production verb; and what it shares with `rxdesk demo`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rxdesk.cli.common import (
+    EPILOG,
+    CliError,
+    ConfigFile,
+    DataDir,
+    Ended,
+    end_on_signals,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    import socket
+
+    from rxdesk.db.location import Location
+    from rxdesk.settings import Settings
+
+BASE = "/v1/management"
+Address = Annotated[
+    str | None, typer.Option("--address", metavar="IP", show_default=False, help="Where to listen (RXDESK_ADDRESS).")
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=0, max=65535, show_default=False, help="Its port; 0 picks a free one (RXDESK_PORT)."
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, max=256, show_default=False, help="Serving processes (RXDESK_WORKERS)."),
+]
+ReadyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--ready-file",
+        metavar="FILE",
+        show_default=False,
+        help="Write this file, as JSON, once requests are answered; it is removed at the end.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command(
+        epilog=EPILOG + "rxdesk serve --data-dir /var/lib/rxdesk --workers 2\n\n"
+        "RXDESK_DATABASE_URL=postgresql://rxdesk_app:…@db/rxdesk RXDESK_ENCRYPTION_KEYS=k1:… rxdesk serve\n\n"
+        "rxdesk serve --config /etc/rxdesk.toml --address 0.0.0.0"
+    )(serve)
+
+
+def serve(
+    *,
+    address: Address = None,
+    port: Port = None,
+    workers: Workers = None,
+    ready_file: ReadyFile = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Serve the Management API until SIGTERM or Ctrl-C.
+
+    It refuses to start, and says why, when the settings, the port, the encryption key, the database, its version,
+    the role or the schema are not as they must be. Logs are JSON lines on standard error.
+    """
+    end_on_signals()
+    with until_ended():
+        settings = settings_of(data_dir, config, address=address, port=port, workers=workers).settings
+        if settings.database_url and not settings.encryption_keys:
+            message = (
+                "encryption_keys is not set, and with database_url no key is made: set RXDESK_ENCRYPTION_KEYS to "
+                "id:base64 of 32 random bytes, such as k1:$(head -c 32 /dev/urandom | base64), and keep it safe"
+            )
+            raise CliError(message)
+        with ready_of(ready_file) as write_ready, located_for_serving(settings, "serve") as (location, holder):
+            refuse_unfit(location)
+            number = holder.getsockname()[1]
+            run(settings, location, number, ready=lambda: write_ready({"base_url": url_of(settings, number)}))
+
+
+# --------------------------------------------------------------------------------------------------- shared with demo
+@contextlib.contextmanager
+def until_ended() -> Iterator[None]:
+    """Take a signal to end for success: whoever serves is meant to be stopped."""
+    try:
+        yield
+    except Ended:
+        raise typer.Exit(0) from None
+
+
+@contextlib.contextmanager
+def ready_of(file: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Give the function that writes the ready file; one of an earlier run is removed, and ours at the end."""
+    from rxdesk.serving import write_privately
+
+    written = False
+
+    def write(content: Mapping[str, Any]) -> None:
+        nonlocal written
+        if file is not None:
+            written = True
+            write_privately(file, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
+
+    if file is not None:
+        file.unlink(missing_ok=True)
+    try:
+        yield write
+    finally:
+        if file is not None and written:
+            file.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def located_for_serving(
+    settings: Settings, purpose: str, say: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[Location, socket.socket]]:
+    """Hold the port, then the database; meanwhile import what forked workers need."""
+    from rxdesk import serving
+
+    serving.check_settings(settings, settings.encryption_keys or None)
+    with serving.hold_port(settings.address, settings.port) as holder:
+        threading.Thread(target=_preload, name="preload", daemon=True).start()
+        from rxdesk.db.location import located
+
+        with located(
+            database_url=settings.database_url, data_dir=settings.data_dir, purpose=purpose, own=True, say=say
+        ) as location:
+            yield location, holder
+
+
+def _preload() -> None:
+    from rxdesk.serving import forks
+
+    if forks():
+        with contextlib.suppress(Exception):  # it is said where it is needed
+            import granian.server.mp
+            import uvloop  # noqa: F401
+
+            import rxdesk.app  # noqa: F401
+
+
+def refuse_unfit(location: Location) -> None:
+    """Refuse a database of a wrong version, role or schema."""
+    import asyncio
+
+    from rxdesk.db.location import Finding, connected, inspect
+
+    async def look() -> list[Finding]:
+        async with connected(location.app) as connection:
+            return await inspect(connection)
+
+    wrong = [finding.message for finding in asyncio.run(look()) if not finding.well]
+    if wrong:
+        raise CliError("; ".join(wrong))
+
+
+def url_of(settings: Settings, port: int) -> str:
+    """Give the base URL of the API."""
+    from rxdesk.serving import base_url
+
+    return base_url(settings.address, port) + BASE
+
+
+def run(
+    settings: Settings,
+    location: Location,
+    port: int,
+    *,
+    ready: Callable[[], None],
+    probe: tuple[str, Mapping[str, str]] = ("/livez", {}),
+) -> None:
+    """Serve on the held port until a signal; the embedded PostgreSQL is looked after meanwhile."""
+    import structlog
+
+    from rxdesk import serving
+    from rxdesk.kit.sealing import keys_beside
+
+    keys = settings.encryption_keys or keys_beside(settings.data_dir)
+    serving.check_settings(settings, keys)
+    log = structlog.get_logger("rxdesk.postgresql")
+    kept = location.kept
+    started = [] if kept is None else [lambda: kept.watch(log.warning)]
+    serving.serve(
+        serving.Launch(settings, location.app, keys), port, ready=ready, probe=probe, started=started
+    )
+    sys.stdout.flush()

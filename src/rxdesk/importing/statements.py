@@ -1,0 +1,218 @@
+"""The statements of an import, written out from the description of a table.
+
+They are made, not spelt, because seventeen tables would say the same seventeen times; a test reads each one that is
+made by the rules of scripts/lint_sql.py. $1 is always the organisation, $2 the time of the import.
+"""
+
+from __future__ import annotations
+
+from rxdesk.importing.tables import Reference, Table, Type, Unique
+
+FAULTS_SHOWN = 1000
+_STAGED_TYPES: dict[Type, str] = {
+    "uid": 'text COLLATE "C"',
+    "text": 'text COLLATE "C"',
+    "int": "integer",
+    "bool": "boolean",
+    "seconds": "bigint",
+    "json": "text",
+    "date": "date",
+    "names": "text[]",
+}
+_STORED: dict[Type, str] = {"seconds": "to_timestamp({})", "json": "{}::jsonb"}
+
+
+def staged_columns(table: Table) -> list[str]:
+    """Give the columns of the staged table, in the order of its rows."""
+    return ["line", "i", "j", "uid", *(name for name, _ in table.columns), *table.times, "deleted_at"]
+
+
+def create_staged(table: Table) -> str:
+    """Create the temporary table."""
+    types = ", ".join(f"{name} {_STAGED_TYPES[kind]}" for name, kind in table.columns)
+    times = "".join(f", {name} bigint" for name in table.times)
+    own = f", {types}" if types else ""
+    return (
+        f"CREATE TEMPORARY TABLE {table.staged} (line integer NOT NULL, i integer NOT NULL, j integer NOT NULL, "
+        f'uid text COLLATE "C" NOT NULL{own}{times}, deleted_at bigint) ON COMMIT DROP'
+    )
+
+
+def index_staged(table: Table) -> list[str]:
+    """Make the full staged table ready for being read by line."""
+    return [f"CREATE INDEX ON {table.staged} (line)", f"ANALYZE {table.staged}"]
+
+
+def drop_staged(table: Table) -> str:
+    """Drop the temporary table."""
+    return f"DROP TABLE pg_temp.{table.staged}"
+
+
+# ---------------------------------------------------------------------------------------------------- checks
+# Each gives line, i, j, what, where (both for the message) and total, the count of all that it would give.
+def _check(columns: str, rest: str) -> str:
+    return (
+        f"SELECT {columns}, count(*) OVER () AS total FROM {rest} "
+        f"ORDER BY s.line, s.i, s.j LIMIT {FAULTS_SHOWN}"
+    )
+
+
+def twice_in_file(table: Table) -> str:
+    """Find uids that stood before in the file; `other` is the first one's line."""
+    # no-tenant: reads temporary tables only
+    return _check(
+        "s.line, s.i, s.j, s.uid AS what, s.first::text AS other",
+        f"(SELECT line, i, j, uid, first_value(line) OVER same AS first, row_number() OVER same AS n "
+        f"FROM {table.staged} WHERE uid IN (SELECT uid FROM {table.staged} GROUP BY uid HAVING count(*) > 1) "
+        f"WINDOW same AS (PARTITION BY uid ORDER BY line, i, j)) s WHERE s.n > 1",
+    )
+
+
+def other_parent(table: Table) -> str:
+    """Find rows whose uid is another parent's; `other` is that parent's uid."""
+    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+    return _check(
+        f"s.line, s.i, s.j, s.uid AS what, live.{table.parent} AS other",
+        f"{table.staged} s JOIN {table.name} live ON live.organisation_id = $1 AND live.uid = s.uid "
+        f"WHERE live.{table.parent} <> s.{table.parent}",
+    )
+
+
+def missing(table: Table, reference: Reference) -> str:
+    """Find references to rows that the organisation does not have."""
+    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+    return _check(
+        f"s.line, s.i, s.j, s.{reference.column} AS what, NULL::text AS other",
+        f"{table.staged} s WHERE s.{reference.column} IS NOT NULL AND NOT EXISTS (SELECT FROM {reference.table} "
+        f"live WHERE live.organisation_id = $1 AND live.uid = s.{reference.column})",
+    )
+
+
+def taken_in_file(table: Table, unique: Unique) -> str:
+    """Find rows that share unique columns with a row before them in the file; `other` is that one's line."""
+    columns = ", ".join(unique.columns)
+    condition = unique.condition.format(row="t")
+    # no-tenant: reads temporary tables only
+    return _check(
+        "s.line, s.i, s.j, s.uid AS what, s.first::text AS other",
+        f"(SELECT t.line, t.i, t.j, t.uid, first_value(t.line) OVER same AS first, row_number() OVER same AS n, "
+        f"first_value(t.uid) OVER same AS first_uid FROM {table.staged} t WHERE {condition} "
+        f"WINDOW same AS (PARTITION BY {columns} ORDER BY t.line)) s WHERE s.n > 1 AND s.uid <> s.first_uid",
+    )
+
+
+def taken(table: Table, unique: Unique) -> str:
+    """Find rows that share unique columns with a row that the file does not hold; `other` is that one's uid."""
+    same = " AND ".join(f"live.{column} = s.{column}" for column in unique.columns)
+    here, there = unique.condition.format(row="s"), unique.condition.format(row="live")
+    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+    return _check(
+        "s.line, s.i, s.j, s.uid AS what, live.uid AS other",
+        f"{table.staged} s JOIN {table.name} live ON live.organisation_id = $1 AND {same} AND {there} "
+        f"WHERE {here} AND NOT EXISTS (SELECT FROM {table.staged} t WHERE t.uid = live.uid)",
+    )
+
+
+# ---------------------------------------------------------------------------------------------------- writes
+def is_used(table: Table) -> str:
+    """Tell whether the organisation has rows in the table."""
+    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+    return f"SELECT EXISTS (SELECT FROM {table.name} live WHERE live.organisation_id = $1)"
+
+
+def park(table: Table, unique: Unique) -> str:
+    """Take rows out of a unique index whose columns are about to change, so that two can swap them.
+
+    The upsert that follows in the same transaction gives them their own `deleted_at` back.
+    """
+    differs = " OR ".join(f"live.{column} <> s.{column}" for column in unique.columns)
+    leaves = f"NOT ({unique.condition.format(row='s')})"
+    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+    return (
+        f"UPDATE {table.name} AS live SET deleted_at = $2::timestamptz FROM {table.staged} s "
+        f"WHERE live.organisation_id = $1 AND live.uid = s.uid AND live.deleted_at IS NULL "
+        f"AND ({differs} OR {leaves})"
+    )
+
+
+def remove_unlisted(table: Table, root: Table) -> str:
+    """Mark rows as deleted whose parent is in the file and lists them no more."""
+    sets = "deleted_at = $2::timestamptz"
+    if "updated_at" in table.times:
+        sets += ", updated_at = $2::timestamptz"
+    if table.has_actor:
+        sets += ", actor_kind = 'operator', actor_uid = 'import'"
+    source, parent = f"{root.staged} s", f"live.{table.parent} = s.uid"
+    if table.via is not None:
+        between, column = table.via
+        source = f"{root.staged} s JOIN {between} b ON b.organisation_id = $1 AND b.{column} = s.uid"
+        parent = f"live.{table.parent} = b.uid"
+    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+    return (
+        f"WITH gone AS (UPDATE {table.name} AS live SET {sets} FROM {source} "
+        f"WHERE live.organisation_id = $1 AND {parent} AND live.deleted_at IS NULL "
+        f"AND NOT EXISTS (SELECT FROM {table.staged} t WHERE t.uid = live.uid) RETURNING 1) "
+        f"SELECT count(*) FROM gone"
+    )
+
+
+def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None) -> str:
+    """Write the staged rows of the lines $3 to $4, but those that are as they should be. Gives added, changed.
+
+    `used`: the organisation has rows there that may be the same. `extra`: a column that is not in the file, and
+    the expression that a new row gets for it.
+    """
+    stored = {name: _STORED.get(kind, "{}").format(f"s.{name}") for name, kind in table.columns}
+    if table.is_child:
+        stored["position"] = "s.j"
+    stored["deleted_at"] = "to_timestamp(s.deleted_at)"
+    values = stored | _times(table, stored, used=used)
+    if table.has_actor:
+        values |= {"actor_kind": "'operator'", "actor_uid": "'import'"}
+    sets = ", ".join(f"{name} = excluded.{name}" for name in values)
+    if extra is not None:
+        values[extra[0]] = extra[1]
+    old = ""
+    unchanged = ""
+    if used:
+        old = f"LEFT JOIN {table.name} old ON old.organisation_id = $1 AND old.uid = s.uid"
+        unchanged = f"AND (old.uid IS NULL OR {_differs(table, stored)})"
+    # no-tenant: the table's name is filled in; the organisation is given to each row here
+    return (
+        f"WITH written AS (INSERT INTO {table.name} AS live (organisation_id, uid, {', '.join(values)}) "
+        f"SELECT $1, s.uid, {', '.join(values.values())} FROM {table.staged} s {old} "
+        f"WHERE s.line BETWEEN $3 AND $4 AND $2::timestamptz IS NOT NULL {unchanged} "
+        f"ON CONFLICT (organisation_id, uid) DO UPDATE SET {sets} RETURNING live.xmax = 0 AS added) "
+        f"SELECT count(*) FILTER (WHERE added) AS added, count(*) FILTER (WHERE NOT added) AS changed FROM written"
+    )
+
+
+def _times(table: Table, stored: dict[str, str], *, used: bool) -> dict[str, str]:
+    """Give the expressions of created_at and updated_at: as given, else as they are, else the import's time."""
+    made: dict[str, str] = {}
+    if "created_at" in table.times:
+        kept = "old.created_at, " if used else ""
+        made["created_at"] = f"coalesce(to_timestamp(s.created_at), {kept}$2)"
+    if "updated_at" in table.times:
+        first = "to_timestamp(s.created_at), $2" if "created_at" in table.times else "$2"
+        if used:
+            changed = _row_differs(stored)
+            made["updated_at"] = (
+                f"coalesce(to_timestamp(s.updated_at), CASE WHEN old.uid IS NULL THEN coalesce({first}) "
+                f"WHEN {changed} THEN $2 ELSE old.updated_at END)"
+            )
+        else:
+            made["updated_at"] = f"coalesce(to_timestamp(s.updated_at), {first})"
+    return made
+
+
+def _row_differs(stored: dict[str, str]) -> str:
+    left = ", ".join(f"old.{name}" for name in stored)
+    return f"ROW({left}) IS DISTINCT FROM ROW({', '.join(stored.values())})"
+
+
+def _differs(table: Table, stored: dict[str, str]) -> str:
+    times = "".join(
+        f" OR (s.{name} IS NOT NULL AND old.{name} <> to_timestamp(s.{name}))" for name in table.times
+    )
+    return f"({_row_differs(stored)}{times})"
