@@ -206,7 +206,8 @@ def _end_with_parent(parent: int) -> None:
 
 def load_worker(launch: Launch, parent: int) -> Callable[..., Any]:
     """Make the application inside a worker process."""
-    # Until the server sets its own: a terminal's Ctrl-C is the parent's to judge, who then sends SIGTERM.
+    # A terminal's Ctrl-C is the parent's to judge, who then sends SIGTERM, once: a worker told twice hangs.
+    os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with_parent(parent)

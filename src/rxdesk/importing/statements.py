@@ -192,14 +192,14 @@ def _times(table: Table, stored: dict[str, str], *, used: bool) -> dict[str, str
     made: dict[str, str] = {}
     if "created_at" in table.times:
         kept = "old.created_at, " if used else ""
-        made["created_at"] = f"coalesce(to_timestamp(s.created_at), {kept}$2)"
+        made["created_at"] = f"coalesce(to_timestamp(s.created_at), {kept}$2::timestamptz)"
     if "updated_at" in table.times:
-        first = "to_timestamp(s.created_at), $2" if "created_at" in table.times else "$2"
+        first = "to_timestamp(s.created_at), $2::timestamptz" if "created_at" in table.times else "$2::timestamptz"
         if used:
             changed = _row_differs(stored)
             made["updated_at"] = (
                 f"coalesce(to_timestamp(s.updated_at), CASE WHEN old.uid IS NULL THEN coalesce({first}) "
-                f"WHEN {changed} THEN $2 ELSE old.updated_at END)"
+                f"WHEN {changed} THEN $2::timestamptz ELSE old.updated_at END)"
             )
         else:
             made["updated_at"] = f"coalesce(to_timestamp(s.updated_at), {first})"

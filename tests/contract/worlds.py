@@ -1,0 +1,420 @@
+"""Two organisations whose every text carries a mark, and a valid request for every operation of the document."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+from urllib.parse import quote, urlencode
+
+from rxdesk import routes
+from rxdesk.kit.sealing import Place, Sealer, read_keys
+from rxdesk.web import openapi
+from tests.factories import LONG_AGO, Tenant
+
+Build: TypeAlias = Callable[["World"], "Asked"]
+
+DOCUMENT = openapi.document(routes.ENDPOINTS, routes.BASE)
+# Nobody listens there, and the live server of the tests may reach loopback: refused at once.
+TARGET = "https://127.0.0.1:9/{mark}"
+FORBIDDEN_TARGET = "https://10.0.0.1/{mark}"
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Documented:
+    """One operation as the OpenAPI document describes it."""
+
+    name: str
+    method: str
+    path: str
+    permission: str | None
+    status: int
+    described: dict[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def has_body(self) -> bool:
+        return "requestBody" in self.described
+
+
+def operations() -> list[Documented]:
+    """Every operation of the document."""
+    return [
+        Documented(
+            described["operationId"],
+            method.upper(),
+            path,
+            described["x-permission"],
+            next(int(status) for status in described["responses"] if status.startswith("2")),
+            described,
+        )
+        for path, methods in DOCUMENT["paths"].items()
+        for method, described in methods.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request less its key, and what an authorised caller gets: a status and, for errors, the body."""
+
+    method: str
+    url: str
+    json: Any = None
+    status: int = 200
+    body: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class World:
+    """An organisation with a row in every table; each of its texts holds `mark`."""
+
+    tenant: Tenant
+    mark: str
+    uids: dict[str, str]
+    deleted: dict[str, str]
+    waiting: Iterator[str] = field(repr=False)
+
+    @property
+    def email(self) -> str:
+        return f"{self.mark}@example.com"
+
+    @property
+    def customer(self) -> str:
+        return f"cust-{self.mark}"
+
+    @property
+    def target(self) -> str:
+        return TARGET.format(mark=self.mark)
+
+
+async def put(tenant: Tenant, table: str, **columns: Any) -> None:
+    """Insert a row into a table that the factories do not know."""
+    await tenant.enter()
+    names = ", ".join(columns)
+    places = ", ".join(f"${position}" for position in range(2, len(columns) + 2))
+    await tenant.connection.execute(
+        f"INSERT INTO {table} (organisation_id, {names}) VALUES ($1, {places})", tenant.id, *columns.values()
+    )
+
+
+async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patients_to_wait: int = 40) -> World:
+    """Fill a fresh organisation: a living and a deleted row of whatever has a uid in a path."""
+    actor = {"actor_uid": f"actor-{mark}"}
+    kept: dict[str, str] = {}
+    deleted: dict[str, str] = {}
+
+    async def row(table: str, **columns: Any) -> str:
+        columns.setdefault("uid", f"{table[:4]}-{mark}-{next(_numbers)}")
+        kept[table] = await tenant.insert(table, **columns)
+        return kept[table]
+
+    async def twice(table: str, **columns: Any) -> str:
+        deleted[table] = await row(table, **columns, deleted_at=LONG_AGO)
+        return await row(table, **columns)
+
+    shop = await row("shops", identifier=f"shop-{mark}", display_name=f"Shop {mark}", **actor)
+    pharmacy = await row("pharmacies", display_name=f"Pharmacy {mark}", **actor)
+    delivery = await row("delivery_types", identifier=f"dt-{mark}", display_name=f"Type {mark}", **actor)
+    doctor = await twice("doctors", display_name=f"Dr. {mark}", email=f"doc-{mark}@example.com", **actor)
+    product = await row("products", display_name=f"Product {mark}", handle=f"handle-{mark}", **actor)
+    sku = await row("skus", product_uid=product, display_name=f"SKU {mark}", pzn="12345678")
+    external = {"external_id": f"ext-{mark}"}
+    await row("shop_products", product_uid=product, shop_uid=shop, **external)
+    await row("shop_skus", sku_uid=sku, shop_uid=shop, **external)
+    await row("pharmacy_skus", sku_uid=sku, pharmacy_uid=pharmacy, price=100, stock=1, **external)
+    names = {"display_name": f"Max {mark}", "first_name": f"Max{mark}", "last_name": f"M{mark}"}
+    person = {**names, "email": f"{mark}@example.com", "profile": {f"field_{mark}": mark}, **actor}
+    patient = await twice("patients", **{**person, "email": f"gone-{mark}@example.com"})
+    patient = await row("patients", **person)
+    await row("submissions", patient_uid=patient, intent=f"intent-{mark}", signed_at=datetime.now(UTC))
+    await put(tenant, "intent_windows", uid=f"intent-{mark}", valid_days=10)
+    order = {
+        "patient_uid": patient,
+        "name": f"#{mark}",
+        "email": f"order-{mark}@example.com",
+        "delivery_address": {"city": mark},
+        "invoice_address": {"city": mark},
+        "shipping_costs_currency": "EUR",
+        **actor,
+    }
+    await twice("orders", **order)
+    of = {"order_uid": kept["orders"]}
+    await row("shop_orders", shop_uid=shop, **of, **external)
+    item = await row("order_items", sku_uid=sku, **of)
+    part = await row("fulfillment_orders", **of)
+    await row("fulfillment_order_items", fulfillment_order_uid=part, order_item_uid=item, **of)
+    prescribed = {"fulfillment_order_uid": part, "doctor_uid": doctor, "status": "signed", **of, **actor}
+    prescribed["decided_at"] = LONG_AGO
+    await twice("prescriptions", **prescribed)
+    await row(
+        "pharmacy_orders",
+        pharmacy_uid=pharmacy,
+        delivery_type_uid=delivery,
+        fulfillment_order_uid=part,
+        name=f"#{mark}",
+        data={"note": mark},
+        external_status=f"open {mark}",
+        **of,
+        **actor,
+    )
+    visit = {"shop_uid": shop, "visit_reason": f"reason {mark}", "preferred_doctor_uid": doctor, **actor}
+    visit |= {"doctor_uid": doctor, "video_room_id": f"room-{mark}", "status": "allocated"}
+    await put(tenant, "waiting_rooms", uid=shop, last_turn=2)
+    deleted["waiting_room_visits"] = await row(
+        "waiting_room_visits", turn=1, patient_uid=patient, deleted_at=LONG_AGO, **visit
+    )
+    await row("waiting_room_visits", turn=2, patient_uid=patient, allocated_at=LONG_AGO, **visit)
+    template = await row(
+        "wallet_pass_templates",
+        shop_uid=shop,
+        display_name=f"Card {mark}",
+        fields=[f"field_{mark}"],
+        **actor,
+    )
+    holder = {"shop_customer_id": f"cust-{mark}", "patient_uid": patient, "field_values": {"a": mark}}
+    wallet_pass = await row("wallet_passes", wallet_pass_template_uid=template, **holder, **names, **actor)
+    kinds = {"actor_kind": "key", **actor}
+    await put(
+        tenant,
+        "push_notifications",
+        uid=f"pn-{mark}",
+        wallet_pass_uid=wallet_pass,
+        message=f"Hello {mark}",
+        status="queued",
+        created_at=LONG_AGO,
+        **kinds,
+    )
+    sealer = Sealer(read_keys(encryption_keys))
+    uid = f"ns-{mark}"
+    place = Place(tenant.id, uid, "notification_subscriptions.sealed_signing_secret")
+    await put(
+        tenant,
+        "notification_subscriptions",
+        uid=uid,
+        notification_type="order_created",
+        target=TARGET.format(mark=mark),
+        payload_version="1",
+        meta_data=json.dumps({"team": mark}),
+        header_key=f"X-{mark}",
+        sealed_signing_secret=sealer.seal(f"whsec_{mark}", place),
+        full_data=True,
+        created_at=LONG_AGO,
+        **kinds,
+    )
+    fresh = [
+        await tenant.insert("patients", uid=f"wait-{mark}-{number}", **{**person, "email": None})
+        for number in range(patients_to_wait)
+    ]
+    return World(tenant, mark, kept, deleted, iter(fresh))
+
+
+# The path and query parameters of the document, and the row of a world that each names.
+PATH_ROWS = {
+    "order_uid": "orders",
+    "prescription_uid": "prescriptions",
+    "doctor_uid": "doctors",
+    "patient_uid": "patients",
+    "queue_uid": "waiting_room_visits",
+}
+NOT_FOUND = {"error": "Resource not found"}
+
+
+def _path(operation: Documented, uid: str, world: World) -> str:
+    path = operation.path
+    for name, table in PATH_ROWS.items():
+        path = path.replace(f"{{{name}}}", quote(uid or world.uids[table], safe=""))
+    return path.replace("{intent}", f"intent-{world.mark}")
+
+
+def _get(url: str, status: int = 200, body: dict[str, Any] | None = None, **query: object) -> Asked:
+    return Asked("GET", f"{url}?{urlencode(query)}" if query else url, None, status, body)
+
+
+def asked(operation: Documented, own: World, foreign: World) -> list[tuple[str, Build]]:
+    """Name what is asked of an operation by a caller of `own`: its own, and all that is not its own.
+
+    Each builder makes one request; those with an effect take a fresh patient or put back what they changed.
+    """
+    named: list[tuple[str, Build]] = []
+    missing = {"status": 404, "body": NOT_FOUND}
+
+    def add(what: str, request: Asked | Build) -> None:
+        named.append((what, request if callable(request) else lambda _: request))
+
+    row = next((table for name, table in PATH_ROWS.items() if f"{{{name}}}" in operation.path), None)
+    if row is not None:
+        method = operation.method
+        add("own", Asked(method, _path(operation, "", own), None, operation.status))
+        for what, uid in {
+            "absent": "none-1",
+            "deleted": own.deleted[row],
+            "foreign": foreign.uids[row],
+            "foreign, deleted": foreign.deleted[row],
+            "of another kind": own.uids["shops"],
+        }.items():
+            add(what, Asked(method, _path(operation, uid, own), None, **missing))  # type: ignore[arg-type]
+        return named
+    build = _BY_NAME.get(operation.name)
+    assert build is not None, f"{operation.name} is new: say here what its requests are"
+    for what, request in build(own, foreign):
+        add(what, request)
+    return named
+
+
+def _lists(path: str) -> Callable[[World, World], list[tuple[str, Asked]]]:
+    return lambda own, foreign: [("own", _get(path)), ("page beyond the end", _get(path, page=9, limit=1))]
+
+
+def _plain(path: str) -> Callable[[World, World], list[tuple[str, Asked]]]:
+    return lambda own, foreign: [("own", _get(path))]
+
+
+def _patients(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    path = "/patients"
+    return [
+        ("own", _get(path, email=own.email)),
+        ("own order's", _get(path, email=f"order-{own.mark}@example.com")),
+        ("deleted", _get(path, 404, NOT_FOUND, email=f"gone-{own.mark}@example.com")),
+        ("foreign", _get(path, 404, NOT_FOUND, email=foreign.email)),
+        ("foreign order's", _get(path, 404, NOT_FOUND, email=f"order-{foreign.mark}@example.com")),
+    ]
+
+
+def _templates(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    path = "/wallet-passes/templates"
+    return [
+        ("own", _get(path, shop_identifier=f"shop-{own.mark}")),
+        ("foreign", _get(path, 404, NOT_FOUND, shop_identifier=f"shop-{foreign.mark}")),
+        ("foreign uid", _get(path, 404, NOT_FOUND, shop_identifier=foreign.uids["shops"])),
+    ]
+
+
+def _passes(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    path = "/wallet-passes"
+    shop, other_shop = f"shop-{own.mark}", f"shop-{foreign.mark}"
+    none = {"data": [], "total": 0}
+    return [
+        ("own", _get(path, shop_identifier=shop, shop_customer_id=own.customer)),
+        ("foreign customer", _get(path, 200, none, shop_identifier=shop, shop_customer_id=foreign.customer)),
+        (
+            "foreign template",
+            _get(
+                path,
+                200,
+                none,
+                shop_identifier=shop,
+                shop_customer_id=own.customer,
+                wallet_pass_template_uid=foreign.uids["wallet_pass_templates"],
+            ),
+        ),
+        (
+            "foreign shop",
+            _get(path, 404, NOT_FOUND, shop_identifier=other_shop, shop_customer_id=own.customer),
+        ),
+        (
+            "all foreign",
+            _get(path, 404, NOT_FOUND, shop_identifier=other_shop, shop_customer_id=foreign.customer),
+        ),
+    ]
+
+
+def _register(own: World, foreign: World) -> list[tuple[str, Asked | Build]]:
+    path = "/waiting-room/register"
+    uids = {"shop_uid": own.uids["shops"], "patient_profile_uid": own.uids["patients"]}
+
+    def fresh(_: World) -> Asked:
+        body = {**uids, "patient_profile_uid": next(own.waiting), "preferred_doctor_uid": own.uids["doctors"]}
+        return Asked("POST", path, body, 201)
+
+    def wrong(field_: str, uid: str) -> Asked:
+        return Asked("POST", path, {**uids, field_: uid}, 404, {**NOT_FOUND, "field": field_})
+
+    waits = {"error": "Patient is already waiting", "queue_uid": own.uids["waiting_room_visits"]}
+    return [
+        ("own", fresh),
+        ("already there", Asked("POST", path, uids, 409, waits)),
+        ("foreign shop", wrong("shop_uid", foreign.uids["shops"])),
+        ("foreign patient", wrong("patient_profile_uid", foreign.uids["patients"])),
+        ("deleted patient", wrong("patient_profile_uid", own.deleted["patients"])),
+        ("foreign doctor", wrong("preferred_doctor_uid", foreign.uids["doctors"])),
+    ]
+
+
+def _pushes(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    path = "/wallet-passes/push-notifications"
+
+    def push(uid: str, status: str, error: str | None) -> Asked:
+        body = {"data": [{"wallet_pass_uid": uid, "status": status, "error": error}], "total": 1}
+        return Asked("POST", path, [{"wallet_pass_uid": uid, "message": "Hello {first_name}"}], 200, body)
+
+    return [
+        ("own", push(own.uids["wallet_passes"], "queued", None)),
+        ("foreign", push(foreign.uids["wallet_passes"], "failed", "not_found")),
+        ("absent", push("none-1", "failed", "not_found")),
+    ]
+
+
+def _create(own: World, foreign: World) -> list[tuple[str, Asked | Build]]:
+    path = "/notification-subscriptions"
+
+    def subscribe(target: str) -> Asked:
+        return Asked("POST", path, {"notification_type": "order_created", "target": target}, 201)
+
+    again = {"error": "There is an active subscription of this type for this target"}
+    return [
+        ("own", lambda _: subscribe(f"{own.target}/{next(_numbers)}")),
+        ("already there", replace(subscribe(own.target), status=409, body=again)),
+    ]
+
+
+def _remove(own: World, foreign: World) -> list[tuple[str, Asked | Build]]:
+    path = "/notification-subscriptions"
+
+    def remove(target: str, *, as_body: bool = False) -> Asked:
+        named = {"notification_type": "order_created", "target": target}
+        if as_body:
+            return Asked("DELETE", path, named, 404, NOT_FOUND)
+        return Asked("DELETE", f"{path}?{urlencode(named)}", None, 404, NOT_FOUND)
+
+    return [
+        ("absent", remove(own.target + "/none")),
+        ("foreign", remove(foreign.target)),
+        ("foreign, in the body", remove(foreign.target, as_body=True)),
+    ]
+
+
+def _test(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    # Forbidden targets, so that no cell waits for the second between two test deliveries.
+    body = {"error": "The target is, or resolves to, an address that is not allowed", "field": "target_url"}
+    return [
+        (
+            f"forbidden, {world.mark}",
+            Asked(
+                "POST",
+                "/notification-subscriptions/test",
+                {"target_url": FORBIDDEN_TARGET.format(mark=world.mark)},
+                422,
+                body,
+            ),
+        )
+        for world in (own, foreign)
+    ]
+
+
+_BY_NAME: dict[str, Callable[[World, World], Any]] = {
+    "list_products": _lists("/products"),
+    "list_doctors": _lists("/doctors"),
+    "find_patient": _patients,
+    "list_wallet_templates": _templates,
+    "list_wallet_passes": _passes,
+    "register_visit": _register,
+    "send_push_notifications": _pushes,
+    "list_subscriptions": _plain("/notification-subscriptions"),
+    "create_subscription": _create,
+    "remove_subscription": _remove,
+    "send_test": _test,
+    "get_health": _plain("/health/"),
+}

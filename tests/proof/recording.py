@@ -1,0 +1,77 @@
+"""A pytest plugin for `make proof`: what passed is not run again, and the results make docs/proof.md.
+
+A result counts for the state of the sources that it was made with: after a change all run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / ".proof" / "results.json"
+PAGE = ROOT / "docs" / "proof.md"
+
+
+def state() -> str:
+    """Give a digest of all that the proofs stand on."""
+    digest = hashlib.sha256()
+    for folder in ("src", "tests", "requirements"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.state = state()
+        kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+        self.results: dict[str, Any] = kept.get("results", {}) if kept.get("state") == self.state else {}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        for item in items:
+            if self.results.get(item.nodeid, {}).get("outcome") == "passed":
+                item.add_marker(pytest.mark.skip(reason="passed before, with the same sources"))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.nodeid in self.results and report.outcome == "skipped":
+            return
+        if report.when == "call" or report.outcome != "passed":
+            figures = [f"{name}: {value}" for name, value in report.user_properties]
+            self.results[report.nodeid] = {
+                "outcome": report.outcome,
+                "seconds": round(report.duration, 1),
+                "figures": figures,
+                "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+            }
+            RESULTS.parent.mkdir(exist_ok=True)
+            RESULTS.write_text(json.dumps({"state": self.state, "results": self.results}, indent=1), "utf-8")
+
+    def pytest_sessionfinish(self) -> None:
+        lines = [
+            "# Proof",
+            "",
+            "What `make proof` ran at full size, and what came of it. Made by it; do not edit.",
+            "",
+            f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, "
+            f"{time.strftime('%Y-%m-%d', time.gmtime())}.",
+            "",
+            "| proof | result | seconds | figures |",
+            "|---|---|---|---|",
+        ]
+        for name, result in sorted(self.results.items()):
+            figures = "; ".join(result["figures"])
+            lines.append(f"| `{name}` | {result['outcome']} | {result['seconds']} | {figures} |")
+        PAGE.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Recorder(), "proof-recorder")
