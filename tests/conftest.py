@@ -141,11 +141,15 @@ class FixedClock:
 
 @dataclass
 class InProcess:
-    """The application in this process: its clock can be set and its statements counted."""
+    """The application in this process: its clock can be set and its statements counted.
+
+    `calls` holds each statement with its arguments.
+    """
 
     client: httpx.AsyncClient
     clock: FixedClock
     statements: list[str]
+    calls: list[tuple[str, tuple[Any, ...]]]
     app: Outer
 
 
@@ -159,6 +163,7 @@ async def in_process(
     """Run the application in this process, without a socket."""
     settings = settings_for(**changes)
     statements: list[str] = []
+    calls: list[tuple[str, tuple[Any, ...]]] = []
     connect = connector(
         cluster.connect_args(embedded.APP),
         statement_seconds=settings.statement_timeout_seconds,
@@ -168,6 +173,7 @@ async def in_process(
     async def counting() -> Connection:
         connection = await connect()
         connection.add_query_logger(lambda record: statements.append(record.query))
+        connection.add_query_logger(lambda record: calls.append((record.query, tuple(record.args or ()))))
         return connection
 
     clock = clock or FixedClock()
@@ -175,7 +181,7 @@ async def in_process(
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://test" + BASE) as client:
         try:
-            yield InProcess(client, clock, statements, app)
+            yield InProcess(client, clock, statements, calls, app)
         finally:
             await app.close()
 

@@ -21,7 +21,7 @@ from rxdesk.kit.clock import Clock, utc_now
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.settings import Settings
-from rxdesk.web import pages
+from rxdesk.web import metrics, pages
 from rxdesk.web.answers import error_response
 from rxdesk.web.asgi import Outer
 from rxdesk.web.call import Services
@@ -102,7 +102,12 @@ def create_app(settings: Settings, connect: Connect, encryption_keys: str, *, cl
         exception_handlers={Exception: _framework_error},
         lifespan=[lifespan],
     )
-    return Outer(app, request_seconds=settings.request_timeout_seconds, observe=lambda *_: None, close=pool.close)
+    return Outer(
+        app,
+        request_seconds=settings.request_timeout_seconds,
+        observe=metrics.observer(settings),
+        close=pool.close,
+    )
 
 
 async def _write_used_keys(access: Access) -> None:

@@ -183,6 +183,11 @@ def load(
     return Loaded(Settings(**values), origins)
 
 
+def hand_down(name: str, value: str) -> None:
+    """Set a variable for this process and those it starts, for a library that reads nothing else."""
+    os.environ[name] = value
+
+
 def shown(loaded: Loaded) -> list[dict[str, object]]:
     """Give each option's name, value and origin for people; secrets that are set are shown as `(hidden)`."""
     values = dataclasses.asdict(loaded.settings)

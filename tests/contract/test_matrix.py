@@ -84,7 +84,9 @@ async def credentials(worlds: tuple[World, World]) -> list[Credential]:
     ]
     for permission in ALL:
         rest = frozenset(ALL) - {permission}
-        found.append(Credential(f"only {permission}", _header(await tenant.key(permission)), frozenset({permission})))
+        found.append(
+            Credential(f"only {permission}", _header(await tenant.key(permission)), frozenset({permission}))
+        )
         found.append(Credential(f"all but {permission}", _header(await tenant.key(*rest)), rest))
     return found
 
@@ -113,7 +115,10 @@ async def _check(
         # A refused registration leaves no patient waiting: any request will do.
         request = build(own)
         answer = await session.request(
-            request.method, request.url, json=request.json, headers=list(credential.headers)
+            request.method,
+            request.url,
+            json=request.json,
+            headers=[(name.encode(), value.encode("latin-1")) for name, value in credential.headers],
         )
         cells += 1
         expected, body = request.status, request.body

@@ -57,7 +57,8 @@ _EXPECTED = frozenset(
         "rxdesk.db.migrate.MigrationError",
         "rxdesk.db.embedded_process.EmbeddedError",
         "rxdesk.organisations.commands.OperatorError",
-        "rxdesk.importing.ImportError_",
+        "rxdesk.importing.files.ImportFileError",
+        "rxdesk.importing.load.ImportBusyError",
     }
 )
 _USAGE = 2
@@ -134,18 +135,25 @@ def settings_of(data_dir: Path | None, config: Path | None, **flags: object) -> 
 
 
 # ------------------------------------------------------------------------------------------------------------ database
-@contextlib.contextmanager
-def database(settings: Settings, purpose: str, *, may_make: bool = False) -> Iterator[Location]:
-    """Give the database for a verb, beside a running server or not; a folder without one is refused."""
-    from rxdesk.db import embedded
-    from rxdesk.db.location import located
+def refuse_absent(settings: Settings) -> None:
+    """Refuse a data folder without a database, so that a mistyped --data-dir makes none."""
+    from rxdesk.db.embedded import data_version
 
-    if not settings.database_url and not may_make and embedded.data_version(settings.data_dir) is None:
+    if not settings.database_url and data_version(settings.data_dir) is None:
         message = (
             f"there is no database in {settings.data_dir}: make one with `rxdesk migrate --data-dir …` or "
             "`rxdesk demo`, or name another folder or RXDESK_DATABASE_URL"
         )
         raise CliError(message)
+
+
+@contextlib.contextmanager
+def database(settings: Settings, purpose: str, *, may_make: bool = False) -> Iterator[Location]:
+    """Give the database for a verb, beside a running server or not; a folder without one is refused."""
+    from rxdesk.db.location import located
+
+    if not may_make:
+        refuse_absent(settings)
     with located(
         database_url=settings.database_url, data_dir=settings.data_dir, purpose=purpose, own=False, say=note
     ) as location:

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from rxdesk.db.location import Location
     from rxdesk.db.pool import Connection
 
-# Slug and name of the two that are made, in the generator's order.
-_ORGANISATIONS = (
-    ("nordlicht", "Nordlicht Telemedizin GmbH"),
-    ("alpenblick", "Alpenblick Online-Sprechstunde GmbH"),
-)
 _FILE = "demo.json"
 _KEY_NAME = "demo"
 
@@ -107,36 +102,31 @@ async def _prepare(
         finding = await schema(owner)
     if not finding.well:
         await _migrate(location)
-    state = _read_state(data_dir / _FILE)
     async with connected(location.app) as connection:
-        present = {organisation.slug: organisation for organisation in await queries.organisations(connection)}
-        if present and state is None:
-            message = (
-                f"{data_dir} holds organisations that are not the demo's: use `rxdesk serve` for them, or another "
-                "--data-dir for the demo"
-            )
-            raise CliError(message)
+        file = data_dir / _FILE
+        state = _read_state(file)
         if state is None:
-            state = {"seed": seed, "orders": orders, "as_of": int(as_of.timestamp()), "organisations": {}}
-            _write_state(data_dir / _FILE, state)
-        for number, (slug, name) in enumerate(_ORGANISATIONS, start=1):
-            if slug not in state["organisations"]:
-                note(f"making the demo data of {name}: {state['orders']} orders, seed {state['seed']} …")
-                samples = await _load(connection, data_dir, state, number)
-                state["organisations"][slug] = {"api_key": None, "samples": samples}
-                _write_state(data_dir / _FILE, state)
-        changed = False
-        for slug, _ in _ORGANISATIONS:
-            entry = state["organisations"][slug]
-            key = await _key(connection, slug, entry["api_key"])
-            changed = changed or key != entry["api_key"]
-            entry["api_key"] = key
-        if changed:
-            _write_state(data_dir / _FILE, state)
-    return [
-        {"slug": slug, "api_key": entry["api_key"], "samples": entry["samples"]}
-        for slug, entry in state["organisations"].items()
-    ]
+            if await queries.organisations(connection):
+                message = (
+                    f"{data_dir} holds organisations that are not the demo's: use `rxdesk serve` for them, or another "
+                    "--data-dir for the demo"
+                )
+                raise CliError(message)
+            # Written first: a start that was interrupted goes on with the same data.
+            state = {"seed": seed, "orders": orders, "as_of": int(as_of.timestamp()), "complete": False}
+            state["organisations"] = []
+            _write_state(file, state)
+        if not state["complete"]:
+            await _load_all(connection, data_dir, state)
+            state["complete"] = True
+            _write_state(file, state)
+        keys = [entry["api_key"] for entry in state["organisations"]]
+        for entry in state["organisations"]:
+            entry["api_key"] = await _key(connection, entry["slug"], entry["api_key"])
+        if keys != [entry["api_key"] for entry in state["organisations"]]:
+            _write_state(file, state)
+    organisations: list[dict[str, Any]] = state["organisations"]
+    return organisations
 
 
 async def _migrate(location: Location) -> None:
@@ -153,31 +143,46 @@ async def _migrate(location: Location) -> None:
         await migrate.grant(owner, str(location.app["user"]))
 
 
-async def _load(connection: Connection, data_dir: Path, state: dict[str, Any], number: int) -> dict[str, str]:
-    """Make one organisation's files and load them by the importer; done again, it changes nothing."""
+async def _load_all(connection: Connection, data_dir: Path, state: dict[str, Any]) -> None:
+    """Make each organisation's files and load them by the importer; done again, it changes nothing."""
     import tempfile
+    import time
     from datetime import UTC
 
+    from rxdesk.demo import generator
+    from rxdesk.demo.organisations import ORGANISATIONS
+    from rxdesk.importing.files import find_files
+    from rxdesk.importing.load import import_files
     from rxdesk.organisations import commands, queries
 
-    slug, name = _ORGANISATIONS[number - 1]
     present = {organisation.slug: organisation for organisation in await queries.organisations(connection)}
-    of = present.get(slug) or await commands.create_organisation(connection, slug=slug, display_name=name)
-    await commands.enter(connection, of.id)
     as_of = datetime.fromtimestamp(state["as_of"], UTC)
-    try:
-        from rxdesk import demo, importing
-        demo.generate
-    except (ImportError, AttributeError):  # TODO
-        return {}
-    with tempfile.TemporaryDirectory(prefix="demo-", dir=data_dir) as folder:
-        demo.generate(
-            Path(folder), seed=state["seed"], orders=state["orders"], as_of=as_of, organisation=number
+    state["organisations"] = []
+    for number, wanted in ORGANISATIONS.items():
+        begun = time.monotonic()
+        note(f"making {state['orders']} orders of {wanted.display_name} …")
+        of = present.get(wanted.slug) or await commands.create_organisation(
+            connection,
+            slug=wanted.slug,
+            display_name=wanted.display_name,
+            time_zone=wanted.time_zone,
+            public_code=wanted.public_code,
         )
-        samples: dict[str, str] = json.loads((Path(folder) / "samples.json").read_text("utf-8"))
-        files = sorted(path for path in Path(folder).iterdir() if path.suffix == ".ndjson")
-        await importing.import_files(connection, of.id, files, now=as_of)
-    return samples
+        await commands.enter(connection, of.id)
+        with tempfile.TemporaryDirectory(prefix="demo-", dir=data_dir) as name:
+            folder = Path(name)
+            generator.generate(
+                folder, seed=state["seed"], orders=state["orders"], as_of=as_of, organisation=number
+            )
+            samples = json.loads((folder / generator.SAMPLES).read_text("utf-8"))
+            report = await import_files(connection, of.id, find_files([folder]), now=as_of)
+        if not report.ok:
+            fault = next(fault for file in report.files for fault in file.faults)
+            message = f"the demo data was refused: line {fault.line}, {fault.field}: {fault.reason}"
+            raise CliError(message)
+        state["organisations"].append({"slug": wanted.slug, "api_key": None, "samples": samples})
+        rows = sum(file.rows for file in report.files)
+        note(f"  {rows} rows in {time.monotonic() - begun:.1f} s")
 
 
 async def _key(connection: Connection, slug: str, known: str | None) -> str:
@@ -207,7 +212,7 @@ def _read_state(file: Path) -> dict[str, Any] | None:
     except ValueError as error:
         message = f"{file} cannot be read ({error}); remove the data folder to start the demo anew"
         raise CliError(message) from error
-    if not isinstance(state, dict) or not isinstance(state.get("organisations"), dict):
+    if not isinstance(state, dict) or not isinstance(state.get("organisations"), list):
         message = f"{file} is not the demo's; use another --data-dir"
         raise CliError(message)
     return state
@@ -220,6 +225,8 @@ def _write_state(file: Path, state: dict[str, Any]) -> None:
 
 
 def _welcome(base: str, organisations: list[dict[str, Any]], data_dir: Path) -> str:
+    from urllib.parse import quote
+
     first = organisations[0]
     samples = first["samples"]
     lines = [
@@ -233,8 +240,8 @@ def _welcome(base: str, organisations: list[dict[str, Any]], data_dir: Path) -> 
         *(
             f"  curl -H 'X-API-Key: {first['api_key']}' '{base}{path}'"
             for path in (
-                f"/orders/{samples.get('order_uid')}",
-                f"/patients?email={samples.get('patient_email')}",
+                f"/orders/{samples['order_uid']}",
+                f"/patients?email={quote(samples['patient_email'])}",
                 "/products?limit=2",
             )
         ),

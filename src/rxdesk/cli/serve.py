@@ -19,6 +19,7 @@ from rxdesk.cli.common import (
     DataDir,
     Ended,
     end_on_signals,
+    refuse_absent,
     settings_of,
 )
 
@@ -85,6 +86,7 @@ def serve(
                 "id:base64 of 32 random bytes, such as k1:$(head -c 32 /dev/urandom | base64), and keep it safe"
             )
             raise CliError(message)
+        refuse_absent(settings)
         with ready_of(ready_file) as write_ready, located_for_serving(settings, "serve") as (location, holder):
             refuse_unfit(location)
             number = holder.getsockname()[1]

@@ -69,6 +69,7 @@ _LOG_KEPT_BYTES = 1 << 20
 _SAY_EVERY = 5.0  # seconds
 _FAST = 60.0  # seconds for a fast shutdown before an immediate one
 _LAST_USER = 60.0  # seconds for them where the system does not show which processes these are
+_AGAIN = 0.05  # seconds between two looks at a folder that another process holds
 _GRACE = 2.0  # seconds for processes that lost their server to notice
 # Lines of postmaster.pid (PostgreSQL's miscadmin.h), counted from 0.
 _PID_LINE, _STATUS_LINE = 0, 7
@@ -209,6 +210,7 @@ def use(
         except InUseError:
             if time.monotonic() > deadline:
                 raise
+            time.sleep(_AGAIN)
             continue
         with server:
             yield server.address

@@ -38,6 +38,10 @@ _UNAVAILABLE = (
     asyncpg.OperatorInterventionError,  # shutdown, crash, statement timeout
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # after a switch-over, until connections reach the new primary
+    asyncpg.InvalidAuthorizationSpecificationError,  # and a wrong password: the operator's to mend, not a fault
 )
 
 
@@ -103,6 +107,9 @@ class Pool:
         return clean
 
     async def _take(self, organisation_id: int | None) -> _Pooled:
+        until = asyncio.get_running_loop().time() + self._wait_seconds
+        if self._waiting:  # nobody overtakes
+            await self._wait(until)
         while True:
             if self._closed:
                 message = "the pool is closed"
@@ -115,7 +122,7 @@ class Pool:
                 self._open -= 1
             if self._open < self._size:
                 return await self._grow()
-            await self._wait()
+            await self._wait(until)
 
     def _pick(self, organisation_id: int | None) -> _Pooled:
         # Newest first: a few connections stay warm, and the oldest lose their organisation first.
@@ -136,11 +143,11 @@ class Pool:
         self._in_use.add(pooled)
         return pooled
 
-    async def _wait(self) -> None:
+    async def _wait(self, until: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            async with asyncio.timeout(self._wait_seconds):
+            async with asyncio.timeout_at(until):
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():

@@ -44,27 +44,38 @@ _BY_STATUS = ", ".join(f"'{status}', t.{status}" for status in _STATUSES)
 # $4: doctor's uid, $5: from, $6: to (Unix seconds or NULL), $7: now.
 #
 # The period is cut into whole days of the organisation's calendar, which come from the rollup (months where a whole
-# month fits, `all` where there are no bounds), and at most two cut days, which come from the rows. Every branch
-# is a range of an index, so that the work does not grow with the doctor's history.
+# month fits, `all` where there are no bounds), and the cut days at its two ends, which come from the rows. Every
+# branch is a range of an index, so that the work does not grow with the doctor's history.
+#
+# A clock that is put back over midnight lets a day end and begin again (St. John's until 2011, Casey), so a day counts
+# as whole only when no such turn is near: a bound at midnight with a steady clock for the six hours next to it, else
+# six hours of distance. What is left out comes from the rows, so the answer is exact either way.
 STATISTICS = Read(f"""
 WITH bounds AS (
   SELECT o.time_zone, to_timestamp($5::bigint) AS t1, to_timestamp($6::bigint) AS t2,
-    -- whole days are [w1, w2): a bound that falls on the first instant of its day leaves that day whole
-    CASE WHEN $5::bigint IS NULL THEN '-infinity'::date
-         WHEN ((to_timestamp($5::bigint) - interval '1 microsecond') AT TIME ZONE o.time_zone)::date
-            < (to_timestamp($5::bigint) AT TIME ZONE o.time_zone)::date
-         THEN (to_timestamp($5::bigint) AT TIME ZONE o.time_zone)::date
-         ELSE (to_timestamp($5::bigint) AT TIME ZONE o.time_zone)::date + 1 END AS w1,
-    CASE WHEN $6::bigint IS NULL THEN 'infinity'::date
-         ELSE (to_timestamp($6::bigint) AT TIME ZONE o.time_zone)::date END AS w2
+    to_timestamp($5::bigint) AT TIME ZONE o.time_zone AS l1, to_timestamp($6::bigint) AT TIME ZONE o.time_zone AS l2,
+    (to_timestamp($5::bigint) - interval '6 hours') AT TIME ZONE o.time_zone AS before1,
+    (to_timestamp($5::bigint) + interval '6 hours') AT TIME ZONE o.time_zone AS after1,
+    (to_timestamp($6::bigint) - interval '6 hours') AT TIME ZONE o.time_zone AS before2,
+    (to_timestamp($6::bigint) + interval '6 hours') AT TIME ZONE o.time_zone AS after2
   FROM organisations o WHERE o.id = $1
+), days AS (
+  -- whole days are [w1, w2)
+  SELECT b.time_zone, b.t1, b.t2,
+    CASE WHEN b.t1 IS NULL THEN '-infinity'::date
+         WHEN b.l1 = date_trunc('day', b.l1) AND b.l1 - b.before1 = interval '6 hours' THEN b.l1::date
+         ELSE b.after1::date + 1 END AS w1,
+    CASE WHEN b.t2 IS NULL THEN 'infinity'::date
+         WHEN b.l2 = date_trunc('day', b.l2) AND b.after2 - b.l2 = interval '6 hours' THEN b.l2::date
+         ELSE b.before2::date END AS w2
+  FROM bounds b
 ), spans AS (
   -- whole months are [m1, m2)
   SELECT b.*, b.w1 = '-infinity' AND b.w2 = 'infinity' AS unbounded,
     CASE WHEN b.w1 = date_trunc('month', b.w1::timestamp)::date THEN b.w1
          ELSE (date_trunc('month', b.w1::timestamp) + interval '1 month')::date END AS m1,
     date_trunc('month', b.w2::timestamp)::date AS m2
-  FROM bounds b
+  FROM days b
 ), chosen AS (
   SELECT k.doctor_uid, k.span, k.starts_on FROM spans s JOIN LATERAL (
     SELECT doctor_uid, span, starts_on FROM doctor_statistics
@@ -121,8 +132,9 @@ WITH bounds AS (
     CASE WHEN s.t2 IS NULL THEN 'infinity'::date
          ELSE ((s.t2 - interval '1 microsecond') AT TIME ZONE s.time_zone)::date END,
     greatest(($7::timestamptz AT TIME ZONE s.time_zone)::date, (
-      SELECT max(starts_on) FROM doctor_statistics
-      WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day'))) AS day, s.w1, s.w2
+      SELECT starts_on FROM doctor_statistics
+      WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day' AND {_TOTAL} > 0
+      ORDER BY starts_on DESC LIMIT 1))) AS day, s.w1, s.w2
   FROM spans s
 ), daily AS (
   SELECT day, sum(total) AS total, sum(signed) AS signed, sum(declined) AS declined

@@ -81,7 +81,7 @@ async def _prepare(connection: Connection, organisation_id: int) -> None:
     await connection.execute(
         "SELECT set_config('rxdesk.organisation_id', $1, true), set_config('statement_timeout', '0', true), "
         "set_config('lock_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', '0', true), "
-        "set_config('work_mem', '64MB', true), set_config('plan_cache_mode', 'force_custom_plan', true)",
+        "set_config('work_mem', '64MB', true), set_config('plan_cache_mode', 'force_generic_plan', true)",
         str(organisation_id),
     )
     if not await connection.fetchval(

@@ -12,8 +12,11 @@ from typing import Any, NoReturn
 
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKET = re.compile(r"[\[\]{}]")
+# Possessive, and a string without an end is matched too: so the search is linear whatever is sent.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_AS_BRACKETS = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _INTEGER_DIGITS = 17  # a sign and the sixteen digits of 2^53
 
 
@@ -49,24 +52,24 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _check_depth(text: str) -> None:
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+def _check_depth(data: bytes) -> None:
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
         return
-    depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
-        depth += 1 if bracket[0] in "[{" else -1
-        if depth > MAX_DEPTH:
-            message = f"nested deeper than {MAX_DEPTH} levels"
-            raise StrictJsonError(message)
+    brackets = _STRING.sub(b"", data).translate(_AS_BRACKETS, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):  # each round takes away the innermost level
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return
+    # What is left is too deep, or does not match, which is the parser's to say.
+    if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
+        message = f"nested deeper than {MAX_DEPTH} levels"
+        raise StrictJsonError(message)
 
 
 def _check_text(value: object) -> None:
     if isinstance(value, str):
-        if "\x00" in value:
-            message = "a string holds NUL"
-            raise StrictJsonError(message)
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            message = "a string holds a lone surrogate"
+        if (found := _NOT_TEXT.search(value)) is not None:
+            message = "a string holds NUL" if found[0] == "\x00" else "a string holds a lone surrogate"
             raise StrictJsonError(message)
     elif isinstance(value, list):
         for item in value:
@@ -84,7 +87,7 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 (JSON has no narrower type before
     except UnicodeDecodeError as error:
         message = "not UTF-8"
         raise StrictJsonError(message) from error
-    _check_depth(text)
+    _check_depth(data)
     try:
         value = json.loads(
             text,
@@ -95,9 +98,6 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 (JSON has no narrower type before
         )
     except json.JSONDecodeError as error:
         message = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-        raise StrictJsonError(message) from error
-    except RecursionError as error:  # unbalanced brackets inside a broken string can hide depth from the count
-        message = f"nested deeper than {MAX_DEPTH} levels"
         raise StrictJsonError(message) from error
     if "\\u" in text:  # only an escape can bring NUL or a lone surrogate past the decoders
         _check_text(value)

@@ -58,7 +58,21 @@ async def register(tx: Transaction, body: Registration, minutes: int, doctors: i
         if not exists:
             raise errors.not_found(field)
     turn = await tx.connection.fetchval(_TURN, tx.organisation_id, body.shop_uid)
-    uid = await tx.connection.fetchval(
+    # A visit that stands in the way may be cancelled before it is looked at: then there is room. The room's lock
+    # lets no other take its place.
+    while (uid := await _insert(tx, body, turn)) is None:
+        present = await tx.connection.fetchval(
+            _PRESENT, tx.organisation_id, body.shop_uid, body.patient_profile_uid
+        )
+        if present is not None:
+            raise errors.simple(409, "Patient is already waiting", queue_uid=present)
+    place = await tx.connection.fetchrow(_PLACE, tx.organisation_id, uid, minutes, doctors)
+    return Place(queue_uid=uid, position=place["position"], estimated_wait_minutes=place["minutes"])
+
+
+async def _insert(tx: Transaction, body: Registration, turn: int) -> str | None:
+    """Insert the visit; None when the patient already has one in the shop."""
+    uid: str | None = await tx.connection.fetchval(
         _VISIT,
         tx.organisation_id,
         new_uid("q"),
@@ -71,13 +85,7 @@ async def register(tx: Transaction, body: Registration, minutes: int, doctors: i
         tx.actor_kind,
         tx.actor_uid,
     )
-    if uid is None:
-        present = await tx.connection.fetchval(
-            _PRESENT, tx.organisation_id, body.shop_uid, body.patient_profile_uid
-        )
-        raise errors.simple(409, "Patient is already waiting", queue_uid=present)
-    place = await tx.connection.fetchrow(_PLACE, tx.organisation_id, uid, minutes, doctors)
-    return Place(queue_uid=uid, position=place["position"], estimated_wait_minutes=place["minutes"])
+    return uid
 
 
 async def cancel(tx: Transaction, uid: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import types
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -18,15 +20,17 @@ from rxdesk.kit import strict_json
 T = TypeVar("T")
 
 MAX_BODY = 1024 * 1024
+_MOST_FAULTS = 1000
+_LONGEST_NAME = 100  # of an unknown member, as it is echoed
 _JSON = re.compile(r'\s*application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*', re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 Receive = Callable[[], Awaitable[Any]]
 
 
-def check_content_type(value: bytes | None) -> None:
-    """Refuse another type than JSON; none counts as JSON."""
-    if value is not None and _JSON.fullmatch(value.decode("latin-1")) is None:
+def check_content_type(values: Sequence[bytes]) -> None:
+    """Refuse another type than JSON, and two; none counts as JSON."""
+    if values and (len(values) > 1 or _JSON.fullmatch(values[0].decode("latin-1")) is None):
         raise errors.simple(415, "Content-Type must be application/json")
 
 
@@ -73,33 +77,35 @@ def convert(value: object, kind: type[T]) -> T:
 
 
 def _faults(value: object, kind: Any, first: str) -> list[dict[str, str]]:  # noqa: ANN401 (a type form)
-    """Name all faulty members: a second pass, on the way to an error only."""
+    """Name all faulty members, the first thousand: a second pass, on the way to an error only."""
+    found = list(itertools.islice(_each_fault(value, kind), _MOST_FAULTS))
+    return found or [errors.fault("", "body", _plain(first))]
+
+
+def _each_fault(value: object, kind: Any) -> Iterator[dict[str, str]]:  # noqa: ANN401 (a type form)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
-        return _faults(value, arguments[0], first)
-    if origin is list and isinstance(value, list):
-        found = [
-            {**fault, "field": f"{position}.{fault['field']}" if fault["field"] else str(position)}
-            for position, item in enumerate(value)
-            for fault in _item_faults(item, arguments[0])
-        ]
-        return found[:1000] or [errors.fault("", "body", _plain(first))]
-    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict)):
-        return [errors.fault("", "body", _plain(first))]
-    found = []
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
-    hints = typing.get_type_hints(kind, include_extras=True)
-    for name, field in fields.items():
-        if name not in value:
-            if field.required:
-                found.append(errors.fault(name, "body", "is required"))
-            continue
-        try:
-            msgspec.convert(value[name], hints[field.name])
-        except msgspec.ValidationError as error:
-            found.append(errors.fault(name, "body", _plain(str(error))))
-    found.extend(errors.fault(name, "body", "is not known here") for name in value if name not in fields)
-    return found or [errors.fault("", "body", _plain(first))]
+        yield from _each_fault(value, arguments[0])
+    elif origin is list and isinstance(value, list):
+        # Longer than any list may be, it is refused for its length; no need to look at a million items.
+        for position, item in enumerate(value[:_MOST_FAULTS]):
+            for fault in _item_faults(item, arguments[0]):
+                field = f"{position}.{fault['field']}" if fault["field"] else str(position)
+                yield {**fault, "field": field}
+    elif isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
+        fields, hints = _fields(kind)
+        for name, field_ in fields.items():
+            if name not in value:
+                if field_.required:
+                    yield errors.fault(name, "body", "is required")
+                continue
+            try:
+                msgspec.convert(value[name], hints[field_.name])
+            except msgspec.ValidationError as error:
+                yield errors.fault(name, "body", _plain(str(error)))
+        for name in value:
+            if name not in fields:
+                yield errors.fault(name[:_LONGEST_NAME], "body", "is not known here")
 
 
 def _item_faults(item: object, kind: Any) -> list[dict[str, str]]:  # noqa: ANN401 (a type form)
@@ -108,6 +114,13 @@ def _item_faults(item: object, kind: Any) -> list[dict[str, str]]:  # noqa: ANN4
     except msgspec.ValidationError as error:
         return _faults(item, kind, str(error))
     return []
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[dict[str, msgspec.structs.FieldInfo], dict[str, Any]]:
+    """Give a schema's fields by their name on the wire, and their types by their name in Python."""
+    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    return fields, typing.get_type_hints(kind, include_extras=True)
 
 
 def _plain(message: str) -> str:
@@ -121,7 +134,7 @@ def read_query(query: bytes, kind: type[T]) -> T:
     """
     given: dict[str, list[str]] = {}
     faults: list[dict[str, str]] = []
-    known = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    known, hints = _fields(typing.cast("Hashable", kind))
     for pair in query.split(b"&"):
         name_bytes, _, value_bytes = pair.partition(b"=")
         name = unquote_to_bytes(name_bytes.replace(b"+", b" ")).decode("utf-8", "replace")
@@ -136,7 +149,6 @@ def read_query(query: bytes, kind: type[T]) -> T:
             faults.append(errors.fault(name, "query", "holds NUL"))
             continue
         given.setdefault(name, []).append(text)
-    hints = typing.get_type_hints(kind, include_extras=True)
     values: dict[str, object] = {}
     bad = {fault["field"] for fault in faults}
     for name, field in known.items():
@@ -156,22 +168,19 @@ def read_query(query: bytes, kind: type[T]) -> T:
 
 
 def _typed(text: str, hint: Any) -> str | int:  # noqa: ANN401 (a type form)
-    kinds = [hint]
-    while any(typing.get_origin(kind) is not None for kind in kinds):
-        kinds = [
-            part
-            for kind in kinds
-            for part in (
-                typing.get_args(kind)
-                if typing.get_origin(kind) in (typing.Union, types.UnionType)
-                else typing.get_args(kind)[:1]
-                if typing.get_origin(kind) is typing.Annotated
-                else [kind]
-            )
-        ]
-    if int in kinds:
-        if _INTEGER.fullmatch(text) is None:
-            message = "must be a whole number of 1 to 10 digits"
-            raise ValueError(message)
-        return int(text)
-    return text
+    if not _is_integer(hint):
+        return text
+    if _INTEGER.fullmatch(text) is None:
+        message = "must be a whole number of 1 to 10 digits"
+        raise ValueError(message)
+    return int(text)
+
+
+@cache
+def _is_integer(hint: Any) -> bool:  # noqa: ANN401 (a type form)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:
+        return _is_integer(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        return any(_is_integer(argument) for argument in arguments)
+    return hint is int

@@ -59,17 +59,27 @@ NO_CONTENT = Answer(204, b"")
 class Call:
     """One request on its way through an endpoint."""
 
-    __slots__ = ("_body", "_key", "caller", "headers", "operation", "path", "receive", "scope", "services")
+    __slots__ = (
+        "_body",
+        "_key",
+        "caller",
+        "headers",
+        "judged",
+        "operation",
+        "path",
+        "receive",
+        "scope",
+        "services",
+    )
 
-    def __init__(
-        self, services: Services, operation: Operation, scope: Scope, receive: door.Receive
-    ) -> None:
+    def __init__(self, services: Services, operation: Operation, scope: Scope, receive: door.Receive) -> None:
         self.services = services
         self.operation = operation
         self.scope = scope
         self.receive = receive
         self.path: dict[str, Any] = scope["path_params"]
         self.caller: Caller | None = None
+        self.judged = False  # the key was looked at: an error since then is the verdict, or comes after it
         self.headers: tuple[tuple[bytes, bytes], ...] = ()
         self._key: KeyReference | None = None
         self._body: object = None
@@ -114,8 +124,7 @@ class Call:
         """Read and check the body; the caller is judged first."""
         if self.caller is None:
             await self.authorise()
-        types = self.header_values(b"content-type")
-        door.check_content_type(types[0] if types else None)
+        door.check_content_type(self.header_values(b"content-type"))
         lengths = self.header_values(b"content-length")
         data = await door.read_body(
             self.receive, lengths[0] if lengths else None, deadline=self.scope["rxdesk.deadline"]
@@ -133,6 +142,7 @@ class Call:
     async def _reference(self) -> KeyReference:
         if self._key is not None:
             return self._key
+        self.judged = True
         values = self.header_values(b"x-api-key")
         if not values:
             raise errors.header_missing()

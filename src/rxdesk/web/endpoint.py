@@ -65,7 +65,7 @@ class Endpoint:
             except ApiError:
                 # A fault of the input may be found before the caller is known, and must not overtake the 401,
                 # 429 or 403 that comes first.
-                if call.caller is None:
+                if not call.judged:
                     await call.authorise()
                 raise
         except ApiError as error:
@@ -90,7 +90,10 @@ class Endpoint:
 
 
 def endpoint(
-    method: Method, path: str, permission: Permission | None, **documentation: Any  # noqa: ANN401 (checked by Operation)
+    method: Method,
+    path: str,
+    permission: Permission | None,
+    **documentation: Any,  # noqa: ANN401 (checked by Operation)
 ) -> Callable[[Handler], Endpoint]:
     """Declare an endpoint; the handler's name is the operation's id."""
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import httpx
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
 
-from tests.conftest import InProcess
+import httpx
+import pytest
+
+from rxdesk.app import create_app
+from rxdesk.db.pool import Connection
+from tests.conftest import BASE, ENCRYPTION_KEYS, InProcess, settings_for
 from tests.factories import Tenant
 
 
@@ -44,3 +51,27 @@ async def test_one_statement(inside: InProcess, tenant: Tenant) -> None:
     inside.statements.clear()
     assert (await inside.client.get("/health/", headers=headers)).status_code == 200
     assert len(inside.statements) == 1
+
+
+async def hang() -> Connection:
+    await asyncio.sleep(3600)
+    raise AssertionError
+
+
+async def refuse() -> Connection:
+    raise ConnectionRefusedError
+
+
+@pytest.mark.parametrize("connect", [refuse, hang])
+async def test_a_database_that_is_away(tenant: Tenant, connect: Callable[[], Awaitable[Connection]]) -> None:
+    app = create_app(settings_for(), connect, ENCRYPTION_KEYS)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test" + BASE) as client:
+        began = time.monotonic()
+        answer = await client.get("/health/", headers=await tenant.headers())
+        assert time.monotonic() - began < 1.2
+        assert (answer.status_code, answer.content) == (503, b'{"status":"unavailable"}')
+        assert answer.headers["retry-after"] == "1"
+        assert (await client.get("/health/")).status_code == 401
+        assert (await client.get("/health/", headers={"X-API-Key": "x"})).status_code == 401
+    await app.close()

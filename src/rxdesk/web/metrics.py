@@ -1,0 +1,70 @@
+"""Metrics for Prometheus, gathered over all workers and shown on a listener of their own.
+
+Labels are the method, the route's template and the status: never a path, a uid or a key. Nothing is imported or
+counted unless `metrics_port` is set, and prometheus-client must find its folder in the environment before it is
+imported, so that is done by the main process before there is a worker.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeAlias
+
+from rxdesk.settings import Settings, hand_down
+
+Observe: TypeAlias = Callable[[str, str, int, float], None]
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0)
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def observer(settings: Settings) -> Observe:
+    """Give the function that counts one request: method, route template, status, seconds."""
+    if not settings.metrics_port:
+        return lambda *_: None
+    from prometheus_client import Counter, Histogram  # noqa: PLC0415 (only where metrics are on)
+
+    requests = Counter("rxdesk_http_requests", "Requests answered", ["method", "route", "status"])
+    seconds = Histogram("rxdesk_http_request_seconds", "Seconds to an answer", ["route"], buckets=_BUCKETS)
+
+    def observe(method: str, route: str, status: int, elapsed: float) -> None:
+        requests.labels(method, route, str(status)).inc()
+        seconds.labels(route).observe(elapsed)
+
+    return observe
+
+
+@contextmanager
+def shown(settings: Settings) -> Iterator[None]:
+    """Show the workers' metrics on `metrics_address:metrics_port` while they serve; nothing when the port is 0.
+
+    Enter before a worker starts. Raises OSError when the port cannot be had.
+    """
+    if not settings.metrics_port:
+        yield
+        return
+    folder = tempfile.mkdtemp(prefix="rxdesk-metrics-")
+    hand_down(_FOLDER, folder)
+    from prometheus_client import CollectorRegistry, start_http_server  # noqa: PLC0415 (as above)
+    from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415
+
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, path=folder)  # type: ignore[no-untyped-call] # untyped in the library
+    try:
+        server, thread = start_http_server(
+            settings.metrics_port, addr=settings.metrics_address, registry=registry
+        )
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(1)
+        with suppress(OSError):
+            shutil.rmtree(folder)

@@ -1,0 +1,16 @@
+"""An application whose settings for the wait estimate are not the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from rxdesk.db import embedded
+from tests.conftest import InProcess, in_process
+
+
+@pytest.fixture(scope="module")
+async def build(cluster: embedded.Address) -> AsyncIterator[InProcess]:
+    async with in_process(cluster, consultation_minutes=12, doctors_on_duty=2) as running:
+        yield running
