@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import signal
@@ -18,15 +19,16 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from tests.factories import Tenant, make_tenant
 
 from rxdesk import serving
 from rxdesk.app import create_app
 from rxdesk.db import embedded, migrate
 from rxdesk.db.pool import Connection, connector
 from rxdesk.kit import sealing
+from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings, load
 from rxdesk.web.asgi import Outer
-from tests.factories import Tenant, make_tenant
 
 BASE = "/v1/management"
 ENCRYPTION_KEYS = sealing.new_keys()
@@ -37,18 +39,19 @@ UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[embedded.Address]:
     """A migrated embedded PostgreSQL of this test run."""
-    with tempfile.TemporaryDirectory(prefix="rxdesk-tests-") as folder:
-        with embedded.start(Path(folder), purpose="tests", settings=UNSAFE) as server:
-            import asyncio
 
-            async def prepare() -> None:
-                await migrate.migrate(server.address.connect_args(embedded.OWNER))
-                owner = await asyncpg.connect(**server.address.connect_args(embedded.OWNER))
-                await migrate.grant(owner, embedded.APP)
-                await owner.close()
+    async def prepare(address: embedded.Address) -> None:
+        await migrate.migrate(address.connect_args(embedded.OWNER))
+        owner = await asyncpg.connect(**address.connect_args(embedded.OWNER))
+        await migrate.grant(owner, embedded.APP)
+        await owner.close()
 
-            asyncio.run(prepare())
-            yield server.address
+    with (
+        tempfile.TemporaryDirectory(prefix="rxdesk-tests-") as folder,
+        embedded.start(Path(folder), purpose="tests", settings=UNSAFE) as server,
+    ):
+        asyncio.run(prepare(server.address))
+        yield server.address
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +90,7 @@ class Live:
 
 def start_live(cluster: embedded.Address, **changes: object) -> Live:
     """Start a server on a free port and wait until it answers."""
-    settings = settings_for(log_level="error", **changes)
+    settings = settings_for(**{"log_level": "error", **changes})
     holder = serving.hold_port(settings.address, 0)
     port = holder.getsockname()[1]
     launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
@@ -158,7 +161,10 @@ Build = Callable[..., Any]
 
 @asynccontextmanager
 async def in_process(
-    cluster: embedded.Address, clock: FixedClock | None = None, **changes: object
+    cluster: embedded.Address,
+    clock: FixedClock | None = None,
+    resolver: Resolver | None = None,
+    **changes: object,
 ) -> AsyncIterator[InProcess]:
     """Run the application in this process, without a socket."""
     settings = settings_for(**changes)
@@ -177,9 +183,15 @@ async def in_process(
         return connection
 
     clock = clock or FixedClock()
-    app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock)
+    app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test" + BASE) as client:
+
+    async def settle(_: httpx.Response) -> None:
+        await asyncio.sleep(0)  # the driver tells its loggers in the next turn of the loop
+
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test" + BASE, event_hooks={"response": [settle]}
+    ) as client:
         try:
             yield InProcess(client, clock, statements, calls, app)
         finally:

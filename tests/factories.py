@@ -114,7 +114,10 @@ class Tenant:
         await self.enter()
         sets = ", ".join(f"{name} = ${position}" for position, name in enumerate(columns, start=3))
         await self.connection.execute(
-            f"UPDATE {table} SET {sets} WHERE organisation_id = $1 AND uid = $2", self.id, uid, *columns.values()
+            f"UPDATE {table} SET {sets} WHERE organisation_id = $1 AND uid = $2",
+            self.id,
+            uid,
+            *columns.values(),
         )
 
     async def rows(self, query: str, *arguments: Any) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """Access: key, permission, tenant and rows in one statement (architecture, section 4).
 
-`$1` organisation, `$2` digest of the key, `$3` permission or NULL for any valid key; a feature's query numbers its
-own arguments from `$4` and yields one column, `body`, as JSON text. Nothing is cached, so nothing can be stale:
-a revoked key is dead at the next request.
+`$1` organisation, `$2` digest of the key, `$3` permission or NULL for any valid key; a feature's query
+numbers its own arguments from `$4` and yields one column, `body`, as JSON text. Nothing is cached, so nothing
+is stale: a revoked key is dead at the next request.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _CALLER_ONLY = _CALLER.format(body="NULL::text", rows="")
 class Read:
     """A feature's read, composed with the caller into one statement.
 
-    The query runs inside a lateral join behind `WHERE c.allowed`, which PostgreSQL evaluates once, before it: without
-    the permission the feature's query is never executed. OFFSET 0 is the fence that keeps it so.
+    The query runs inside a lateral join behind `WHERE c.allowed`, which PostgreSQL evaluates once, before it:
+    without the permission the feature's query is never executed. OFFSET 0 is the fence that keeps it so.
     """
 
     query: str
@@ -102,7 +102,7 @@ class Access:
         *arguments: object,
         seconds: float | None = None,
     ) -> tuple[Caller | None, str | None]:
-        """Run one statement: the caller (None: no such valid key) and the body (None: no row, or not allowed).
+        """Run one statement: the caller (None: no such valid key), the body (None: no row, or not allowed).
 
         Without a `read` it only asks who the caller is. `seconds` is a time limit below the usual one.
         """
@@ -136,18 +136,25 @@ class Access:
             )
 
     async def note_used_keys(self) -> None:
-        """Write the gathered times of last use; a batch an organisation."""
+        """Write the gathered times of last use, a batch an organisation; what fails is kept."""
         gathered, self.used_keys = self.used_keys, {}
         by_organisation: dict[int, list[tuple[str, datetime]]] = {}
         for (organisation_id, uid), moment in gathered.items():
             by_organisation.setdefault(organisation_id, []).append((uid, moment))
-        for organisation_id, used in by_organisation.items():
-            async with self._pool.acquire(organisation_id, timeout_seconds=self._timeout) as connection:
-                await connection.execute(
-                    "UPDATE api_keys SET last_used_at = u.moment "
-                    "FROM unnest($2::text[], $3::timestamptz[]) AS u (uid, moment) "
-                    "WHERE organisation_id = $1 AND api_keys.uid = u.uid",
-                    organisation_id,
-                    [uid for uid, _ in used],
-                    [moment for _, moment in used],
-                )
+        try:
+            while by_organisation:
+                organisation_id, used = next(iter(by_organisation.items()))
+                async with self._pool.acquire(organisation_id, timeout_seconds=self._timeout) as connection:
+                    await connection.execute(
+                        "UPDATE api_keys SET last_used_at = u.moment "
+                        "FROM unnest($2::text[], $3::timestamptz[]) AS u (uid, moment) "
+                        "WHERE organisation_id = $1 AND api_keys.uid = u.uid",
+                        organisation_id,
+                        [uid for uid, _ in used],
+                        [moment for _, moment in used],
+                    )
+                del by_organisation[organisation_id]
+        finally:
+            for organisation_id, used in by_organisation.items():
+                for uid, moment in used:
+                    self.used_keys.setdefault((organisation_id, uid), moment)

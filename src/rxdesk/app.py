@@ -20,6 +20,7 @@ from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import Clock, utc_now
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.sealing import Sealer, read_keys
+from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.web import metrics, pages
 from rxdesk.web.answers import error_response
@@ -49,10 +50,18 @@ def _framework_error(_: Request[Any, Any, Any], error: Exception) -> Response[by
     raise error
 
 
-def create_app(settings: Settings, connect: Connect, encryption_keys: str, *, clock: Clock = utc_now) -> Outer:
+def create_app(
+    settings: Settings,
+    connect: Connect,
+    encryption_keys: str,
+    *,
+    clock: Clock = utc_now,
+    resolver: Resolver | None = None,
+) -> Outer:
     """Make the application.
 
-    `connect` opens one connection as the app role; `encryption_keys` is the ring that `sealing.read_keys` reads.
+    `connect` opens one connection as the app role; `encryption_keys` is what `sealing.read_keys` reads;
+    `resolver` looks up the names of webhook targets (default: the system's).
     """
     pool = Pool(connect, size=settings.database_pool_size)
     access = Access(
@@ -61,21 +70,27 @@ def create_app(settings: Settings, connect: Connect, encryption_keys: str, *, cl
         sealer=Sealer(read_keys(encryption_keys)),
         statement_seconds=settings.statement_timeout_seconds,
     )
+    limiter = RateLimiter(
+        redis_url=settings.redis_url,
+        workers=settings.workers,
+        unknown_keys_per_minute=settings.unknown_keys_per_minute,
+    )
     services = Services(
         settings=settings,
         access=access,
         clock=clock,
-        limiter=RateLimiter(
-            redis_url=settings.redis_url,
-            workers=settings.workers,
-            unknown_keys_per_minute=settings.unknown_keys_per_minute,
-        ),
+        limiter=limiter,
         egress=Egress(
             AllowList.parse(settings.egress_allow),
             ca_file=Path(settings.egress_ca_file) if settings.egress_ca_file else None,
+            resolver=resolver,
         ),
         trusted_proxies=read_networks(settings.trusted_proxies),
     )
+
+    async def close() -> None:
+        await limiter.close()
+        await pool.close()
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -87,11 +102,12 @@ def create_app(settings: Settings, connect: Connect, encryption_keys: str, *, cl
             await asyncio.gather(writer, return_exceptions=True)
             with contextlib.suppress(DatabaseUnavailableError):
                 await access.note_used_keys()
-            await pool.close()
+            await close()
 
     management = Router(
         path=routes.BASE, route_handlers=[endpoint.route(services) for endpoint in routes.ENDPOINTS]
     )
+
     async def ready() -> bool:
         return await pool.answers(_READY_SECONDS)
 
@@ -115,5 +131,5 @@ async def _write_used_keys(access: Access) -> None:
         await asyncio.sleep(_USED_KEYS_SECONDS)
         try:
             await access.note_used_keys()
-        except DatabaseUnavailableError as error:
-            _log.warning("used_keys_not_written", error=str(error))
+        except Exception as error:  # noqa: BLE001 (what is written in a while must not end the writing)
+            _log.warning("used_keys_not_written", error=type(error).__name__)

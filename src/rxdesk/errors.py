@@ -9,7 +9,9 @@ from typing import Any
 class ApiError(Exception):
     """An answer that is not a success: status, JSON body and extra headers."""
 
-    def __init__(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(status)
         self.status = status
         self.body = body
@@ -23,7 +25,9 @@ def simple(status: int, text: str, **members: object) -> ApiError:
 
 def not_found(field: str | None = None) -> ApiError:
     """Make the 404, the same for absent, deleted and another organisation's; `field` names a body reference."""
-    return simple(404, "Resource not found") if field is None else simple(404, "Resource not found", field=field)
+    return (
+        simple(404, "Resource not found") if field is None else simple(404, "Resource not found", field=field)
+    )
 
 
 def fault(field: str, location: str, message: str) -> dict[str, str]:
@@ -62,7 +66,8 @@ def key_invalid() -> ApiError:
 def permission_denied() -> ApiError:
     """Make the 403, decided before the resource is looked up."""
     return ApiError(
-        403, {"code": "permission_denied", "description": "The API key lacks the permission for this operation"}
+        403,
+        {"code": "permission_denied", "description": "The API key lacks the permission for this operation"},
     )
 
 

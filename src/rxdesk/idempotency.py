@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: the first answer of a POST is kept for 24 hours, in the transaction that makes its effect.
+"""`Idempotency-Key`: the first answer of a POST is kept for 24 hours, in the transaction of its effect.
 
 A twin in flight waits at the unique index for at most the lock timeout (2 s), then is a 409. Answers are kept
 sealed, since one may hold a secret that is shown once.
@@ -68,27 +68,41 @@ async def once(
         )
     except asyncpg.LockNotAvailableError as error:
         raise errors.simple(409, "A request with this Idempotency-Key is still in progress") from error
-    place = Place(tx.organisation_id, request.uid, "idempotency_keys.sealed_answer")
-    if not mine:
-        digest, status, sealed = await tx.connection.fetchrow(
-            "SELECT body_digest, status, sealed_answer FROM idempotency_keys "
-            "WHERE organisation_id = $1 AND uid = $2",
-            tx.organisation_id,
-            request.uid,
-        )
-        if digest != request.body_digest:
-            raise errors.simple(422, "This Idempotency-Key was used with another body")
-        return status, tx.sealer.open(sealed, place)
+    if not mine and (answer := await kept(tx, request)) is not None:
+        return answer
     status, body = await run()
     await tx.connection.execute(
         "UPDATE idempotency_keys SET status = $3, sealed_answer = $4 WHERE organisation_id = $1 AND uid = $2",
         tx.organisation_id,
         request.uid,
         status,
-        tx.sealer.seal(body, place),
+        tx.sealer.seal(body, _place(tx, request)),
     )
     await _sweep(tx)
     return status, body
+
+
+async def kept(tx: Transaction, request: Idempotent) -> tuple[int, str] | None:
+    """Give the answer that is kept for the key, if there is one: status and JSON text.
+
+    Raises 422 when the key was used with another body.
+    """
+    row = await tx.connection.fetchrow(
+        "SELECT body_digest, status, sealed_answer FROM idempotency_keys "
+        "WHERE organisation_id = $1 AND uid = $2 AND created_at > $3",
+        tx.organisation_id,
+        request.uid,
+        tx.now - KEPT_FOR,
+    )
+    if row is None:
+        return None
+    if row["body_digest"] != request.body_digest:
+        raise errors.simple(422, "This Idempotency-Key was used with another body")
+    return row["status"], tx.sealer.open(row["sealed_answer"], _place(tx, request))
+
+
+def _place(tx: Transaction, request: Idempotent) -> Place:
+    return Place(tx.organisation_id, request.uid, "idempotency_keys.sealed_answer")
 
 
 async def _sweep(tx: Transaction) -> None:

@@ -6,12 +6,13 @@ import contextlib
 import ipaddress
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,17 @@ import structlog
 from rxdesk.kit import logs
 from rxdesk.settings import Settings, SettingsError
 
-_PARENT_CHECK_SECONDS = 0.25
-_BACKPRESSURE = 1024  # requests in flight a worker; the next ones wait in the socket's backlog
+_PARENT_CHECK_SECONDS = 0.1
+# Connections a worker, idle ones too (Granian counts those, whatever it calls them); the next ones wait in
+# the socket's backlog until one is closed.
+_CONNECTIONS = 8192
+_OTHER_FILES = 256  # that a worker has open besides
 _HEADER_SECONDS = 10
 _HEADER_BYTES = 64 * 1024
 _STOP_SECONDS = 10
 _HOLD_ATTEMPTS = 5
-# A worker that ends sooner than this after its start counts as one that could not start; so many in a row are enough.
+# A worker that ends sooner than this after its start counts as one that could not start; so many in a row are
+# enough.
 _EARLY_SECONDS = 5.0
 _MOST_EARLY_ENDS = 4
 _PROBE_SECONDS = 0.02
@@ -54,7 +59,7 @@ class Launch:
     encryption_keys: str
 
 
-# ------------------------------------------------------------------------------------------------------------ settings
+# --------------------------------------------------------------------------------------------------- settings
 def check_settings(settings: Settings, encryption_keys: str | None = None) -> None:
     """Judge the settings that a worker reads, before there is one; the keys only when they are given.
 
@@ -119,13 +124,13 @@ def _read_ca_file(text: str) -> None:
         raise ValueError(message) from error
 
 
-# ---------------------------------------------------------------------------------------------------------------- port
+# ------------------------------------------------------------------------------------------------------- port
 def hold_port(address: str, port: int) -> socket.socket:
     """Take a port for this process alone, 0 for a free one, and keep it while the socket lives.
 
-    The server binds with SO_REUSEPORT, so two of them would share a port in silence. This socket is bound without
-    it, which fails when anybody is there, and is then marked so that only we can join. It does not listen.
-    Raises PortInUseError.
+    The server binds with SO_REUSEPORT, so two of them would share a port in silence. This socket is bound
+    without it, which fails when anybody is there, and is then marked so that only we can join. It does not
+    listen. Raises PortInUseError.
     """
     for attempt in range(1, _HOLD_ATTEMPTS + 1):
         try:
@@ -136,7 +141,9 @@ def hold_port(address: str, port: int) -> socket.socket:
                 time.sleep(int.from_bytes(os.urandom(1)) / 2560)
                 continue
             why = error.strerror or str(error)
-            message = f"cannot listen on {_host(address)}:{port}: {why}. Choose another with --port or --address"
+            message = (
+                f"cannot listen on {_host(address)}:{port}: {why}. Choose another with --port or --address"
+            )
             raise PortInUseError(message) from error
         os.register_at_fork(after_in_child=holder.close)
         return holder
@@ -169,8 +176,8 @@ def _hold(address: str, port: int) -> socket.socket:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         holder.bind((address, port))
         if sys.platform == "linux":
-            # Linux lets two sockets with SO_REUSEADDR have one port as long as neither listens. So it listens for
-            # an instant, which only one can, gives that option up, and is then alone.
+            # Linux lets two sockets with SO_REUSEADDR have one port as long as neither listens. So it listens
+            # for an instant, which only one can, gives that option up, and is then alone.
             try:
                 holder.listen(1)
             except OSError as error:
@@ -192,7 +199,7 @@ def base_url(address: str, port: int) -> str:
     return f"http://{_host(local)}:{port}"
 
 
-# ------------------------------------------------------------------------------------------------------------- workers
+# ---------------------------------------------------------------------------------------------------- workers
 def _end_with_parent(parent: int) -> None:
     """End this process when its parent has ended: nothing may go on serving after a `kill -9`."""
 
@@ -227,7 +234,7 @@ def load_worker(launch: Launch, parent: int) -> Callable[..., Any]:
         while at is not None and at.tb_next is not None:
             at = at.tb_next
         place = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}" if at is not None else "-"
-        _log.error("worker_cannot_start", error=type(error).__name__, at=place)  # noqa: TRY400 (no traces)
+        _log.error("worker_cannot_start", error=type(error).__name__, at=place)
         sys.exit(1)
 
 
@@ -246,8 +253,8 @@ def serve(
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. The caller holds the port.
 
-    `ready` is called in a thread once a request (`probe`: path and headers) is answered; `started` are called when
-    the workers have been forked, and may start threads. Raises ServingError when workers cannot start.
+    `ready` is called in a thread once a request (`probe`: path and headers) is answered; `started` are called
+    when the workers have been forked, and may start threads. Raises ServingError when workers cannot start.
     """
     logs.configure(launch.settings.log_level)
     if forks():
@@ -258,7 +265,8 @@ def serve(
     server = _make_server(launch.settings, port, (*started, prober.start))
     _log.info("serving", address=launch.settings.address, port=port, workers=launch.settings.workers)
     try:
-        server.serve(target_loader=partial(load_worker, launch, os.getpid()), wrap_loader=False)
+        with _metrics_shown(launch.settings):
+            server.serve(target_loader=partial(load_worker, launch, os.getpid()), wrap_loader=False)
     finally:
         ending.set()
     if prober.is_alive():
@@ -270,29 +278,54 @@ def serve(
     sys.stdout.flush()
 
 
-def _make_server(settings: Settings, port: int, started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401
-    from granian.constants import HTTPModes, Interfaces, Loops  # noqa: PLC0415 (only what serves pays for it)
-    from granian.http import HTTP1Settings  # noqa: PLC0415
-    from granian.server.mp import MPServer  # noqa: PLC0415
+@contextlib.contextmanager
+def _metrics_shown(settings: Settings) -> Iterator[None]:
+    from rxdesk.web import metrics  # noqa: PLC0415 (likewise)
+
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(metrics.shown(settings))
+        except OSError as error:
+            where = f"{_host(settings.metrics_address)}:{settings.metrics_port}"
+            message = (
+                f"cannot show metrics on {where}: {error.strerror or error}. Choose another metrics_port"
+            )
+            raise PortInUseError(message) from error
+        yield
+
+
+def _most_connections() -> int:
+    """Let workers, who inherit it, open as many files as the system allows; give the connections in them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _CONNECTIONS + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return _CONNECTIONS
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(_CONNECTIONS, soft - _OTHER_FILES))
+
+
+def _supervisor(started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401 (Granian's class is untyped)
+    from granian.server.mp import MPServer  # noqa: PLC0415 (only what serves pays for it)
 
     class Supervisor(MPServer):
         """Granian's, with our judgement on workers that end.
 
-        Its own ends all when a worker ends twice within seconds, exits with 1 when workers obeyed the terminal's
-        Ctrl-C before it told them to, and takes SIGHUP, a closed terminal, for a wish to reload.
+        Its own ends all when a worker ends twice within seconds, exits with 1 when workers obeyed the
+        terminal's Ctrl-C before it told them to, and takes SIGHUP, a closed terminal, for a wish to reload.
         """
 
         gave_up = False
 
-        def signal_handler_reload(self, *_: Any, **__: Any) -> None:
-            self.signal_handler_interrupt()
+        def signal_handler_reload(self, *_: object, **__: object) -> None:
+            self.signal_handler_interrupt()  # type: ignore[no-untyped-call]
 
-        def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:
-            super()._spawn_workers(spawn_target, target_loader)
+        def _spawn_workers(self, spawn_target: object, target_loader: object) -> None:
+            super()._spawn_workers(spawn_target, target_loader)  # type: ignore[no-untyped-call]
             for call in started:
                 call()
 
-        def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        def _serve_loop(self, spawn_target: object, target_loader: object) -> None:
             early = 0
             while True:
                 self.main_loop_interrupt.wait()
@@ -302,20 +335,30 @@ def _make_server(settings: Settings, port: int, started: Sequence[Callable[[], N
                 while self.interrupt_children:
                     index = self.interrupt_children.pop(0)
                     worker = self.wrks[index]
-                    early = early + 1 if time.monotonic() - worker.birth < _EARLY_SECONDS else 0
+                    # One that was killed says nothing about the others.
+                    killed = worker.inner.exitcode in {-signal.SIGKILL, -signal.SIGTERM}
+                    soon = time.monotonic() - worker.birth < _EARLY_SECONDS
+                    early = early + 1 if soon and not killed else 0
                     _log.error("worker_ended", worker=index + 1, status=worker.inner.exitcode)
                     if early >= _MOST_EARLY_ENDS:
                         self.gave_up = True
                         return
                     self._respawn_workers([index], spawn_target, target_loader)
 
-        def shutdown(self, exit_code: int = 0) -> None:
-            self._drop_shared_socket()
-            self._stop_workers()
-            self._stop_ipc()
+        def shutdown(self, exit_code: int = 0) -> None:  # noqa: ARG002 (Granian's)
+            self._drop_shared_socket()  # type: ignore[no-untyped-call]
+            self._stop_workers()  # type: ignore[no-untyped-call]
+            self._stop_ipc()  # type: ignore[no-untyped-call]
+
+    return Supervisor
+
+
+def _make_server(settings: Settings, port: int, started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401
+    from granian.constants import HTTPModes, Interfaces, Loops  # noqa: PLC0415 (only what serves pays for it)
+    from granian.http import HTTP1Settings  # noqa: PLC0415
 
     hangup = signal.getsignal(signal.SIGHUP)
-    server = Supervisor(
+    server = _supervisor(started)(
         "rxdesk",
         address=settings.address,
         port=port,
@@ -324,7 +367,7 @@ def _make_server(settings: Settings, port: int, started: Sequence[Callable[[], N
         http=HTTPModes.http1,
         websockets=False,
         loop=Loops.uvloop,
-        backpressure=_BACKPRESSURE,
+        backpressure=_most_connections(),
         http1_settings=HTTP1Settings(
             header_read_timeout=_HEADER_SECONDS * 1000, max_buffer_size=_HEADER_BYTES
         ),
@@ -336,7 +379,7 @@ def _make_server(settings: Settings, port: int, started: Sequence[Callable[[], N
     return server
 
 
-# --------------------------------------------------------------------------------------------------------------- ready
+# ------------------------------------------------------------------------------------------------------ ready
 def _probe(
     url: str, probe: tuple[str, Mapping[str, str]], ready: Callable[[], None], ending: threading.Event
 ) -> None:
@@ -346,12 +389,19 @@ def _probe(
     lines += [f"{name}: {value}" for name, value in headers.items()]
     request = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
     while not ending.is_set():
-        with contextlib.suppress(OSError), socket.create_connection((host.strip("[]"), int(port)), 5) as client:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((host.strip("[]"), int(port)), 5) as client,
+        ):
             client.sendall(request)
             if client.recv(16).startswith(b"HTTP/1.1 "):
-                ready()
-                return
+                break
         ending.wait(_PROBE_SECONDS)
+    if not ending.is_set():
+        try:
+            ready()
+        except OSError as error:  # a full disk, or nobody reads what is said: no reason to stop serving
+            _log.error("ready_not_told", error=error.strerror)
 
 
 def write_privately(path: Path, content: bytes) -> None:

@@ -123,7 +123,7 @@ def _value(option: Option, raw: object, origin: str) -> str | int | float:
         if option.name in _CHOICES and value not in _CHOICES[option.name]:
             raise _wrong(option.name, origin, "one of " + ", ".join(_CHOICES[option.name]))
         return value
-    kind: type[int] | type[float] = float if isinstance(option.default, float) else int
+    kind: type[int | float] = float if isinstance(option.default, float) else int
     try:
         number = kind(value) if isinstance(value, str | int | kind) and not isinstance(value, bool) else None
     except ValueError:
@@ -140,7 +140,9 @@ def _unknown(name: str, origin: str, known: Mapping[str, Option]) -> SettingsErr
 
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return SettingsError(f"unknown setting {name} (from {origin}){hint or ';'} `rxdesk config` lists all of them")
+    return SettingsError(
+        f"unknown setting {name} (from {origin}){hint or ';'} `rxdesk config` lists all of them"
+    )
 
 
 def load(

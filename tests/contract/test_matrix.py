@@ -9,14 +9,14 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from tests.conftest import ENCRYPTION_KEYS
+from tests.contract.worlds import DOCUMENT, Documented, World, asked, make_world, operations
+from tests.factories import make_tenant
 
 from rxdesk.db.pool import Connection
 from rxdesk.kit.clock import utc_now
 from rxdesk.kit.keys import new_key
 from rxdesk.permissions import ALL
-from tests.conftest import ENCRYPTION_KEYS
-from tests.contract.worlds import DOCUMENT, Documented, World, asked, make_world, operations
-from tests.factories import make_tenant
 
 MISSING = {"code": "authorization_header_missing", "description": "Authorization header is expected"}
 INVALID_HEADER = {
@@ -201,8 +201,9 @@ async def test_each_text_of_the_other_organisation_is_marked(worlds: tuple[World
         columns = await world.tenant.connection.fetch(
             "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
             "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND NOT a.attisdropped "
-            "AND a.atttypid = ANY ('{text,jsonb,text[]}'::regtype[]) AND c.relname IN (SELECT c2.relname FROM "
-            "pg_class c2 JOIN pg_attribute a2 ON a2.attrelid = c2.oid WHERE a2.attname = 'organisation_id')"
+            "AND a.atttypid = ANY ('{text,jsonb,text[]}'::regtype[]) AND c.relname IN ("
+            "SELECT c2.relname FROM pg_class c2 JOIN pg_attribute a2 ON a2.attrelid = c2.oid "
+            "WHERE a2.attname = 'organisation_id')"
         )
         bare = []
         for table, column in columns:
@@ -210,7 +211,8 @@ async def test_each_text_of_the_other_organisation_is_marked(worlds: tuple[World
             if "*" in without or column in without | {"status", "actor_kind"}:
                 continue
             rows = await world.tenant.rows(
-                f"SELECT 1 FROM {table} WHERE organisation_id = $1 AND lower({column}::text) LIKE '%' || $2 || '%'",
+                f"SELECT 1 FROM {table} WHERE organisation_id = $1 "
+                f"AND lower({column}::text) LIKE '%' || $2 || '%'",
                 world.mark,
             )
             if not rows:

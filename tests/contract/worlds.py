@@ -1,4 +1,6 @@
-"""Two organisations whose every text carries a mark, and a valid request for every operation of the document."""
+"""Organisations whose every text carries a mark, and requests for every operation of the document."""
+
+# ruff: noqa: PLR0915 (columns are of any type; a world is one long list of rows)
 
 from __future__ import annotations
 
@@ -10,10 +12,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
+from tests.factories import LONG_AGO, Tenant
+
 from rxdesk import routes
 from rxdesk.kit.sealing import Place, Sealer, read_keys
 from rxdesk.web import openapi
-from tests.factories import LONG_AGO, Tenant
 
 Build: TypeAlias = Callable[["World"], "Asked"]
 
@@ -126,7 +129,12 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     await row("shop_skus", sku_uid=sku, shop_uid=shop, **external)
     await row("pharmacy_skus", sku_uid=sku, pharmacy_uid=pharmacy, price=100, stock=1, **external)
     names = {"display_name": f"Max {mark}", "first_name": f"Max{mark}", "last_name": f"M{mark}"}
-    person: dict[str, Any] = {**names, "email": f"{mark}@example.com", "profile": {f"field_{mark}": mark}, **actor}
+    person: dict[str, Any] = {
+        **names,
+        "email": f"{mark}@example.com",
+        "profile": {f"field_{mark}": mark},
+        **actor,
+    }
     gone = {**person, "email": f"gone-{mark}@example.com", "deleted_at": LONG_AGO}
     deleted["patients"] = await row("patients", **gone)
     patient = await row("patients", **person)
@@ -147,7 +155,13 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     item = await row("order_items", sku_uid=sku, **of)
     part = await row("fulfillment_orders", **of)
     await row("fulfillment_order_items", fulfillment_order_uid=part, order_item_uid=item, **of)
-    prescribed: dict[str, Any] = {"fulfillment_order_uid": part, "doctor_uid": doctor, "status": "signed", **of, **actor}
+    prescribed: dict[str, Any] = {
+        "fulfillment_order_uid": part,
+        "doctor_uid": doctor,
+        "status": "signed",
+        **of,
+        **actor,
+    }
     prescribed["decided_at"] = LONG_AGO
     await twice("prescriptions", **prescribed)
     await row(

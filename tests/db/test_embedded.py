@@ -55,8 +55,8 @@ def start(
     return embedded.start(data_dir, purpose="test", settings=every, say=say, wait_seconds=wait_seconds)
 
 
-def sql(address: embedded.Address, statement: str, role: str = embedded.OWNER, *values: object) -> Any:  # noqa: ANN401 - what SQL gives
-    async def ask() -> Any:  # noqa: ANN401
+def sql(address: embedded.Address, statement: str, role: str = embedded.OWNER, *values: object) -> Any:
+    async def ask() -> Any:
         connection = await asyncpg.connect(**address.connect_args(role))
         try:
             return await connection.fetchval(statement, *values)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, Request, async_playwright
-
 from tests.conftest import BASE, Live
 from tests.factories import Tenant
 

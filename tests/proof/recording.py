@@ -61,8 +61,10 @@ class Recorder:
             "",
             "What `make proof` ran at full size, and what came of it. Made by it; do not edit.",
             "",
-            f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, "
-            f"{time.strftime('%Y-%m-%d', time.gmtime())}.",
+            (
+                f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, "
+                f"{time.strftime('%Y-%m-%d', time.gmtime())}."
+            ),
             "",
             "| proof | result | seconds | figures |",
             "|---|---|---|---|",

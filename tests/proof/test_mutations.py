@@ -93,7 +93,9 @@ def run(folder: Path, checks: tuple[str, ...]) -> int:
         command = _LINT
     else:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *checks]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=300, check=False).returncode
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, timeout=300, check=False
+    ).returncode
 
 
 @pytest.fixture(scope="session")

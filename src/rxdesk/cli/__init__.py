@@ -1,4 +1,4 @@
-"""The command `rxdesk`: one module a noun, and one line on standard error for whatever an operator can put right.
+"""The command `rxdesk`: one module a noun, and one line on standard error for what an operator can put right.
 
 A verb imports what it needs when it runs, so that `--help` and `version` answer at once.
 """
@@ -13,7 +13,7 @@ from rxdesk.cli import common
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 it failed, 2 it was called wrongly, 130 it was interrupted."""
-    from rxdesk.cli.commands import app
+    from rxdesk.cli.verbs import app
 
     try:
         status = app(arguments, prog_name="rxdesk", standalone_mode=False)

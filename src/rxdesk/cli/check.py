@@ -1,4 +1,4 @@
-"""`rxdesk check`: is this installation healthy?"""
+"""`rxdesk check`: whether this installation is healthy."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LOW_DISK_BYTES = 1 << 30
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command(
-        epilog=EPILOG + "rxdesk check --data-dir /var/lib/rxdesk\n\nrxdesk check --json || alert"
-    )(check)
+    app.command(epilog=EPILOG + "rxdesk check --data-dir /var/lib/rxdesk\n\nrxdesk check --json || alert")(
+        check
+    )
 
 
 def check(
@@ -33,8 +33,8 @@ def check(
 ) -> None:
     """Look at everything that serving needs: one line a check, and exit status 1 if one fails.
 
-    It looks beside a running server, and changes nothing. When the folder's server does not run, it is started for
-    the length of the look.
+    It looks beside a running server, and changes nothing. When the folder's server does not run, it is
+    started for the length of the look.
     """
     findings = _findings(data_dir, config, port)
     if as_json:

@@ -81,18 +81,20 @@ def judged(error: Exception) -> tuple[str | None, int]:
         if not text:  # called without a verb: its help was shown
             return "", int(error.exit_code)
         return text + ("" if text.endswith((".", "?")) else ".") + help_of, int(error.exit_code)
+    return _line_of(error), 1
+
+
+def _line_of(error: Exception) -> str | None:
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
-    if type(error).__name__ == "Abort":
-        return "stopped", 1
     if names & _EXPECTED:
-        return str(error), 1
+        return str(error)
     if any(name.startswith("asyncpg.") for name in names):
         # Only the primary message: details may quote values.
-        return f"the database refused: {str(error).splitlines()[0]}", 1
+        return f"the database refused: {str(error).splitlines()[0]}"
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        return f"{error.strerror or error}{where}", 1
-    return None, 1
+        return f"{error.strerror or error}{where}"
+    return None
 
 
 def complain(line: str) -> None:
@@ -113,7 +115,7 @@ def discard_output() -> None:
 
 
 def end_on_signals() -> None:
-    """Make SIGTERM and SIGHUP unwind this process as Ctrl-C does, and have Ctrl-C work in the background too."""
+    """Make SIGTERM and SIGHUP unwind this process as Ctrl-C does, which also works in the background then."""
 
     def end(number: int, _: object) -> None:
         raise Ended(number)
@@ -123,7 +125,7 @@ def end_on_signals() -> None:
             signal.signal(number, end)
 
 
-# ------------------------------------------------------------------------------------------------------------ settings
+# --------------------------------------------------------------------------------------------------- settings
 def settings_of(data_dir: Path | None, config: Path | None, **flags: object) -> Loaded:
     """Put the settings together; flags that were not given are None."""
     from rxdesk.settings import load
@@ -134,7 +136,7 @@ def settings_of(data_dir: Path | None, config: Path | None, **flags: object) -> 
     return loaded
 
 
-# ------------------------------------------------------------------------------------------------------------ database
+# --------------------------------------------------------------------------------------------------- database
 def refuse_absent(settings: Settings) -> None:
     """Refuse a data folder without a database, so that a mistyped --data-dir makes none."""
     from rxdesk.db.embedded import data_version
@@ -161,7 +163,11 @@ def database(settings: Settings, purpose: str, *, may_make: bool = False) -> Ite
 
 
 def on_database(
-    settings: Settings, purpose: str, work: Callable[[Connection], Awaitable[T]], *, in_transaction: bool = True
+    settings: Settings,
+    purpose: str,
+    work: Callable[[Connection], Awaitable[T]],
+    *,
+    in_transaction: bool = True,
 ) -> T:
     """Run an operator's work on one connection as the app role, on a schema of this version."""
     import asyncio
@@ -182,7 +188,7 @@ def on_database(
         return asyncio.run(run(location))
 
 
-# -------------------------------------------------------------------------------------------------------------- output
+# ----------------------------------------------------------------------------------------------------- output
 def plain(value: object) -> Any:  # noqa: ANN401 (JSON)
     """Give a value as JSON knows it; instants as ISO 8601 in UTC, to the second."""
     if isinstance(value, datetime):

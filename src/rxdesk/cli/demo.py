@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _FILE = "demo.json"
 _KEY_NAME = "demo"
+_FILES_PREFIX = "demo-files-"
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +40,7 @@ def register(app: typer.Typer) -> None:
     )(demo)
 
 
-def demo(
+def demo(  # noqa: PLR0913 (the options of a verb)
     *,
     address: Address = None,
     port: Port = None,
@@ -50,7 +51,10 @@ def demo(
     as_of: Annotated[
         str | None,
         typer.Option(
-            "--as-of", metavar="WHEN", show_default=False, help="The data's present, ISO 8601 or Unix seconds; now."
+            "--as-of",
+            metavar="WHEN",
+            show_default=False,
+            help="The data's present, ISO 8601 or Unix seconds; now.",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -58,8 +62,8 @@ def demo(
 ) -> None:
     """Serve two made-up German telemedicine providers, with a key for each; Ctrl-C ends all of it.
 
-    It runs its own PostgreSQL in the data folder. The data is made at the first start and stays: the next start
-    has the same data and the same keys. Do not put real patients' data here: its keys stand in a file.
+    It runs its own PostgreSQL in the data folder. The data is made at the first start and stays: the next
+    start has the same data and the same keys. Do not put real patients' data here: its keys stand in a file.
     """
     from rxdesk.cli.times import moment
     from rxdesk.kit.clock import utc_now
@@ -73,12 +77,17 @@ def demo(
         settings = loaded.settings
         if settings.database_url:
             note("RXDESK_DATABASE_URL is not used: the demo runs a PostgreSQL of its own in the data folder")
-        quiet = {"log_level": "warning"} if loaded.origins["log_level"] == "default" else {}
-        settings = dataclasses.replace(settings, database_url="", **quiet)
-        with ready_of(ready_file) as write_ready, located_for_serving(settings, "demo", note) as (location, holder):
+        level = "warning" if loaded.origins["log_level"] == "default" else settings.log_level
+        settings = dataclasses.replace(settings, database_url="", log_level=level)
+        with (
+            ready_of(ready_file) as write_ready,
+            located_for_serving(settings, "demo", note) as (location, holder),
+        ):
             import asyncio
 
-            shown = asyncio.run(_prepare(location, settings.data_dir, seed=seed, orders=orders, as_of=present))
+            shown = asyncio.run(
+                _prepare(location, settings.data_dir, seed=seed, orders=orders, as_of=present)
+            )
             number = holder.getsockname()[1]
             base = url_of(settings, number)
             content = {"base_url": base, "organisations": shown}
@@ -94,7 +103,7 @@ def demo(
 async def _prepare(
     location: Location, data_dir: Path, *, seed: int, orders: int, as_of: datetime
 ) -> list[dict[str, Any]]:
-    """Bring schema, data and keys to what they must be; give what the ready file says of each organisation."""
+    """Bring schema, data and keys up to date; give what the ready file says of each organisation."""
     from rxdesk.db.location import connected, schema
     from rxdesk.organisations import queries
 
@@ -108,8 +117,8 @@ async def _prepare(
         if state is None:
             if await queries.organisations(connection):
                 message = (
-                    f"{data_dir} holds organisations that are not the demo's: use `rxdesk serve` for them, or another "
-                    "--data-dir for the demo"
+                    f"{data_dir} holds organisations that are not the demo's: use `rxdesk serve` for them, "
+                    "or another --data-dir for the demo"
                 )
                 raise CliError(message)
             # Written first: a start that was interrupted goes on with the same data.
@@ -118,6 +127,8 @@ async def _prepare(
             _write_state(file, state)
         if not state["complete"]:
             await _load_all(connection, data_dir, state)
+            async with connected(location.owner) as owner:
+                await owner.execute("ANALYZE")  # the planner knows the new rows from the first request on
             state["complete"] = True
             _write_state(file, state)
         keys = [entry["api_key"] for entry in state["organisations"]]
@@ -137,7 +148,9 @@ async def _migrate(location: Location) -> None:
         current = await migrate.current_revision(owner)
         if current is not None and current not in migrate.known_revisions():
             raise CliError((await schema(owner)).message)
-    note("making the database's tables …" if current is None else "bringing the database's tables up to date …")
+    note(
+        "making the database's tables …" if current is None else "bringing the database's tables up to date …"
+    )
     await migrate.migrate(location.owner)
     async with connected(location.owner) as owner:
         await migrate.grant(owner, str(location.app["user"]))
@@ -149,6 +162,7 @@ async def _load_all(connection: Connection, data_dir: Path, state: dict[str, Any
     import time
     from datetime import UTC
 
+    from rxdesk.cli.importing import shown_progress
     from rxdesk.demo import generator
     from rxdesk.demo.organisations import ORGANISATIONS
     from rxdesk.importing.files import find_files
@@ -158,6 +172,7 @@ async def _load_all(connection: Connection, data_dir: Path, state: dict[str, Any
     present = {organisation.slug: organisation for organisation in await queries.organisations(connection)}
     as_of = datetime.fromtimestamp(state["as_of"], UTC)
     state["organisations"] = []
+    _remove_left_over(data_dir)
     for number, wanted in ORGANISATIONS.items():
         begun = time.monotonic()
         note(f"making {state['orders']} orders of {wanted.display_name} …")
@@ -169,13 +184,16 @@ async def _load_all(connection: Connection, data_dir: Path, state: dict[str, Any
             public_code=wanted.public_code,
         )
         await commands.enter(connection, of.id)
-        with tempfile.TemporaryDirectory(prefix="demo-", dir=data_dir) as name:
+        with tempfile.TemporaryDirectory(prefix=_FILES_PREFIX, dir=data_dir) as name:
             folder = Path(name)
             generator.generate(
                 folder, seed=state["seed"], orders=state["orders"], as_of=as_of, organisation=number
             )
             samples = json.loads((folder / generator.SAMPLES).read_text("utf-8"))
-            report = await import_files(connection, of.id, find_files([folder]), now=as_of)
+            with shown_progress() as progress:
+                report = await import_files(
+                    connection, of.id, find_files([folder]), now=as_of, progress=progress
+                )
         if not report.ok:
             fault = next(fault for file in report.files for fault in file.faults)
             message = f"the demo data was refused: line {fault.line}, {fault.field}: {fault.reason}"
@@ -183,6 +201,14 @@ async def _load_all(connection: Connection, data_dir: Path, state: dict[str, Any
         state["organisations"].append({"slug": wanted.slug, "api_key": None, "samples": samples})
         rows = sum(file.rows for file in report.files)
         note(f"  {rows} rows in {time.monotonic() - begun:.1f} s")
+
+
+def _remove_left_over(data_dir: Path) -> None:
+    """Remove the files of a start that was killed while it loaded them."""
+    import shutil
+
+    for folder in data_dir.glob(f"{_FILES_PREFIX}*"):
+        shutil.rmtree(folder)
 
 
 async def _key(connection: Connection, slug: str, known: str | None) -> str:

@@ -74,10 +74,12 @@ def _tell(made: dict[str, Any], *, as_json: bool) -> None:
     "prescription:read\n\nrxdesk keys create --organisation nordlicht --name audit --all-permissions "
     "--expires 90d --json"
 )
-def create(
+def create(  # noqa: PLR0913 (the options of a verb)
     *,
     organisation: OrganisationSlug,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Who uses it, so that you know it again.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Who uses it, so that you know it again.")
+    ],
     permission: Annotated[
         list[str] | None,
         typer.Option("--permission", metavar="P", show_default=False, help="What it may do; repeat it."),
@@ -165,7 +167,15 @@ def list_(
     print_table(
         ("UID", "STATUS", "NAME", "KEY", "EXPIRES", "LAST USED", "PERMISSIONS"),
         [
-            (k["uid"], k["status"], k["name"], k["hint"], k["expires_at"], k["last_used_at"], k["permissions"])
+            (
+                k["uid"],
+                k["status"],
+                k["name"],
+                k["hint"],
+                k["expires_at"],
+                k["last_used_at"],
+                k["permissions"],
+            )
             for k in found
         ],
     )

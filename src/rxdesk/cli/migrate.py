@@ -30,7 +30,9 @@ def migrate(
     ] = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="REVISION", show_default=False, help="Another revision than the newest."),
+        typer.Option(
+            "--to", metavar="REVISION", show_default=False, help="Another revision than the newest."
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 when there is something to do.")
@@ -41,8 +43,8 @@ def migrate(
 ) -> None:
     """Bring the database's schema to this version, as the owner, and grant the serving role what it needs.
 
-    With RXDESK_DATABASE_URL, that URL is the owner's; `serve` then takes the lesser role's. Two at once wait for
-    each other. It may run beside a server of this version or the one before.
+    With RXDESK_DATABASE_URL, that URL is the owner's; `serve` then takes the lesser role's. Two at once wait
+    for each other. It may run beside a server of this version or the one before.
     """
     import asyncio
 
@@ -95,11 +97,19 @@ async def _migrate(location: Location, settings: Settings, to: str | None, *, cr
             message = f"unknown revision {target!r}; there are: {', '.join(known)}"
             raise CliError(message)
         if before is not None and before not in known:
-            message = f"the schema is at revision {before}, newer than this version knows: install the newer RxDesk"
+            message = (
+                f"the schema is at revision {before}, newer than this version knows: install the newer RxDesk"
+            )
             raise CliError(message)
         down = before is not None and known.index(target) < known.index(before)
         await migrate.migrate(location.owner, to=target, down=down)
-    done: dict[str, Any] = {"from": before, "to": target, "role": role, "role_created": False, "granted": False}
+    done: dict[str, Any] = {
+        "from": before,
+        "to": target,
+        "role": role,
+        "role_created": False,
+        "granted": False,
+    }
     async with connected(location.owner) as owner:
         done["to"] = await migrate.current_revision(owner)
         if create:
@@ -133,6 +143,6 @@ def _tell(done: dict[str, Any]) -> None:
         print(f"The role {done['role']} has what serving needs, on all tables.")
     else:
         print(
-            f"There is no role {done['role']} yet: run `rxdesk migrate --create-app-role`, or have an administrator "
-            f"CREATE ROLE {done['role']} LOGIN PASSWORD '…' and run `rxdesk migrate` again."
+            f"There is no role {done['role']} yet: run `rxdesk migrate --create-app-role`, or have an "
+            f"administrator CREATE ROLE {done['role']} LOGIN PASSWORD '…' and run `rxdesk migrate` again."
         )

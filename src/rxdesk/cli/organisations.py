@@ -42,7 +42,9 @@ def _shown(organisation: Organisation) -> dict[str, str]:
 def create(
     slug: Slug,
     *,
-    name: Annotated[str | None, typer.Option("--name", help="Its name for people; the slug if left out.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Its name for people; the slug if left out.")
+    ] = None,
     time_zone: Annotated[
         str, typer.Option("--time-zone", help="Where its days begin and end, in statistics.")
     ] = "Europe/Berlin",
@@ -85,7 +87,9 @@ def list_(*, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJso
 @app.command("intent-window", epilog=EPILOG + "rxdesk organisations intent-window nordlicht asthma 180")
 def intent_window(
     slug: Slug,
-    intent: Annotated[str, typer.Argument(metavar="INTENT", help="The intent's name, as submissions carry it.")],
+    intent: Annotated[
+        str, typer.Argument(metavar="INTENT", help="The intent's name, as submissions carry it.")
+    ],
     days: Annotated[int, typer.Argument(metavar="DAYS", min=0, max=36500, help="Days for which it counts.")],
     *,
     data_dir: DataDir = None,

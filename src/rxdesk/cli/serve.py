@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 BASE = "/v1/management"
 Address = Annotated[
-    str | None, typer.Option("--address", metavar="IP", show_default=False, help="Where to listen (RXDESK_ADDRESS).")
+    str | None,
+    typer.Option("--address", metavar="IP", show_default=False, help="Where to listen (RXDESK_ADDRESS)."),
 ]
 Port = Annotated[
     int | None,
@@ -74,26 +76,30 @@ def serve(
 ) -> None:
     """Serve the Management API until SIGTERM or Ctrl-C.
 
-    It refuses to start, and says why, when the settings, the port, the encryption key, the database, its version,
-    the role or the schema are not as they must be. Logs are JSON lines on standard error.
+    It refuses to start, and says why, when the settings, the port, the encryption key, the database, its
+    version, the role or the schema are not as they must be. Logs are JSON lines on standard error.
     """
     end_on_signals()
     with until_ended():
         settings = settings_of(data_dir, config, address=address, port=port, workers=workers).settings
         if settings.database_url and not settings.encryption_keys:
             message = (
-                "encryption_keys is not set, and with database_url no key is made: set RXDESK_ENCRYPTION_KEYS to "
-                "id:base64 of 32 random bytes, such as k1:$(head -c 32 /dev/urandom | base64), and keep it safe"
+                "encryption_keys is not set, and with database_url no key is made: set "
+                "RXDESK_ENCRYPTION_KEYS to id:base64 of 32 random bytes, such as "
+                "k1:$(head -c 32 /dev/urandom | base64), and keep it"
             )
             raise CliError(message)
         refuse_absent(settings)
-        with ready_of(ready_file) as write_ready, located_for_serving(settings, "serve") as (location, holder):
+        with (
+            ready_of(ready_file) as write_ready,
+            located_for_serving(settings, "serve") as (location, holder),
+        ):
             refuse_unfit(location)
             number = holder.getsockname()[1]
             run(settings, location, number, ready=lambda: write_ready({"base_url": url_of(settings, number)}))
 
 
-# --------------------------------------------------------------------------------------------------- shared with demo
+# ------------------------------------------------------------------------------------------- shared with demo
 @contextlib.contextmanager
 def until_ended() -> Iterator[None]:
     """Take a signal to end for success: whoever serves is meant to be stopped."""
@@ -117,6 +123,9 @@ def ready_of(file: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]
             write_privately(file, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
 
     if file is not None:
+        if file.parent.exists() and not os.access(file.parent, os.W_OK | os.X_OK):
+            message = f"the ready file cannot be written to {file.parent}"
+            raise CliError(message)
         file.unlink(missing_ok=True)
     try:
         yield write
@@ -134,7 +143,7 @@ def located_for_serving(
 
     serving.check_settings(settings, settings.encryption_keys or None)
     with serving.hold_port(settings.address, settings.port) as holder:
-        threading.Thread(target=_preload, name="preload", daemon=True).start()
+        threading.Thread(target=_preload, name="preload").start()  # the exit waits for it
         from rxdesk.db.location import located
 
         with located(
@@ -148,7 +157,6 @@ def _preload() -> None:
 
     if forks():
         with contextlib.suppress(Exception):  # it is said where it is needed
-            import granian.server.mp
             import uvloop  # noqa: F401
 
             import rxdesk.app  # noqa: F401

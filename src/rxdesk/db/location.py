@@ -35,7 +35,12 @@ class Kept:
     """The embedded server of a serving process: when it dies, it is started again."""
 
     def __init__(
-        self, data_dir: Path, *, purpose: str, say: Callable[[str], None], wait_seconds: float = _CONNECT_SECONDS
+        self,
+        data_dir: Path,
+        *,
+        purpose: str,
+        say: Callable[[str], None],
+        wait_seconds: float = _CONNECT_SECONDS,
     ) -> None:
         self._data_dir = data_dir
         self._purpose = purpose
@@ -109,8 +114,8 @@ def located(
 ) -> Iterator[Location]:
     """Give the database for the length of a command.
 
-    The embedded one is started and stopped here; a verb (`own` false) joins one that another process serves with.
-    Raises LocationError.
+    The embedded one is started and stopped here; a verb (`own` false) joins one that another process serves
+    with. Raises LocationError.
     """
     if database_url:
         arguments = {"dsn": database_url, "timeout": _CONNECT_SECONDS}
@@ -185,11 +190,14 @@ async def _version(connection: Connection) -> Finding:
 
 
 async def _role(connection: Connection) -> Finding:
-    role, superuser, bypasses, owned = await connection.fetchrow(
+    row = await connection.fetchrow(
         "SELECT rolname, rolsuper, rolbypassrls, (SELECT count(*) FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'public' AND c.relkind = 'r' "
         "AND pg_has_role(r.oid, c.relowner, 'USAGE')) FROM pg_roles r WHERE rolname = current_user"
     )
+    if row is None:  # dropped while connected
+        return Finding("database role", well=False, message="the role of this connection is no more")
+    role, superuser, bypasses, owned = row
     faults = [
         text
         for is_so, text in (
@@ -210,14 +218,16 @@ async def schema(connection: Connection) -> Finding:
     try:
         current = await migrate.current_revision(connection)
     except asyncpg.InsufficientPrivilegeError:
-        text = "the role may not read it: `rxdesk migrate` with the owner's URL grants database_app_role what it needs"
+        text = "the role may not read it: `rxdesk migrate` as the owner grants the serving role its rights"
         return Finding("schema", well=False, message=text)
     if current == migrate.HEAD:
         return Finding("schema", well=True, message=f"at revision {current}")
     if current is None:
         text = "the database is empty: run `rxdesk migrate`"
     elif current in migrate.known_revisions():
-        text = f"the schema is at revision {current}, older than the code's {migrate.HEAD}: run `rxdesk migrate`"
+        text = (
+            f"the schema is at revision {current}, older than the code's {migrate.HEAD}: run `rxdesk migrate`"
+        )
     else:
         text = f"the schema is at revision {current}, newer than this version knows: install the newer RxDesk"
     return Finding("schema", well=False, message=text)

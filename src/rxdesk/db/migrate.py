@@ -1,4 +1,4 @@
-"""Migrations: which revision the code wants, which one the database has, and the way from one to the other."""
+"""Migrations: which revision the code wants, which the database has, and the way from one to the other."""
 
 from __future__ import annotations
 
@@ -47,9 +47,13 @@ def known_revisions() -> list[str]:
 
 
 async def migrate(arguments: Mapping[str, Any], *, to: str = "head", down: bool = False) -> None:
-    """Bring the database that `arguments` (of asyncpg.connect, as the owner) name to a revision."""
+    """Bring the database that `arguments` (of asyncpg.connect, as the owner) name to a revision.
+
+    Raises MigrationError; nothing is changed then.
+    """
     from alembic import command  # noqa: PLC0415 (as above)
     from sqlalchemy import Connection as SyncConnection  # noqa: PLC0415
+    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
@@ -66,6 +70,12 @@ async def migrate(arguments: Mapping[str, Any], *, to: str = "head", down: bool 
     try:
         async with engine.begin() as connection:
             await connection.run_sync(run)
+    except DBAPIError as error:
+        cause = (
+            error.orig.__cause__ if error.orig is not None and error.orig.__cause__ else error.orig or error
+        )
+        message = f"the database refused the migration, and nothing was changed: {str(cause).splitlines()[0]}"
+        raise MigrationError(message) from error
     finally:
         await engine.dispose()
 
@@ -111,6 +121,8 @@ async def create_app_role(connection: Connection, role: str, password: str) -> b
     except asyncpg.DuplicateObjectError:
         return False
     except asyncpg.InsufficientPrivilegeError as error:
-        message = f"this role may not create roles; have an administrator run: CREATE ROLE {role} LOGIN PASSWORD …"
+        message = (
+            f"this role may not create roles; have an administrator run: CREATE ROLE {role} LOGIN PASSWORD …"
+        )
         raise MigrationError(message) from error
     return True

@@ -1,8 +1,8 @@
 """The connection pool: connections remember which organisation they are set to.
 
-Ours and not asyncpg's, because that one resets a connection on each release (a round trip) and cannot prefer one.
-The order of steps is the wall's mortar: tag = none → set the organisation, outside any transaction → tag =
-organisation. Whatever ends in an error or a cancellation closes its connection, so a tag is never wrong.
+Ours and not asyncpg's, because that one resets a connection on each release (a round trip) and cannot prefer
+one. The order of steps is the wall's mortar: tag = none → set the organisation, outside any transaction →
+tag = organisation. Whatever ends in an error or a cancellation closes its connection: a tag is never wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rxdesk.errors import ApiError
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
 
-WAIT_SECONDS = 0.5
+WAIT_SECONDS = 2.0  # a burst on one queue passes in less; see docs/decisions/0008
 CONNECT_SECONDS = 0.9  # a refused or hanging connection must be a 503 within a second
 
 
@@ -41,7 +41,7 @@ _UNAVAILABLE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # after a switch-over, until connections reach the new primary
-    asyncpg.InvalidAuthorizationSpecificationError,  # and a wrong password: the operator's to mend, not a fault
+    asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password too: the operator's to mend
 )
 
 
@@ -51,6 +51,9 @@ class _Pooled:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.organisation_id: int | None = None
+
+    def is_clean(self) -> bool:
+        return not self.connection.is_closed() and not self.connection.is_in_transaction()
 
 
 class Pool:
@@ -82,9 +85,9 @@ class Pool:
                 try:
                     yield pooled.connection
                 except ApiError:  # a rule's refusal, thrown by us after the statement ended well
-                    clean = not pooled.connection.is_in_transaction()
+                    clean = pooled.is_clean()
                     raise
-                clean = not pooled.connection.is_in_transaction()
+                clean = pooled.is_clean()
         except _UNAVAILABLE as error:
             raise DatabaseUnavailableError(type(error).__name__) from error
         finally:
@@ -98,7 +101,7 @@ class Pool:
         try:
             async with asyncio.timeout(seconds):
                 pooled = await self._take(None)
-                clean = await pooled.connection.fetchval("SELECT true")
+                clean = bool(await pooled.connection.fetchval("SELECT true")) and pooled.is_clean()
         except _UNAVAILABLE:
             return False
         finally:
@@ -164,7 +167,7 @@ class Pool:
 
     def _give_back(self, pooled: _Pooled, *, clean: bool) -> None:
         self._in_use.discard(pooled)
-        if clean and not self._closed and not pooled.connection.is_closed():
+        if clean and not self._closed:
             self._idle.append(pooled)
         else:
             self._open -= 1
@@ -198,6 +201,7 @@ def connector(arguments: dict[str, Any], *, statement_seconds: float, name: str)
         "idle_in_transaction_session_timeout": "10000",
         "timezone": "UTC",
         "jit": "off",  # compiling costs more than any of our statements
+        "plan_cache_mode": "force_generic_plan",  # planning costs more than any of ours gains by it
     }
 
     async def connect() -> Connection:

@@ -14,7 +14,12 @@ _ENDS = ("ustavil", "oquantin", "imexalon", "endromid", "avorenol")
 # Intent, forms, strengths: a product treats one thing in one form.
 _TREATMENTS = (
     ("haarausfall", "Filmtabletten", ("1 mg", "5 mg"), ("28 Stück", "98 Stück")),
-    ("erektile-dysfunktion", "Filmtabletten", ("25 mg", "50 mg", "100 mg"), ("4 Stück", "12 Stück", "24 Stück")),
+    (
+        "erektile-dysfunktion",
+        "Filmtabletten",
+        ("25 mg", "50 mg", "100 mg"),
+        ("4 Stück", "12 Stück", "24 Stück"),
+    ),
     ("verhuetung", "Dragees", ("0,03 mg/2 mg",), ("3 x 21 Stück", "6 x 21 Stück")),
     ("akne", "Gel", ("1 %", "2,5 %"), ("30 g", "60 g")),
     ("migraene", "Schmelztabletten", ("5 mg", "10 mg"), ("6 Stück", "12 Stück")),
@@ -110,9 +115,7 @@ def _shop_id(world: World) -> str:
     return str(world.random.randrange(10**12, 10**13))
 
 
-def _sku(  # noqa: PLR0913 (what a SKU is made of)
-    world: World, catalogue: Catalogue, name: str, intent: str, created: int, shops: list[Row]
-) -> Row:
+def _sku(world: World, catalogue: Catalogue, name: str, intent: str, created: int, shops: list[Row]) -> Row:
     uid = world.uid("sku", created)
     price = world.random.randrange(890, 8990, 50) + 9
     sellers = world.random.sample(catalogue.pharmacies, world.random.randint(2, 4))

@@ -18,9 +18,9 @@ _DETOURS = (
     ("declined", 0.07),
     ("cancelled", 0.04),
     ("out of stock", 0.015),
-    ("paused", 0.008),
-    ("waiting for manual input", 0.008),
-    ("waiting for clearance", 0.008),
+    ("paused", 0.025),
+    ("waiting for manual input", 0.025),
+    ("waiting for clearance", 0.025),
     ("waiting for payment", 0.01),
     ("pharmacy not found", 0.004),
     ("prescription not found", 0.003),
@@ -28,6 +28,22 @@ _DETOURS = (
 )
 _DETOUR_NAMES = [name for name, _ in _DETOURS] + [""]
 _DETOUR_WEIGHTS = [weight for _, weight in _DETOURS] + [1 - sum(weight for _, weight in _DETOURS)]
+_WITHOUT_DECISION = {
+    "paused": ("paused", "on_hold"),
+    "waiting for manual input": ("waiting for manual input", "on_hold"),
+    "waiting for clearance": ("waiting for clearance", "on_hold"),
+    "cancelled": ("cancelled", "cancelled"),
+    "prescription not found": ("prescription not found", ""),
+}
+_DECIDED_OTHERWISE = {
+    "declined": ("prescription declined", "declined"),
+    "prescription not signed": ("prescription not signed", "approved"),
+    "out of stock": ("out of stock", "signed"),
+    "pharmacy not found": ("pharmacy not found", "signed"),
+}
+# These are settled after some days, and the order goes its way.
+_PASSING = frozenset({"paused", "waiting for manual input", "waiting for clearance"})
+_PASSING_DAYS = 4
 _BEFORE_DOCTOR = frozenset({"init", "started", "waiting for payment"})
 _WITHOUT_PHARMACY = frozenset(
     {
@@ -55,6 +71,7 @@ class Course:
     decided: int
     completed: int
     detour: str
+    example: bool = False
 
 
 def order_times(world: World, count: int) -> list[int]:
@@ -63,9 +80,7 @@ def order_times(world: World, count: int) -> list[int]:
     days = [today - timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
     weights = [_WEEKDAYS[day.weekday()] * (1 + 0.004 * n) for n, day in enumerate(days)]
     # Midnight may be an hour off where the clocks change that day: nobody minds in a demo.
-    midnights = [
-        int(datetime(day.year, day.month, day.day, tzinfo=world.zone).timestamp()) for day in days
-    ]
+    midnights = [int(datetime(day.year, day.month, day.day, tzinfo=world.zone).timestamp()) for day in days]
     chosen = world.random.choices(midnights, weights, k=count)
     hours = world.random.choices(range(24), _HOURS, k=count)
     times = []
@@ -98,8 +113,10 @@ def _course(world: World, created: int, speed: float, *, example: bool) -> Cours
     decided = assigned + world.minutes(speed)
     if example:  # its life lies within the ninety days, or the few minutes that there are
         started, assigned, decided = created + 10, created + 20, created + 50
-        return Course(created, started, assigned, decided, created + 55, "")
+        return Course(created, started, assigned, decided, created + 55, "", example=True)
     detour = world.random.choices(_DETOUR_NAMES, _DETOUR_WEIGHTS)[0]
+    if detour in _PASSING:
+        decided += _PASSING_DAYS * DAY
     completed = decided + world.minutes(30 * 60, 0.5)
     return Course(created, started, assigned, decided, completed, detour)
 
@@ -107,9 +124,7 @@ def _course(world: World, created: int, speed: float, *, example: bool) -> Cours
 class _Maker:
     """Makes one order from its course."""
 
-    def __init__(  # noqa: PLR0913 (what an order is made of)
-        self, world: World, catalogue: Catalogue, doctor: Row, patient: Row, course: Course
-    ) -> None:
+    def __init__(self, world: World, catalogue: Catalogue, doctor: Row, patient: Row, course: Course) -> None:
         self.world = world
         self.catalogue = catalogue
         self.doctor = doctor
@@ -119,36 +134,33 @@ class _Maker:
 
     def _state(self) -> tuple[str, str]:
         """Give the order's status and that of its prescriptions ("" for none) at the present moment."""
-        world, course = self.world, self.course
-        now = world.now
+        course, now = self.course, self.world.now
+        if now < course.assigned or course.detour == "waiting for payment":
+            return self._unassigned()
+        over = course.detour in _PASSING and now > course.assigned + _PASSING_DAYS * DAY
+        if course.detour in _WITHOUT_DECISION and not over:
+            return _WITHOUT_DECISION[course.detour]
+        if now < course.decided:
+            return "waiting for doctor", "on_hold" if self.world.chance(0.15) else "waiting_for_doctor"
+        return _DECIDED_OTHERWISE.get(course.detour) or self._prescribed()
+
+    def _unassigned(self) -> tuple[str, str]:
+        course, now = self.course, self.world.now
         if now < course.started:
             return "init", ""
-        if course.detour == "waiting for payment" and now < course.created + 5 * DAY:
-            return "waiting for payment", ""
-        if now < course.assigned:
-            return ("started", "") if world.chance(0.4) else ("waiting for doctor", "waiting_for_doctor")
-        match course.detour:
-            case "paused" | "waiting for manual input" | "waiting for clearance":
-                return course.detour, "on_hold"
-            case "cancelled":
-                return "cancelled", "cancelled"
-            case "prescription not found":
-                return course.detour, ""
-        if now < course.decided:
-            return "waiting for doctor", "on_hold" if world.chance(0.15) else "waiting_for_doctor"
-        match course.detour:
-            case "declined":
-                return "prescription declined", "declined"
-            case "prescription not signed":
-                return course.detour, "approved"
-            case "out of stock" | "pharmacy not found":
-                return course.detour, "signed"
-        if now < course.decided + 5 * MINUTE and now < course.completed:
+        if course.detour == "waiting for payment":  # for five days, then it is given up
+            return ("waiting for payment" if now < course.created + 5 * DAY else "cancelled"), ""
+        return ("started", "") if self.world.chance(0.4) else ("waiting for doctor", "waiting_for_doctor")
+
+    def _prescribed(self) -> tuple[str, str]:
+        course, now = self.course, self.world.now
+        if now < min(course.decided + 5 * MINUTE, course.completed):
             return "waiting for doctor", "approved"
-        signed = world.random.choices(("signed", "non_qes_signed", "externally_signed"), (94, 4, 2))[0]
-        if course.created + 20 == course.assigned:  # the example
-            signed = "signed"
-        return ("completed" if now >= course.completed else "waiting for pharmacy"), signed
+        signed = self.world.random.choices(("signed", "non_qes_signed", "externally_signed"), (94, 4, 2))[0]
+        return (
+            "completed" if now >= course.completed else "waiting for pharmacy",
+            "signed" if course.example else signed,
+        )
 
     def order(self, number: int) -> Row:
         """Make the line of the file."""
@@ -193,7 +205,7 @@ class _Maker:
             "pharmacy_orders": [],
             "created_at": course.created,
         }
-        if self.status not in _BEFORE_DOCTOR:
+        if self.status not in _BEFORE_DOCTOR and course.detour != "waiting for payment":
             self._fulfil(order, next(iter(offers[0][0].prices)), name)
         order["updated_at"] = self._updated(order)
         return order
@@ -224,9 +236,7 @@ class _Maker:
                 order["prescriptions"] += [self._prescription(together) for _ in part]
             if self.status not in _WITHOUT_PHARMACY and self.prescription_status != "cancelled":
                 suffix = f"-{len(order['fulfillment_orders'])}" if split else ""
-                order["pharmacy_orders"].append(
-                    self._pharmacy_order(together, pharmacy_uid, name + suffix)
-                )
+                order["pharmacy_orders"].append(self._pharmacy_order(together, pharmacy_uid, name + suffix))
 
     def _prescription(self, together: str) -> Row:
         course, status = self.course, self.prescription_status
@@ -280,5 +290,6 @@ class _Maker:
         times += [one.get("updated_at", course.started) for one in order["prescriptions"]]
         times += [one["updated_at"] for one in order["pharmacy_orders"]]
         if self.status == "cancelled":
-            times.append(min(now, course.assigned + HOUR))
+            given_up = course.created + 5 * DAY if course.detour == "waiting for payment" else course.assigned
+            times.append(min(now, given_up + HOUR))
         return max(times)

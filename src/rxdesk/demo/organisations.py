@@ -29,7 +29,10 @@ ORGANISATIONS: dict[Number, DemoOrganisation] = {
         slug="lindvara",
         display_name="Lindvara Telemedizin GmbH",
         public_code="mdv4kx7w",
-        shops=(("lindvara-online", "Lindvara Online-Sprechstunde"), ("lindvara-haut", "Lindvara Haut & Haar")),
+        shops=(
+            ("lindvara-online", "Lindvara Online-Sprechstunde"),
+            ("lindvara-haut", "Lindvara Haut & Haar"),
+        ),
         pharmacies=(
             "Lindentor-Apotheke Kassel",
             "Versandapotheke Elbufer",

@@ -14,7 +14,7 @@ _INSURERS = ("gesetzlich", "gesetzlich", "gesetzlich", "privat")
 
 def make_doctors(world: World) -> list[Row]:
     """Make the doctors; the last one has left, the one before may not sign."""
-    doctors = []
+    doctors: list[Row] = []
     for number in range(DOCTORS):
         first, last = world.random.choice(world.first_names), world.random.choice(world.last_names)
         created = world.now - (880 - 40 * number) * DAY
@@ -33,8 +33,8 @@ def make_doctors(world: World) -> list[Row]:
 
 
 def make_patients(world: World, count: int) -> list[Row]:
-    """Make patients, oldest first. The first one is the demo's example: an intent that is valid, an own mailbox."""
-    patients = []
+    """Make patients, oldest first. The first is the demo's example: a valid intent, a mailbox of its own."""
+    patients: list[Row] = []
     times = sorted(world.now - world.random.randrange(91 * DAY, 700 * DAY) for _ in range(count))
     for number, created in enumerate(times):
         first, last = world.random.choice(world.first_names), world.random.choice(world.last_names)
@@ -70,7 +70,7 @@ def _profile(world: World, first: str, last: str) -> Row:
 
 
 def _submissions(world: World, created: int, *, example: bool) -> list[Row]:
-    """Make signed anamneses: some fresh, some from over a year ago, some never signed; many patients have none."""
+    """Make anamneses: some fresh, some signed over a year ago, some never; many patients have none."""
     if example:
         return [
             {

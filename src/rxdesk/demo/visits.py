@@ -94,15 +94,14 @@ def make_templates(world: World, catalogue: Catalogue) -> list[Row]:
 
 
 def make_passes(world: World, templates: list[Row], patients: list[Row]) -> list[Row]:
-    """Make passes for a fifth of the patients. The first patient's first pass is the demo's example: active."""
+    """Make passes for a fifth of the patients. The first patient's are the demo's example: active."""
     passes = []
     for number, patient in enumerate(patients):
         if number and not world.chance(0.2):
             continue
-        # The example's are of the first shop; who is someone's customer has the same number with all its passes.
+        # The example's are of the first shop.
         chosen = templates[:2] if number == 0 else world.random.sample(templates, world.random.randint(1, 3))
-        for template in sorted(chosen, key=lambda template: str(template["uid"])) if number else chosen:
-            passes.append(_pass(world, template, patient, number, example=number == 0))
+        passes += [_pass(world, template, patient, number, example=number == 0) for template in chosen]
     return passes
 
 
@@ -112,7 +111,7 @@ def _pass(world: World, template: Row, patient: Row, number: int, *, example: bo
     expires: int | None = world.now + world.random.randrange(20, 700) * DAY
     if status == "expired":
         expires = max(created + MINUTE, world.now - world.random.randrange(1, 60) * DAY)
-    elif template["pass_type"] == "generic":
+    elif template["pass_type"] == "generic":  # noqa: S105 (no password)
         expires = None
     values: Row = {
         "patient_number": f"P{number + 1:06d}",

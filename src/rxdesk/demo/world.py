@@ -1,4 +1,4 @@
-"""What every part of the demo is drawn from: one seeded generator, the present moment, and pools of German names."""
+"""What the demo is drawn from: one seeded generator, the present moment, and pools of German names."""
 
 from __future__ import annotations
 

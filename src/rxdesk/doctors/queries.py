@@ -43,17 +43,19 @@ _BY_STATUS = ", ".join(f"'{status}', t.{status}" for status in _STATUSES)
 
 # $4: doctor's uid, $5: from, $6: to (Unix seconds or NULL), $7: now.
 #
-# The period is cut into whole days of the organisation's calendar, which come from the rollup (months where a whole
-# month fits, `all` where there are no bounds), and the cut days at its two ends, which come from the rows. Every
-# branch is a range of an index, so that the work does not grow with the doctor's history.
+# The period is cut into whole days of the organisation's calendar, which come from the rollup (months where a
+# whole month fits, `all` where there are no bounds), and the cut days at its two ends, which come from the
+# rows. Every branch is a range of an index, so that the work does not grow with the doctor's history.
 #
-# A clock that is put back over midnight lets a day end and begin again (St. John's until 2011, Casey), so a day counts
-# as whole only when no such turn is near: a bound at midnight with a steady clock for the six hours next to it, else
-# six hours of distance. What is left out comes from the rows, so the answer is exact either way.
+# A clock that is put back over midnight lets a day end and begin again (St. John's until 2011, Casey), so a
+# day counts as whole only when no such turn is near: a bound at midnight with a steady clock for the six
+# hours next to it, else six hours of distance. What is left out comes from the rows, so the answer is exact
+# either way.
 STATISTICS = Read(f"""
 WITH bounds AS (
   SELECT o.time_zone, to_timestamp($5::bigint) AS t1, to_timestamp($6::bigint) AS t2,
-    to_timestamp($5::bigint) AT TIME ZONE o.time_zone AS l1, to_timestamp($6::bigint) AT TIME ZONE o.time_zone AS l2,
+    to_timestamp($5::bigint) AT TIME ZONE o.time_zone AS l1,
+    to_timestamp($6::bigint) AT TIME ZONE o.time_zone AS l2,
     (to_timestamp($5::bigint) - interval '6 hours') AT TIME ZONE o.time_zone AS before1,
     (to_timestamp($5::bigint) + interval '6 hours') AT TIME ZONE o.time_zone AS after1,
     (to_timestamp($6::bigint) - interval '6 hours') AT TIME ZONE o.time_zone AS before2,
@@ -118,9 +120,10 @@ WITH bounds AS (
     SELECT {_ROW}, (r.seconds IS NOT NULL)::int::bigint, coalesce(r.seconds, 0) FROM cut r
   ) parts
 ), times AS (
+  -- as float8, which adds up whole numbers exactly (to 2^53) and faster than numeric, what sums of bigint are
   SELECT bucket, sum(sum(n)) OVER (ORDER BY bucket) AS upto, sum(sum(n)) OVER () AS n
   FROM (
-    SELECT k.bucket, k.decided AS n
+    SELECT k.bucket, k.decided::float8 AS n
     FROM chosen c JOIN doctor_decision_times k ON k.organisation_id = $1 AND k.doctor_uid = c.doctor_uid
       AND k.span = c.span AND k.starts_on = c.starts_on
     UNION ALL
@@ -140,8 +143,9 @@ WITH bounds AS (
   SELECT day, sum(total) AS total, sum(signed) AS signed, sum(declined) AS declined
   FROM (
     SELECT k.starts_on AS day, {_TOTAL} AS total, k.signed, k.declined
-    FROM last_day l JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = $4 AND k.span = 'day'
-      AND k.starts_on >= greatest(l.w1, l.day - 365) AND k.starts_on <= l.day AND k.starts_on < l.w2
+    FROM last_day l JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = $4
+      AND k.span = 'day' AND k.starts_on >= greatest(l.w1, l.day - 365) AND k.starts_on <= l.day
+      AND k.starts_on < l.w2
     UNION ALL
     SELECT r.day, 1, (r.status = 'signed')::int, (r.status = 'declined')::int
     FROM last_day l JOIN cut r ON r.day >= l.day - 365

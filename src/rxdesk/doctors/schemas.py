@@ -33,8 +33,15 @@ class DoctorPage(msgspec.Struct, kw_only=True, rename=_PAGE_NAMES):
 class Period(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}):
     """The half-open period [from, to) in Unix seconds; either bound may be left out."""
 
-    start: Annotated[int, msgspec.Meta(ge=0, le=MAX_SECONDS, description="First second, as Unix seconds")] | None = None
-    end: Annotated[int, msgspec.Meta(ge=0, le=MAX_SECONDS, description="Second after the last, as Unix seconds")] | None = None
+    start: (
+        Annotated[int, msgspec.Meta(ge=0, le=MAX_SECONDS, description="First second, as Unix seconds")] | None
+    ) = None
+    end: (
+        Annotated[
+            int, msgspec.Meta(ge=0, le=MAX_SECONDS, description="Second after the last, as Unix seconds")
+        ]
+        | None
+    ) = None
 
 
 class StatusCounts(msgspec.Struct, kw_only=True):

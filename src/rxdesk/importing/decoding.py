@@ -1,7 +1,7 @@
 """From the bytes of a line to a typed entity, or to the names of all its faults.
 
-The fast path is the strict door and one typed conversion. It stops at the first fault; only then a second pass walks
-the line and names each one.
+The fast path is the strict door and one typed conversion. It stops at the first fault; only then a second
+pass walks the line and names each one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from rxdesk.importing.formats import LINES, Entity, Kind
 from rxdesk.importing.rules import rule_faults
 from rxdesk.kit.strict_json import StrictJsonError, loads
 
+# Of what a file says, no more than this is repeated: a line may be a megabyte, and a report holds 1,000.
 _MAX_NAME = 80
+_MAX_REASON = 200
 _FIELD = re.compile(r" - at `\$[^`]*`")
 
 
@@ -37,7 +39,7 @@ def decode(kind: Kind, data: bytes) -> Entity | list[FieldFault]:
         entity = msgspec.convert(value, LINES[kind])
     except msgspec.ValidationError as error:
         # What convert refused and the walk does not would be a gap in the walk: its own words are kept then.
-        return list(_walk(value, LINES[kind], "")) or [FieldFault("", str(error))]
+        return list(_walk(value, LINES[kind], "")) or [FieldFault("", _reason(str(error), object))]
     faults = [FieldFault(field, reason) for field, reason in rule_faults(entity)]
     return faults or entity
 
@@ -83,6 +85,8 @@ def _item_of(wanted: Any) -> Any:  # noqa: ANN401
 
 def _reason(message: str, wanted: Any) -> str:  # noqa: ANN401
     reason = _FIELD.sub("", message)
+    if len(reason) > _MAX_REASON:
+        reason = f"{reason[:_MAX_REASON]}…"
     if reason.startswith("Expected `str` matching regex"):
         return f"not of its form{_description(wanted)}"
     if reason.startswith("Invalid enum value"):

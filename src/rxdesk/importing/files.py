@@ -28,7 +28,7 @@ class ImportFile:
 
 
 class Line(NamedTuple):
-    """A line that is not blank: its number from 1, its bytes without the line's end, or what is wrong with it."""
+    """A line that is not blank: its number from 1, its bytes without the end, or what is wrong with it."""
 
     number: int
     data: bytes

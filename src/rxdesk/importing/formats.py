@@ -1,7 +1,7 @@
 """What a line of each kind of import file holds.
 
-One msgspec Struct per object. Times are Unix seconds, money is integer euro cents, dates are ISO 8601. What is left
-out is null; an unknown member is a fault. The JSON Schemas beside this file are made from these types
+One msgspec Struct per object. Times are Unix seconds, money is integer euro cents, dates are ISO 8601. What
+is left out is null; an unknown member is a fault. The JSON Schemas beside this file are made from these types
 (rxdesk.importing.schemas).
 """
 
@@ -28,8 +28,10 @@ Kind: TypeAlias = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order in which they refer to each other: what is named comes before what names it."""
 
-# `(?![\s\S])` is the end of the text in Python and in ECMAScript alike; Python's `$` lets a final line break through.
-Uid = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}(?![\s\S])", description="1–64 of A–Z a–z 0–9 . _ : -")]
+# `(?![\s\S])` is the end of the text in Python and ECMAScript alike; Python's `$` lets a line break follow.
+Uid = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}(?![\s\S])", description="1–64 of A–Z a–z 0–9 . _ : -")
+]
 Seconds = Annotated[int, Meta(ge=0, le=9_999_999_999, description="Unix seconds")]
 Cents = Annotated[int, Meta(ge=0, le=2_147_483_647, description="Euro cents")]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
@@ -40,15 +42,18 @@ LongText = Annotated[str, Meta(max_length=500)]
 Email = Annotated[str, Meta(min_length=3, max_length=254, description="An e-mail address")]
 Pzn = Annotated[
     str,
-    Meta(pattern=r"^[0-9]{8}(?![\s\S])", description="Pharmazentralnummer: 8 digits, the last one checks the others"),
+    Meta(
+        pattern=r"^[0-9]{8}(?![\s\S])",
+        description="Pharmazentralnummer: 8 digits, the last one checks the others",
+    ),
 ]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}(?![\s\S])", description="ISO 4217")]
 FieldName = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}(?![\s\S])")]
 Address = Annotated[
     dict[str, str | None],
     Meta(
-        description="first_name, last_name, street, house_number, zip_code, city, country, additional_address; "
-        "further members are kept as they are"
+        description="first_name, last_name, street, house_number, zip_code, city, country, "
+        "additional_address; further members are kept as they are"
     ),
 ]
 
@@ -281,7 +286,7 @@ class Order(Entity, kw_only=True, forbid_unknown_fields=True):
 
 
 class Visit(Entity, kw_only=True, forbid_unknown_fields=True):
-    """A patient's visit to a shop's waiting room. A new one goes behind all that are there, in the file's order."""
+    """A visit to a shop's waiting room. A new one goes behind all that are there, in the file's order."""
 
     shop_uid: Uid
     patient_profile_uid: Uid

@@ -1,7 +1,7 @@
-"""Files into tables: read in batches, staged by COPY, checked as a whole, then written under the row policies.
+"""Files into tables: read in batches, staged by COPY, checked as a whole, written under the row policies.
 
-One transaction for all files of a call: either everything is imported or nothing is changed, and a fault in one file
-does not keep the faults of the others from being named.
+One transaction for all files of a call: either everything is imported or nothing is changed, and a fault in
+one file does not keep the faults of the others from being named.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ async def import_files(
 ) -> ImportReport:
     """Import the files in the order in which their kinds refer to each other; all, or with any fault none.
 
-    `now` stands where a line gives no time. Raises ImportBusyError, OSError when a file cannot be read, and the
-    driver's errors, among them a unique violation when somebody else writes the same rows meanwhile; nothing is
-    changed then.
+    `now` stands where a line gives no time. Raises ImportBusyError, OSError when a file cannot be read, and
+    the driver's errors, among them a unique violation when somebody else writes the same rows meanwhile;
+    nothing is changed then.
     """
     started = time.monotonic()
     report = ImportReport()
@@ -67,7 +67,8 @@ async def import_files(
                 # What later files name may stand in the lines that were refused: not finding it is no fault.
                 unsure |= {table.name for table in one.tables}
     except BaseException:
-        await transaction.rollback()
+        if not connection.is_closed():
+            await transaction.rollback()
         raise
     if report.ok:
         await transaction.commit()
@@ -80,8 +81,14 @@ async def import_files(
 async def _prepare(connection: Connection, organisation_id: int) -> None:
     await connection.execute(
         "SELECT set_config('rxdesk.organisation_id', $1, true), set_config('statement_timeout', '0', true), "
-        "set_config('lock_timeout', '10s', true), set_config('idle_in_transaction_session_timeout', '0', true), "
-        "set_config('work_mem', '64MB', true), set_config('plan_cache_mode', 'force_generic_plan', true)",
+        "set_config('lock_timeout', '10s', true), "
+        "set_config('idle_in_transaction_session_timeout', '0', true), "
+        "set_config('work_mem', '64MB', true), set_config('jit', 'off', true), "
+        # An import that is killed does not leave its statement running.
+        "set_config('client_connection_check_interval', '2s', true), "
+        # Custom plans would be made anew for each foreign key's check, and from statistics that may not know
+        # yet of an organisation whose rows came in this transaction.
+        "set_config('plan_cache_mode', 'force_generic_plan', true)",
         str(organisation_id),
     )
     if not await connection.fetchval(
@@ -109,6 +116,7 @@ class _FileImport:
         self.tables = TABLES[file.kind]
         self.report = FileReport(str(file.path), file.kind)
         self.last_line = 0
+        self.used: dict[str, bool] = {}  # the tables in which the organisation has rows already
 
     async def run(self, unsure: set[str]) -> FileReport:
         """Stage, check, and without a fault write; the caller ends the transaction."""
@@ -120,6 +128,10 @@ class _FileImport:
             for statement in statements.index_staged(table):
                 await self.connection.execute(statement)
         await self._lock_queues()
+        for table in self.tables:
+            self.used[table.name] = await self.connection.fetchval(
+                statements.is_used(table), self.organisation_id
+            )
         for number, table in enumerate(self.tables):
             self._tell("checking", number, len(self.tables))
             await self._check(table, unsure)
@@ -187,7 +199,7 @@ class _FileImport:
             'the {noun} "{what}" stands on line {other} already',
             organisation=False,
         )
-        if table.parent is not None:
+        if table.parent is not None and self.used[table.name]:
             await self._find(
                 table,
                 statements.other_parent(table),
@@ -235,24 +247,20 @@ class _FileImport:
 
     # ------------------------------------------------------------------------------------------------ writing
     async def _write(self) -> None:
-        used = {
-            table.name: await self.connection.fetchval(statements.is_used(table), self.organisation_id)
-            for table in self.tables
-        }
         for table in self.tables:
             written = self.report.written[table.name] = Written()
-            if used[table.name]:
+            if self.used[table.name]:
                 for unique in table.uniques:
                     await self.connection.execute(
                         statements.park(table, unique), self.organisation_id, self.now
                     )
-            if used[table.name] and table.is_child:
+            if self.used[table.name] and table.is_child:
                 written.removed = await self.connection.fetchval(
                     statements.remove_unlisted(table, self.tables[0]), self.organisation_id, self.now
                 )
         extra = {_VISITS.name: ("turn", "s.turn")}
         upserts = {
-            table.name: statements.upsert(table, used=used[table.name], extra=extra.get(table.name))
+            table.name: statements.upsert(table, used=self.used[table.name], extra=extra.get(table.name))
             for table in self.tables
         }
         for first in range(1, self.last_line + 1, _LINES_A_STATEMENT):

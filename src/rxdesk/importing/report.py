@@ -22,7 +22,7 @@ class Progress(Protocol):
     """Is told how far an import is; called often, so it must be cheap."""
 
     def __call__(self, phase: Phase, file: str, done: int, total: int, rows: int) -> None:
-        """Tell that `done` of `total` is done: bytes while reading, lines otherwise. `rows` of the database."""
+        """Tell how much is done: bytes while reading, tables while checking, lines while writing."""
 
 
 def no_progress(phase: Phase, file: str, done: int, total: int, rows: int) -> None:

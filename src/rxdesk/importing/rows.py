@@ -133,7 +133,9 @@ def _order(order: Order, line: int, rows: Rows) -> None:
         )
     )
     for j, at_shop in enumerate(order.shop_orders):
-        rows["shop_orders"].append((line, 0, j, at_shop.uid, uid, at_shop.shop_uid, at_shop.external_id, gone))
+        rows["shop_orders"].append(
+            (line, 0, j, at_shop.uid, uid, at_shop.shop_uid, at_shop.external_id, gone)
+        )
     for j, item in enumerate(order.items):
         rows["order_items"].append(
             (line, 0, j, item.uid, uid, item.sku_uid, item.quantity, item.total_paid_amount, gone)

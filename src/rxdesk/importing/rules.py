@@ -38,7 +38,11 @@ def is_pzn(text: str) -> bool:
 
 def rule_faults(entity: Entity) -> Iterator[FieldReason]:
     """Yield what is wrong with a decoded line: field and reason."""
-    if entity.updated_at is not None and entity.created_at is not None and entity.updated_at < entity.created_at:
+    if (
+        entity.updated_at is not None
+        and entity.created_at is not None
+        and entity.updated_at < entity.created_at
+    ):
         yield "updated_at", "before created_at"
     match entity:
         case Order():

@@ -1,4 +1,4 @@
-"""The JSON Schemas of the import formats, as files: made from rxdesk.importing.formats, never edited by hand."""
+"""The JSON Schemas of the import formats, as files: made from the types, never edited by hand."""
 
 from __future__ import annotations
 

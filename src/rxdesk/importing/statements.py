@@ -1,7 +1,13 @@
 """The statements of an import, written out from the description of a table.
 
-They are made, not spelt, because seventeen tables would say the same seventeen times; a test reads each one that is
-made by the rules of scripts/lint_sql.py. $1 is always the organisation, $2 the time of the import.
+They are made, not spelt, because seventeen tables would say the same seventeen times; a test reads each one
+that is made by the rules of scripts/lint_sql.py.
+
+A stored row is always looked for from the staged one, by LATERAL and OFFSET 0: what PostgreSQL knows of the
+stored tables may be from before this very transaction, and a join that it plans by that can be quadratic. So
+can a look-up by a partial index, which it takes for tiny while it knows nothing.
+
+$1 is always the organisation, $2 the time of the import.
 """
 
 from __future__ import annotations
@@ -33,14 +39,18 @@ def create_staged(table: Table) -> str:
     times = "".join(f", {name} bigint" for name in table.times)
     own = f", {types}" if types else ""
     return (
-        f"CREATE TEMPORARY TABLE {table.staged} (line integer NOT NULL, i integer NOT NULL, j integer NOT NULL, "
-        f'uid text COLLATE "C" NOT NULL{own}{times}, deleted_at bigint) ON COMMIT DROP'
+        f"CREATE TEMPORARY TABLE {table.staged} (line integer NOT NULL, i integer NOT NULL, "
+        f'j integer NOT NULL, uid text COLLATE "C" NOT NULL{own}{times}, deleted_at bigint) ON COMMIT DROP'
     )
 
 
 def index_staged(table: Table) -> list[str]:
-    """Make the full staged table ready for being read by line."""
-    return [f"CREATE INDEX ON {table.staged} (line)", f"ANALYZE {table.staged}"]
+    """Make the full staged table ready for being read by line and by uid."""
+    return [
+        f"CREATE INDEX ON {table.staged} (line)",
+        f"CREATE INDEX ON {table.staged} (uid)",
+        f"ANALYZE {table.staged}",
+    ]
 
 
 def drop_staged(table: Table) -> str:
@@ -52,6 +62,7 @@ def drop_staged(table: Table) -> str:
 # Each gives line, i, j, what, where (both for the message) and total, the count of all that it would give.
 def _check(columns: str, rest: str) -> str:
     return (
+        # no-tenant: the statements that are made of it bind each table; a test reads them
         f"SELECT {columns}, count(*) OVER () AS total FROM {rest} "
         f"ORDER BY s.line, s.i, s.j LIMIT {FAULTS_SHOWN}"
     )
@@ -73,7 +84,8 @@ def other_parent(table: Table) -> str:
     # no-tenant: the table's name is filled in; the condition on the organisation stands here
     return _check(
         f"s.line, s.i, s.j, s.uid AS what, live.{table.parent} AS other",
-        f"{table.staged} s JOIN {table.name} live ON live.organisation_id = $1 AND live.uid = s.uid "
+        f"{table.staged} s CROSS JOIN LATERAL (SELECT x.{table.parent} FROM {table.name} x "
+        f"WHERE x.organisation_id = $1 AND x.uid = s.uid OFFSET 0) live "
         f"WHERE live.{table.parent} <> s.{table.parent}",
     )
 
@@ -83,8 +95,8 @@ def missing(table: Table, reference: Reference) -> str:
     # no-tenant: the table's name is filled in; the condition on the organisation stands here
     return _check(
         f"s.line, s.i, s.j, s.{reference.column} AS what, NULL::text AS other",
-        f"{table.staged} s WHERE s.{reference.column} IS NOT NULL AND NOT EXISTS (SELECT FROM {reference.table} "
-        f"live WHERE live.organisation_id = $1 AND live.uid = s.{reference.column})",
+        f"{table.staged} s WHERE s.{reference.column} IS NOT NULL AND NOT EXISTS (SELECT "
+        f"FROM {reference.table} x WHERE x.organisation_id = $1 AND x.uid = s.{reference.column} OFFSET 0)",
     )
 
 
@@ -95,21 +107,23 @@ def taken_in_file(table: Table, unique: Unique) -> str:
     # no-tenant: reads temporary tables only
     return _check(
         "s.line, s.i, s.j, s.uid AS what, s.first::text AS other",
-        f"(SELECT t.line, t.i, t.j, t.uid, first_value(t.line) OVER same AS first, row_number() OVER same AS n, "
-        f"first_value(t.uid) OVER same AS first_uid FROM {table.staged} t WHERE {condition} "
+        f"(SELECT t.line, t.i, t.j, t.uid, first_value(t.line) OVER same AS first, "
+        f"row_number() OVER same AS n, first_value(t.uid) OVER same AS first_uid "
+        f"FROM {table.staged} t WHERE {condition} "
         f"WINDOW same AS (PARTITION BY {columns} ORDER BY t.line)) s WHERE s.n > 1 AND s.uid <> s.first_uid",
     )
 
 
 def taken(table: Table, unique: Unique) -> str:
-    """Find rows that share unique columns with a row that the file does not hold; `other` is that one's uid."""
-    same = " AND ".join(f"live.{column} = s.{column}" for column in unique.columns)
-    here, there = unique.condition.format(row="s"), unique.condition.format(row="live")
+    """Find rows that share unique columns with a row outside the file; `other` is that one's uid."""
+    same = " AND ".join(f"x.{column} = s.{column}" for column in unique.columns)
+    here, there = unique.condition.format(row="s"), unique.condition.format(row="x")
     # no-tenant: the table's name is filled in; the condition on the organisation stands here
     return _check(
         "s.line, s.i, s.j, s.uid AS what, live.uid AS other",
-        f"{table.staged} s JOIN {table.name} live ON live.organisation_id = $1 AND {same} AND {there} "
-        f"WHERE {here} AND NOT EXISTS (SELECT FROM {table.staged} t WHERE t.uid = live.uid)",
+        f"{table.staged} s CROSS JOIN LATERAL (SELECT x.uid FROM {table.name} x "
+        f"WHERE x.organisation_id = $1 AND {same} AND {there} OFFSET 0) live WHERE {here} "
+        f"AND NOT EXISTS (SELECT FROM {table.staged} t WHERE t.uid = live.uid)",
     )
 
 
@@ -125,13 +139,14 @@ def park(table: Table, unique: Unique) -> str:
 
     The upsert that follows in the same transaction gives them their own `deleted_at` back.
     """
-    differs = " OR ".join(f"live.{column} <> s.{column}" for column in unique.columns)
-    leaves = f"NOT ({unique.condition.format(row='s')})"
-    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+    differs = " OR ".join(f"k.{column} <> s.{column}" for column in unique.columns)
+    present, leaves = unique.condition.format(row="k"), f"NOT ({unique.condition.format(row='s')})"
     return (
-        f"UPDATE {table.name} AS live SET deleted_at = $2::timestamptz FROM {table.staged} s "
-        f"WHERE live.organisation_id = $1 AND live.uid = s.uid AND live.deleted_at IS NULL "
-        f"AND ({differs} OR {leaves})"
+        # no-tenant: the table's name is filled in; the condition on the organisation stands here
+        f"UPDATE {table.name} AS live SET deleted_at = $2::timestamptz WHERE live.organisation_id = $1 "
+        f"AND live.uid = ANY (ARRAY(SELECT s.uid FROM {table.staged} s CROSS JOIN LATERAL (SELECT x.* "
+        f"FROM {table.name} x WHERE x.organisation_id = $1 AND x.uid = s.uid OFFSET 0) k "
+        f"WHERE {present} AND ({differs} OR {leaves})))"
     )
 
 
@@ -142,25 +157,30 @@ def remove_unlisted(table: Table, root: Table) -> str:
         sets += ", updated_at = $2::timestamptz"
     if table.has_actor:
         sets += ", actor_kind = 'operator', actor_uid = 'import'"
-    source, parent = f"{root.staged} s", f"live.{table.parent} = s.uid"
+    source, parent = f"{root.staged} s", "s.uid"
     if table.via is not None:
         between, column = table.via
-        source = f"{root.staged} s JOIN {between} b ON b.organisation_id = $1 AND b.{column} = s.uid"
-        parent = f"live.{table.parent} = b.uid"
-    # no-tenant: the table's name is filled in; the condition on the organisation stands here
+        source += (
+            f" CROSS JOIN LATERAL (SELECT x.uid FROM {between} x "
+            f"WHERE x.organisation_id = $1 AND x.{column} = s.uid OFFSET 0) b"
+        )
+        parent = "b.uid"
     return (
-        f"WITH gone AS (UPDATE {table.name} AS live SET {sets} FROM {source} "
-        f"WHERE live.organisation_id = $1 AND {parent} AND live.deleted_at IS NULL "
-        f"AND NOT EXISTS (SELECT FROM {table.staged} t WHERE t.uid = live.uid) RETURNING 1) "
-        f"SELECT count(*) FROM gone"
+        # no-tenant: the table's name is filled in; the condition on the organisation stands here
+        f"WITH gone AS (UPDATE {table.name} AS live SET {sets} WHERE live.organisation_id = $1 "
+        f"AND live.uid = ANY (ARRAY(SELECT k.uid FROM {source} CROSS JOIN LATERAL ("
+        f"SELECT x.uid, x.deleted_at FROM {table.name} x "
+        f"WHERE x.organisation_id = $1 AND x.{table.parent} = {parent} OFFSET 0) k "
+        f"WHERE k.deleted_at IS NULL AND NOT EXISTS (SELECT FROM {table.staged} t WHERE t.uid = k.uid))) "
+        f"RETURNING 1) SELECT count(*) FROM gone"
     )
 
 
 def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None) -> str:
-    """Write the staged rows of the lines $3 to $4, but those that are as they should be. Gives added, changed.
+    """Write the staged rows of the lines $3 to $4 that are not as they should be. Gives added, changed.
 
-    `used`: the organisation has rows there that may be the same. `extra`: a column that is not in the file, and
-    the expression that a new row gets for it.
+    `used`: the organisation has rows there that may be the same. `extra`: a column that is not in the file,
+    and the expression that a new row gets for it.
     """
     stored = {name: _STORED.get(kind, "{}").format(f"s.{name}") for name, kind in table.columns}
     if table.is_child:
@@ -175,26 +195,34 @@ def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None) ->
     old = ""
     unchanged = ""
     if used:
-        old = f"LEFT JOIN {table.name} old ON old.organisation_id = $1 AND old.uid = s.uid"
+        old = (
+            f"LEFT JOIN LATERAL (SELECT x.* FROM {table.name} x "
+            f"WHERE x.organisation_id = $1 AND x.uid = s.uid OFFSET 0) old ON true"
+        )
         unchanged = f"AND (old.uid IS NULL OR {_differs(table, stored)})"
-    # no-tenant: the table's name is filled in; the organisation is given to each row here
     return (
+        # no-tenant: the table's name is filled in; the organisation is given to each row here
         f"WITH written AS (INSERT INTO {table.name} AS live (organisation_id, uid, {', '.join(values)}) "
         f"SELECT $1, s.uid, {', '.join(values.values())} FROM {table.staged} s {old} "
         f"WHERE s.line BETWEEN $3 AND $4 AND $2::timestamptz IS NOT NULL {unchanged} "
         f"ON CONFLICT (organisation_id, uid) DO UPDATE SET {sets} RETURNING live.xmax = 0 AS added) "
-        f"SELECT count(*) FILTER (WHERE added) AS added, count(*) FILTER (WHERE NOT added) AS changed FROM written"
+        f"SELECT count(*) FILTER (WHERE added) AS added, count(*) FILTER (WHERE NOT added) AS changed "
+        f"FROM written"
     )
 
 
 def _times(table: Table, stored: dict[str, str], *, used: bool) -> dict[str, str]:
-    """Give the expressions of created_at and updated_at: as given, else as they are, else the import's time."""
+    """Give the times' expressions: as given, else as they are, else the time of the import."""
     made: dict[str, str] = {}
     if "created_at" in table.times:
         kept = "old.created_at, " if used else ""
         made["created_at"] = f"coalesce(to_timestamp(s.created_at), {kept}$2::timestamptz)"
     if "updated_at" in table.times:
-        first = "to_timestamp(s.created_at), $2::timestamptz" if "created_at" in table.times else "$2::timestamptz"
+        first = (
+            "to_timestamp(s.created_at), $2::timestamptz"
+            if "created_at" in table.times
+            else "$2::timestamptz"
+        )
         if used:
             changed = _row_differs(stored)
             made["updated_at"] = (

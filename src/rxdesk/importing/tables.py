@@ -1,7 +1,8 @@
 """The tables that an import writes, and what must hold among their rows: one description for every statement.
 
-A staged row is `(line, i, j, uid, *columns, [created_at,] [updated_at,] deleted_at)`: the line it came from, its place
-among its siblings (`j`) and its parent's place (`i`), then what is stored. Instants are staged as Unix seconds.
+A staged row is `(line, i, j, uid, *columns, [created_at,] [updated_at,] deleted_at)`: the line it came from,
+its place among its siblings (`j`) and its parent's place (`i`), then what is stored. Instants are staged as
+Unix seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Unique:
-    """Columns that no two rows may share while the condition holds for both; `{row}` in it is a row's alias."""
+    """Columns that no two rows share while the condition holds for both; `{row}` in it is a row's alias."""
 
     columns: tuple[str, ...]
     condition: str
@@ -114,9 +115,7 @@ TABLES: dict[Kind, tuple[Table, ...]] = {
                 ("consultation_minutes", "int"),
                 ("doctors_on_duty", "int"),
             ),
-            uniques=(
-                Unique(("identifier",), _NOT_DELETED, "identifier", "shop {uid} has this identifier"),
-            ),
+            uniques=(Unique(("identifier",), _NOT_DELETED, "identifier", "shop {uid} has this identifier"),),
         ),
     ),
     "pharmacies": (Table("pharmacies", "pharmacy", (("display_name", "text"),)),),
@@ -140,7 +139,9 @@ TABLES: dict[Kind, tuple[Table, ...]] = {
             "delivery type",
             (("identifier", "text"), ("display_name", "text")),
             uniques=(
-                Unique(("identifier",), _NOT_DELETED, "identifier", "delivery type {uid} has this identifier"),
+                Unique(
+                    ("identifier",), _NOT_DELETED, "identifier", "delivery type {uid} has this identifier"
+                ),
             ),
         ),
     ),
@@ -239,7 +240,9 @@ TABLES: dict[Kind, tuple[Table, ...]] = {
             (("sku_uid", "uid"), ("quantity", "int"), ("total_paid_amount", "int")),
             references=(Reference("sku_uid", "skus", "sku_uid", "SKU"),),
         ),
-        _child("fulfillment_orders", "fulfillment order", "fulfillment_orders.{j}.", "order_uid", "order", ()),
+        _child(
+            "fulfillment_orders", "fulfillment order", "fulfillment_orders.{j}.", "order_uid", "order", ()
+        ),
         _child(
             "fulfillment_order_items",
             "fulfillment order item",
@@ -351,7 +354,10 @@ TABLES: dict[Kind, tuple[Table, ...]] = {
             ),
             references=(
                 Reference(
-                    "wallet_pass_template_uid", "wallet_pass_templates", "wallet_pass_template_uid", "template"
+                    "wallet_pass_template_uid",
+                    "wallet_pass_templates",
+                    "wallet_pass_template_uid",
+                    "template",
                 ),
                 _PATIENT,
             ),

@@ -1,7 +1,8 @@
 """API keys: their form, their checksum and the organisation they name.
 
-`rxd_live_` or `rxd_test_`, then 44 base62 characters: 6 of the organisation's number, 32 random, 6 of the CRC32 of
-all that stands before. A secret scanner can recognise one, and a mistyped one is refused without a look-up.
+`rxd_live_` or `rxd_test_`, then 44 base62 characters: 6 of the organisation's number, 32 random, 6 of the
+CRC32 of all that stands before. A secret scanner can recognise one, and a mistyped one is refused without a
+look-up.
 The organisation's number is a routing hint and proves nothing.
 """
 
@@ -45,9 +46,7 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode("ascii")).digest()
 
 
-def new_key(
-    organisation_id: int, *, live: bool = True, choose: Callable[[str], str] = secrets.choice
-) -> str:
+def new_key(organisation_id: int, *, live: bool = True, choose: Callable[[str], str] = secrets.choice) -> str:
     """Make a new API key for an organisation."""
     if not 0 < organisation_id <= MAX_ORGANISATION:
         message = f"organisation number {organisation_id} is outside 1–{MAX_ORGANISATION}"

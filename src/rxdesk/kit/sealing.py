@@ -1,8 +1,8 @@
 """Sealing: AES-256-GCM for the few secrets that must be readable again.
 
 A sealed value is `version (1 byte) | length of key id (1) | key id | nonce (12) | ciphertext and tag`. The
-organisation, the row's uid and the column's name are associated data, so a value copied to another row or column
-does not open. The first key seals; all open, so that a key can be replaced.
+organisation, the row's uid and the column's name are associated data, so a value copied to another row or
+column does not open. The first key seals; all open, so that a key can be replaced.
 """
 
 from __future__ import annotations
@@ -78,12 +78,16 @@ class Sealer:
 
 
 def read_keys(text: str) -> dict[str, bytes]:
-    """Read `id:base64[,id:base64…]`, each of 32 bytes; ValueError says what is wrong without naming the key."""
+    """Read `id:base64[,id:base64…]`, each of 32 bytes; ValueError says what is wrong, not the key."""
     keys: dict[str, bytes] = {}
     for position, entry in enumerate(filter(None, re.split(r"[,\s]+", text.strip())), start=1):
         match = _ENTRY.fullmatch(entry)
         try:
-            key = base64.b64decode(match[2].replace("-", "+").replace("_", "/"), validate=True) if match else b""
+            key = (
+                base64.b64decode(match[2].replace("-", "+").replace("_", "/"), validate=True)
+                if match
+                else b""
+            )
         except binascii.Error:
             key = b""
         if match is None or len(key) != _KEY_LENGTH:

@@ -1,7 +1,8 @@
 """The strict door for JSON from outside, before any schema sees it.
 
-UTF-8 only, at most 32 levels deep, no NaN or Infinity, no number that overflows, no lone surrogate, no NUL, no
-duplicate member names, integers within ±2^53. msgspec lets most of these through, or stops with a RecursionError.
+UTF-8 only, at most 32 levels deep, no NaN or Infinity, no number that overflows, no lone surrogate, no NUL,
+no duplicate member names, integers within ±2^53. msgspec lets most of these through, or stops with a
+RecursionError.
 """
 
 from __future__ import annotations
@@ -57,9 +58,11 @@ def _check_depth(data: bytes) -> None:
         return
     brackets = _STRING.sub(b"", data).translate(_AS_BRACKETS, _NO_BRACKETS)
     for _ in range(MAX_DEPTH):  # each round takes away the innermost level
-        brackets = brackets.replace(b"[]", b"")
+        before, brackets = len(brackets), brackets.replace(b"[]", b"")
         if not brackets:
             return
+        if len(brackets) == before:
+            break
     # What is left is too deep, or does not match, which is the parser's to say.
     if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
         message = f"nested deeper than {MAX_DEPTH} levels"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rxdesk.access import Read
 
-# $4: uid. An order has few children, each found by an index on (organisation_id, order_uid, uid); the prescriptions
-# are looked at only for a key that may read them.
+# $4: uid. An order has few children, each found by an index on (organisation_id, order_uid, uid); the
+# prescriptions are looked at only for a key that may read them.
 ORDER = Read("""
 SELECT json_build_object(
   'uid', o.uid,

@@ -74,7 +74,7 @@ class FulfillmentPrescription(msgspec.Struct, kw_only=True):
 
 
 class FulfillmentOrder(msgspec.Struct, kw_only=True):
-    """A part of the order that is fulfilled together; `prescriptions` is empty without `prescription:read`."""
+    """A part of the order fulfilled together; `prescriptions` is empty without `prescription:read`."""
 
     uid: str
     items: list[FulfillmentOrderItem]

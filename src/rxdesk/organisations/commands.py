@@ -72,16 +72,18 @@ async def create_organisation(
         known = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM pg_timezone_names WHERE name = $1)", time_zone
         )
-    except (ValueError, OSError):
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         known = False
     if not known:
         message = f"unknown time zone {time_zone!r}; it is a name such as Europe/Berlin"
         raise OperatorError(message)
     code = public_code or "".join(secrets.choice(_CODE_ALPHABET) for _ in range(_CODE_LENGTH))
     try:
-        row = await connection.fetchrow(
-            "INSERT INTO organisations (uid, slug, public_code, display_name, time_zone, actor_kind, actor_uid) "
-            "VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id, uid, slug, display_name, public_code, time_zone",
+        rows = await connection.fetch(
+            "INSERT INTO organisations "
+            "(uid, slug, public_code, display_name, time_zone, actor_kind, actor_uid) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7) "
+            "RETURNING id, uid, slug, display_name, public_code, time_zone",
             new_uid("org"),
             slug,
             code,
@@ -92,10 +94,10 @@ async def create_organisation(
     except asyncpg.UniqueViolationError as error:
         message = f"the slug {slug} is taken" if "slug" in (error.constraint_name or "") else "try again"
         raise OperatorError(message) from error
-    return Organisation(**row)
+    return Organisation(**rows[0])
 
 
-async def create_key(
+async def create_key(  # noqa: PLR0913 (a key's own facts)
     connection: Connection,
     organisation_id: int,
     *,
@@ -107,7 +109,7 @@ async def create_key(
     live: bool = True,
     rotated_from: str | None = None,
 ) -> NewKey:
-    """Create a key; only its digest is stored. Raises OperatorError on an unknown permission or an empty name."""
+    """Create a key; only its digest is stored. Raises OperatorError: unknown permission, empty name."""
     unknown = sorted(set(permissions) - set(ALL))
     if unknown:
         message = f"unknown permission {', '.join(unknown)}; there are: {', '.join(ALL)}"
@@ -144,7 +146,8 @@ async def permit(
 ) -> bool:
     """Give an active key these permissions, whatever it had; False when there is no such key."""
     done = await connection.fetchval(
-        "UPDATE api_keys SET permissions = $3 WHERE organisation_id = $1 AND digest = $2 AND revoked_at IS NULL "
+        "UPDATE api_keys SET permissions = $3 "
+        "WHERE organisation_id = $1 AND digest = $2 AND revoked_at IS NULL "
         "AND (expires_at IS NULL OR expires_at > now()) RETURNING uid",
         organisation_id,
         digest,

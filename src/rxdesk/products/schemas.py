@@ -54,7 +54,9 @@ class Product(msgspec.Struct, kw_only=True):
     shop_products: list[ShopProduct]
 
 
-class ProductPage(msgspec.Struct, kw_only=True, rename={"total_registries": "totalRegistries", "total_pages": "totalPages"}):
+class ProductPage(
+    msgspec.Struct, kw_only=True, rename={"total_registries": "totalRegistries", "total_pages": "totalPages"}
+):
     """A page of products, by name."""
 
     products: list[Product]

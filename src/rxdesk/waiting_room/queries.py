@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rxdesk.access import Read
 
-# Positions ahead × mean minutes ÷ doctors on duty, rounded up. $5: mean minutes and $6: doctors on duty where the
-# shop sets none.
+# Positions ahead × mean minutes ÷ doctors on duty, rounded up. $5: mean minutes and $6: doctors on duty where
+# the shop sets none.
 ESTIMATE = """
 ceil((q.position - 1) * coalesce(s.consultation_minutes, {minutes}::int)
      / greatest(1, coalesce(s.doctors_on_duty, {doctors}::int))::numeric)::int"""

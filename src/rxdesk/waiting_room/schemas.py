@@ -29,8 +29,8 @@ class Place(msgspec.Struct, kw_only=True):
 class Status(msgspec.Struct, kw_only=True):
     """Where a visit stands.
 
-    `position` and `estimated_wait_minutes` are null once it no longer waits; `video_room_id` and `allocated_at`
-    (Unix seconds) are null until a doctor has it.
+    `position` and `estimated_wait_minutes` are null once it no longer waits; `video_room_id` and
+    `allocated_at` (Unix seconds) are null until a doctor has it.
     """
 
     queue_uid: str

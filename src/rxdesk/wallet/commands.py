@@ -12,13 +12,15 @@ from rxdesk.kit.uids import new_uid
 from rxdesk.wallet.queries import PASS_STATUS
 from rxdesk.wallet.schemas import MAX_MESSAGE, Push, PushResult, PushResults
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z0-9_.-]{1,64})\}")
+# Whatever stands in braces without white space: a misspelt name must fail, not reach the holder as it is.
+_PLACEHOLDER = re.compile(r"\{([^{}\s]+)\}")
 _PERSONAL = ("display_name", "first_name", "last_name")
 
 # The holder is the patient where the pass is linked to one, else what the pass itself was given.
 _PASSES = f"""
 SELECT p.uid, {PASS_STATUS.format(now="$3")} AS status, t.fields, p.field_values,
-  coalesce(h.display_name, p.display_name) AS display_name, coalesce(h.first_name, p.first_name) AS first_name,
+  coalesce(h.display_name, p.display_name) AS display_name,
+  coalesce(h.first_name, p.first_name) AS first_name,
   coalesce(h.last_name, p.last_name) AS last_name
 FROM wallet_passes p
 JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
@@ -27,8 +29,8 @@ LEFT JOIN patients h ON h.organisation_id = $1 AND h.uid = p.patient_uid AND h.d
 WHERE p.organisation_id = $1 AND p.uid = ANY ($2::text[]) AND p.deleted_at IS NULL"""
 
 _QUEUE = """
-INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, status, created_at, actor_kind,
-  actor_uid)
+INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, status, created_at,
+  actor_kind, actor_uid)
 SELECT $1, n.uid, n.wallet_pass_uid, n.message, 'queued', $5, $6, $7
 FROM unnest($2::text[], $3::text[], $4::text[]) AS n (uid, wallet_pass_uid, message)"""
 
@@ -42,7 +44,7 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
     rows = await tx.connection.fetch(
         _PASSES, tx.organisation_id, list({push.wallet_pass_uid for push in pushes}), tx.now
     )
-    passes = {row["uid"]: row for row in rows}
+    passes = {row["uid"]: dict(row) for row in rows}
     results: list[PushResult] = []
     queued: list[tuple[str, str, str]] = []
     for push in pushes:
@@ -72,7 +74,8 @@ def _message(text: str, holder: Mapping[str, Any] | None) -> str:
         raise _Unfit("not_found")
     if holder["status"] != "active":
         raise _Unfit(holder["status"])
-    values = json.loads(holder["field_values"])
+    # A number is written as the database has it: 12.50 stays 12.50.
+    values = json.loads(holder["field_values"], parse_int=str, parse_float=str)
 
     def fill(match: re.Match[str]) -> str:
         name = match[1]

@@ -50,8 +50,8 @@ async def list_wallet_passes(call: Call) -> Answer:
     Permission.WALLET_PASS_PUSH_NOTIFICATION_WRITE,
     tag="Wallet",
     summary="Send messages to holders of passes",
-    description="1 to 1,000 messages. A fault of state fails its element alone; a fault of type or length is 400 "
-    "for the whole array, and nothing is queued.",
+    description="1 to 1,000 messages. A fault of state fails its element alone; a fault of type or length is "
+    "400 for the whole array, and nothing is queued.",
     idempotent=True,
     body=schemas.Pushes,
     body_example=schemas.PUSHES_EXAMPLE,

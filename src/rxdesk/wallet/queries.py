@@ -5,7 +5,8 @@ from __future__ import annotations
 from rxdesk.access import Read
 
 # A pass that is active in name may have run out. $now: the argument with the present instant.
-PASS_STATUS = "CASE WHEN p.status = 'active' AND p.expires_at <= {now}::timestamptz THEN 'expired' ELSE p.status END"
+PASS_STATUS = """
+CASE WHEN p.status = 'active' AND p.expires_at <= {now}::timestamptz THEN 'expired' ELSE p.status END"""  # noqa: S105
 
 # $4: shop's identifier
 TEMPLATES = Read("""

@@ -23,9 +23,9 @@ class PassSearch(msgspec.Struct, kw_only=True):
 
     shop_customer_id: Annotated[str, msgspec.Meta(min_length=1, description="The shop's id of the customer")]
     shop_identifier: ShopIdentifier
-    wallet_pass_template_uid: Annotated[str, msgspec.Meta(description="Only passes of this template")] | None = (
-        None
-    )
+    wallet_pass_template_uid: (
+        Annotated[str, msgspec.Meta(description="Only passes of this template")] | None
+    ) = None
 
 
 class Template(msgspec.Struct, kw_only=True):
@@ -73,8 +73,8 @@ Pushes = Annotated[list[Push], msgspec.Meta(min_length=1, max_length=MAX_PUSHES)
 class PushResult(msgspec.Struct, kw_only=True):
     """What became of one message.
 
-    `error` is null, or `not_found`, `revoked`, `expired`, `unknown_placeholder:<name>`, `empty_placeholder:<name>`,
-    `too_long` (over 500 characters once filled).
+    `error` is null, or `not_found`, `revoked`, `expired`, `unknown_placeholder:<name>`,
+    `empty_placeholder:<name>`, `too_long` (over 500 characters once filled).
     """
 
     wallet_pass_uid: str
@@ -92,7 +92,10 @@ class PushResults(msgspec.Struct, kw_only=True):
 TEMPLATES_EXAMPLE = TemplateList(
     data=[
         Template(
-            uid="wpt-abc123", display_name="Loyalty Card", pass_type="generic", shop_identifier="my-shop"
+            uid="wpt-abc123",
+            display_name="Loyalty Card",
+            pass_type="generic",  # noqa: S106 (a kind of pass)
+            shop_identifier="my-shop",
         )
     ],
     total=1,
@@ -101,14 +104,26 @@ PASSES_EXAMPLE = PassList(
     data=[
         Pass(
             uid="wp-abc123",
-            wallet_pass_template_uid="wpt-abc123",
+            wallet_pass_template_uid="wpt-abc123",  # noqa: S106 (a uid)
             shop_customer_id="cust-123",
             status="active",
         )
     ],
     total=1,
 )
-PUSHES_EXAMPLE = [Push(wallet_pass_uid="wp-abc123", message="{first_name}, your prescription is ready")]
+PUSHES_EXAMPLE = [
+    Push(
+        wallet_pass_uid="wp-abc123",  # noqa: S106 (a uid)
+        message="{first_name}, your prescription is ready",
+    )
+]
 PUSH_RESULTS_EXAMPLE = PushResults(
-    data=[PushResult(wallet_pass_uid="wp-abc123", status="queued", error=None)], total=1
+    data=[
+        PushResult(
+            wallet_pass_uid="wp-abc123",  # noqa: S106 (a uid)
+            status="queued",
+            error=None,
+        )
+    ],
+    total=1,
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
+from urllib.parse import quote, unquote
 
 import msgspec
 import structlog
@@ -50,10 +52,16 @@ class Outer:
             inner = {**scope, "method": "GET"}
         elif method not in _METHODS:
             inner = {**scope, "method": _NO_SUCH_METHOD}  # a 405 that names the methods there are
-        answer = _Sending(send, request_id, without_body=method == "HEAD")
+        body: _Receiving | None = None
+        if method in _WITH_BODY:
+            receive = body = _Receiving(receive, scope["headers"])
+        answer = _Sending(send, request_id, body, without_body=method == "HEAD")
         # Half a second is left to say that it took too long.
         deadline = asyncio.get_running_loop().time() + self._request_seconds - 0.5
         inner["rxdesk.deadline"] = deadline
+        raw_path = scope.get("raw_path") or b""
+        if b"%2f" in raw_path.lower():  # an encoded slash is a part of a name, not a separator
+            inner["path"] = unquote(_SLASH.sub(quote(SLASH).encode(), raw_path))
         try:
             async with asyncio.timeout_at(deadline + 0.5):
                 await self._app(inner, receive, answer)
@@ -61,8 +69,7 @@ class Outer:
             await answer.instead(503, {"error": "Service unavailable"}, ((b"retry-after", b"1"),))
         except Exception as error:  # noqa: BLE001 (the last resort: whatever it is, the client gets a clean 500)
             _log.error("unhandled", request_id=request_id, error=type(error).__name__, at=_frames(error))
-            body = {"error": "Internal server error", "request_id": request_id}
-            await answer.instead(500, body)
+            await answer.instead(500, {"error": "Internal server error", "request_id": request_id})
         seconds = time.perf_counter() - started
         route = inner.get("path_template") or "-"
         self._observe(method, route, answer.status, seconds)
@@ -78,7 +85,14 @@ class Outer:
         )
 
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+# Stands for an encoded slash in a path until a handler reads the name: a code point that is no character.
+SLASH = "\uffff"
+_SLASH = re.compile(rb"%2f", re.IGNORECASE)
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_METHODS = frozenset({"GET", "HEAD", *_WITH_BODY})
+_DRAIN_BYTES = 8 * 1024 * 1024
+_DRAIN_SECONDS = 1.0
+_REFUSED = 400  # HTTP's first status of refusal
 
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
@@ -90,14 +104,45 @@ def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
 
 def _frames(error: BaseException) -> list[str]:
     """Give where an error arose, without its message, which may hold what a client sent."""
-    return [f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+    return [
+        f"{frame.filename}:{frame.lineno}:{frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+    ]
+
+
+class _Receiving:
+    """Hands a request's body on, and knows whether all of it came."""
+
+    def __init__(self, receive: Receive, headers: list[tuple[bytes, bytes]]) -> None:
+        self._receive = receive
+        self._headers = headers
+        self._ended = False
+
+    async def __call__(self) -> Any:  # noqa: ANN401 (an ASGI message)
+        message = await self._receive()
+        self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Take in what a refused request still sends, within limits.
+
+        The server closes a connection with an unread body, and a client that is still sending would then see a
+        reset instead of the answer. One that waits for `100 Continue` has sent nothing and must not be told to.
+        """
+        if any(name == b"expect" for name, _ in self._headers):
+            return
+        left = _DRAIN_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while not self._ended and left > 0:
+                    left -= len((await self()).get("body", b""))
 
 
 class _Sending:
     """Passes an answer on, with our headers; knows its status and whether it has begun."""
 
-    def __init__(self, send: Send, request_id: str, *, without_body: bool) -> None:
+    def __init__(self, send: Send, request_id: str, body: _Receiving | None, *, without_body: bool) -> None:
         self._send = send
+        self._request_body = body
         self._request_id = request_id
         self._without_body = without_body
         self.status = 0
@@ -105,6 +150,8 @@ class _Sending:
     async def __call__(self, message: Any) -> None:  # noqa: ANN401 (an ASGI message)
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            if self.status >= _REFUSED and self._request_body is not None:
+                await self._request_body.drain()
             headers = [*message["headers"], (b"x-request-id", self._request_id.encode()), _OWN_HEADERS[0]]
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append(_OWN_HEADERS[1])
@@ -114,7 +161,7 @@ class _Sending:
         await self._send(message)
 
     async def instead(
-        self, status: int, body: dict[str, object], headers: tuple[tuple[bytes, bytes], ...] = ()
+        self, status: int, body: Mapping[str, object], headers: tuple[tuple[bytes, bytes], ...] = ()
     ) -> None:
         """Send an answer of our own, unless one has begun."""
         if self.status:

@@ -7,7 +7,7 @@ import itertools
 import re
 import types
 import typing
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Hashable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -93,19 +93,23 @@ def _each_fault(value: object, kind: Any) -> Iterator[dict[str, str]]:  # noqa: 
                 field = f"{position}.{fault['field']}" if fault["field"] else str(position)
                 yield {**fault, "field": field}
     elif isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, dict):
-        fields, hints = _fields(kind)
-        for name, field_ in fields.items():
-            if name not in value:
-                if field_.required:
-                    yield errors.fault(name, "body", "is required")
-                continue
-            try:
-                msgspec.convert(value[name], hints[field_.name])
-            except msgspec.ValidationError as error:
-                yield errors.fault(name, "body", _plain(str(error)))
-        for name in value:
-            if name not in fields:
-                yield errors.fault(name[:_LONGEST_NAME], "body", "is not known here")
+        yield from _member_faults(value, kind)
+
+
+def _member_faults(value: dict[str, Any], kind: Any) -> Iterator[dict[str, str]]:  # noqa: ANN401 (a type form)
+    fields, hints = _fields(kind)
+    for name, field in fields.items():
+        if name not in value:
+            if field.required:
+                yield errors.fault(name, "body", "is required")
+            continue
+        try:
+            msgspec.convert(value[name], hints[field.name])
+        except msgspec.ValidationError as error:
+            yield errors.fault(name, "body", _plain(str(error)))
+    for name in value:
+        if name not in fields:
+            yield errors.fault(name[:_LONGEST_NAME], "body", "is not known here")
 
 
 def _item_faults(item: object, kind: Any) -> list[dict[str, str]]:  # noqa: ANN401 (a type form)
@@ -132,23 +136,8 @@ def read_query(query: bytes, kind: type[T]) -> T:
 
     400 when a known one is given twice, is not UTF-8, is missing, or is not of its type.
     """
-    given: dict[str, list[str]] = {}
-    faults: list[dict[str, str]] = []
     known, hints = _fields(typing.cast("Hashable", kind))
-    for pair in query.split(b"&"):
-        name_bytes, _, value_bytes = pair.partition(b"=")
-        name = unquote_to_bytes(name_bytes.replace(b"+", b" ")).decode("utf-8", "replace")
-        if name not in known:
-            continue
-        try:
-            text = unquote_to_bytes(value_bytes.replace(b"+", b" ")).decode("utf-8")
-        except UnicodeDecodeError:
-            faults.append(errors.fault(name, "query", "is not UTF-8"))
-            continue
-        if "\x00" in text:
-            faults.append(errors.fault(name, "query", "holds NUL"))
-            continue
-        given.setdefault(name, []).append(text)
+    given, faults = _given(query, known)
     values: dict[str, object] = {}
     bad = {fault["field"] for fault in faults}
     for name, field in known.items():
@@ -165,6 +154,27 @@ def read_query(query: bytes, kind: type[T]) -> T:
     if faults:
         raise errors.invalid(*faults)
     return msgspec.convert(values, kind)
+
+
+def _given(query: bytes, known: Container[str]) -> tuple[dict[str, list[str]], list[dict[str, str]]]:
+    """Read the known parameters: their texts in order, and the faults of those that are no text."""
+    given: dict[str, list[str]] = {}
+    faults: list[dict[str, str]] = []
+    for pair in query.split(b"&"):
+        name_bytes, _, value_bytes = pair.partition(b"=")
+        name = unquote_to_bytes(name_bytes.replace(b"+", b" ")).decode("utf-8", "replace")
+        if name not in known:
+            continue
+        try:
+            text = unquote_to_bytes(value_bytes.replace(b"+", b" ")).decode("utf-8")
+        except UnicodeDecodeError:
+            faults.append(errors.fault(name, "query", "is not UTF-8"))
+            continue
+        if "\x00" in text:
+            faults.append(errors.fault(name, "query", "holds NUL"))
+            continue
+        given.setdefault(name, []).append(text)
+    return given, faults
 
 
 def _typed(text: str, hint: Any) -> str | int:  # noqa: ANN401 (a type form)

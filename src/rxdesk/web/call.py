@@ -21,6 +21,7 @@ from rxdesk.kit.keys import KeyReference, read_key
 from rxdesk.kit.uids import is_uid
 from rxdesk.settings import Settings
 from rxdesk.web import body as door
+from rxdesk.web.asgi import SLASH
 from rxdesk.web.rate_limit import Network, RateLimiter, client_address
 
 if TYPE_CHECKING:
@@ -94,16 +95,16 @@ class Call:
         """The server's settings."""
         return self.services.settings
 
-    # Input ----------------------------------------------------------------------------------------------------
+    # Input -----------------------------------------------------------------------------------------------
 
     def uid(self, name: str) -> str:
-        """Give a uid of the path, or one that no row has when it is not of uid form: both are the same 404."""
+        """Give a uid of the path, or one that no row has when it has no uid's form: both are the same 404."""
         value = str(self.path[name])
         return value if is_uid(value) else ""
 
     def text(self, name: str) -> str:
         """Give a free text of the path; one that the database could not hold becomes empty."""
-        value = str(self.path[name])
+        value = str(self.path[name]).replace(SLASH, "/")
         return "" if "\x00" in value or len(value) > 256 else value  # noqa: PLR2004 (longer than any name)
 
     def query(self, kind: type[T]) -> T:
@@ -130,9 +131,11 @@ class Call:
             self.receive, lengths[0] if lengths else None, deadline=self.scope["rxdesk.deadline"]
         )
         self._body = door.decode(data)
-        return door.convert(self._body, kind)
+        value = door.convert(self._body, kind)
+        self._idempotent()  # a bad Idempotency-Key is a 400 as well, before any 404 or 422
+        return value
 
-    # Who asks -------------------------------------------------------------------------------------------------
+    # Who asks --------------------------------------------------------------------------------------------
 
     def _address(self) -> str:
         peer = self.scope.get("client")
@@ -151,15 +154,16 @@ class Call:
         key = read_key(values[0].decode("ascii"))
         if key is None:
             raise errors.key_invalid()
-        if not await self.services.limiter.may_try_unknown(self._address()):
+        if not await self.services.limiter.may_try(self._address(), key.digest):
             raise errors.too_many(60)
         self._key = key
         return key
 
-    async def _judge(self, caller: Caller | None) -> Caller:
+    async def _judge(self, key: KeyReference, caller: Caller | None) -> Caller:
         if caller is None:
-            await self.services.limiter.note_unknown(self._address())
+            await self.services.limiter.note_unknown(self._address(), key.digest)
             raise errors.key_invalid()
+        self.services.limiter.note_known(key.digest)
         self.caller = caller
         self.scope["rxdesk.organisation"] = caller.organisation_id
         self.scope["rxdesk.key"] = caller.key_uid
@@ -180,15 +184,15 @@ class Call:
             return self.caller
         key = await self._reference()
         caller, _ = await self.services.access.read(key, self.operation.permission, None, seconds=seconds)
-        return await self._judge(caller)
+        return await self._judge(key, caller)
 
-    # Answers --------------------------------------------------------------------------------------------------
+    # Answers ---------------------------------------------------------------------------------------------
 
     async def read(self, read: Read, *arguments: object) -> Answer:
         """Answer with the body of one statement, which also judges the caller."""
         key = await self._reference()
         caller, text = await self.services.access.read(key, self.operation.permission, read, *arguments)
-        await self._judge(caller)
+        await self._judge(key, caller)
         if text is None:
             raise errors.not_found()
         return Answer(self.operation.status, text.encode())
@@ -209,6 +213,19 @@ class Call:
 
         status, text = await self.services.access.write(caller, run)
         return Answer(status, text.encode())
+
+    async def kept(self) -> Answer | None:
+        """Give the answer kept for the request's Idempotency-Key.
+
+        For handlers that ask the outside world before they write: what it says now must not change what was
+        answered then.
+        """
+        request = self._idempotent()
+        if request is None:
+            return None
+        caller = await self.authorise()
+        found = await self.services.access.write(caller, lambda tx: idempotency.kept(tx, request))
+        return None if found is None else Answer(found[0], found[1].encode())
 
     def _idempotent(self) -> idempotency.Idempotent | None:
         values = self.header_values(b"idempotency-key")

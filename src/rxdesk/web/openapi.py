@@ -17,7 +17,7 @@ from rxdesk.web.endpoint import PARAMETER, Endpoint, Operation
 
 _REF = "#/components/schemas/{name}"
 _REQUEST_ID = "req-01JD3Z6V0A0B0C0D0E0F0G0H0J"
-_SECURITY = [{"ApiKey": []}]
+_SECURITY: list[dict[str, list[str]]] = [{"ApiKey": []}]
 
 
 class Error(msgspec.Struct, kw_only=True):
@@ -118,7 +118,9 @@ _HEADERS = {
 def document(endpoints: Iterable[Endpoint], base: str) -> dict[str, Any]:
     """Make the whole document."""
     operations = [endpoint.operation for endpoint in endpoints]
-    types = [kind for operation in operations for kind in (operation.body, operation.answer) if kind is not None]
+    types = [
+        kind for operation in operations for kind in (operation.body, operation.answer) if kind is not None
+    ]
     types += [Error, ValidationError, AuthError, ServerError, Unavailable]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
@@ -245,7 +247,9 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     success: dict[str, Any] = {"description": "Done", "headers": _headers(operation.status)}
     if operation.answer is not None:
-        success["content"] = _content(by_type[repr(operation.answer)], [("example", operation.answer_example)])
+        success["content"] = _content(
+            by_type[repr(operation.answer)], [("example", operation.answer_example)]
+        )
     statuses = {*_ALWAYS, *operation.errors}
     if operation.permission is not None:
         statuses.add(403)
@@ -278,14 +282,10 @@ def _headers(status: int) -> dict[str, Any]:
 
 
 def _content(schema: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:  # noqa: ANN401 (a JSON Schema)
-    named = {
-        name.replace(" ", "_"): {"value": msgspec.to_builtins(value)} for name, value in examples
-    }
+    named = {name.replace(" ", "_"): {"value": msgspec.to_builtins(value)} for name, value in examples}
     return {"application/json": {"schema": schema, "examples": named}}
 
 
 def encode(endpoints: Iterable[Endpoint], base: str) -> bytes:
     """Give the document as it is served and committed: indented, in a stable order."""
     return msgspec.json.format(msgspec.json.encode(document(endpoints, base)), indent=2) + b"\n"
-
-

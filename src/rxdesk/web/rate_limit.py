@@ -1,7 +1,8 @@
 """Rate limits: two moving windows a key (a second, a minute), by the `limits` library.
 
-Without Redis each process counts for itself and allows its share, 1/N of the rate with N workers; with Redis the
-count is exact over processes and hosts. If Redis is away, each process counts for itself until it is back.
+Without Redis each process counts for itself and allows its share, 1/N of the rate with N workers; with Redis
+the count is exact over processes and hosts. If Redis is away, each process counts for itself, and looks again
+each second.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond, WindowStats
@@ -21,6 +24,7 @@ from limits.errors import StorageError
 
 from rxdesk.access import Caller
 
+T = TypeVar("T")
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _log = structlog.get_logger("rxdesk.rate_limit")
@@ -28,6 +32,10 @@ _log = structlog.get_logger("rxdesk.rate_limit")
 # What an unlimited key is told: the largest integer of a structured header field (RFC 9651, section 3.3.1).
 _UNLIMITED_POLICY = '"unlimited";q=999999999999999;w=1'
 _UNLIMITED = '"unlimited";r=999999999999999;t=1'
+_MOST_KNOWN = 10_000
+_REDIS_CONNECTIONS = 16
+_REDIS_SECONDS = 0.25
+_REDIS_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,79 +54,192 @@ _FREE = Verdict(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Policies:
+    """The windows of a key with their names, and the header that tells of them."""
+
+    items: tuple[tuple[str, RateLimitItem], ...]
+    header: tuple[bytes, bytes]
+
+
+@lru_cache(maxsize=1024)
+def _policies(per_second: int, per_minute: int, processes: int) -> _Policies:
+    """Give the share that one of so many processes has of a rate; 0 is no window."""
+    items: list[tuple[str, RateLimitItem]] = []
+    if per_second:
+        items.append(("second", RateLimitItemPerSecond(max(1, per_second // processes))))
+    if per_minute:
+        items.append(("minute", RateLimitItemPerMinute(max(1, per_minute // processes))))
+    policy = ", ".join(f'"{name}";q={item.amount};w={item.get_expiry()}' for name, item in items)
+    return _Policies(tuple(items), (b"ratelimit-policy", policy.encode()))
+
+
+class Windows(MemoryStorage):
+    """The library's storage in memory, without its sweeper.
+
+    That one sends all keys through a thread, one after the other, over and over: 100 µs of processor time a
+    request. Here a window is cleared of what has left it when it is looked at, and dead windows go when there
+    are many. `clock` gives Unix seconds.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self._clock = clock
+        self._moments: dict[str, deque[float]] = {}
+        self._sweep_above = _MOST_KNOWN
+        self._longest = 1.0
+
+    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count a request of a key, if there is room in its window of `expiry` seconds."""
+        now = self._clock()
+        moments = self._moments.get(key)
+        if moments is None:
+            self._longest = max(self._longest, expiry)
+            self._sweep(now)
+            moments = self._moments[key] = deque()
+        if self._count(moments, now - expiry) + amount > limit:
+            return False
+        moments.extend([now] * amount)
+        return True
+
+    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002
+        """Give the moment of the oldest request in the window, and how many there are."""
+        now = self._clock()
+        moments = self._moments.get(key)
+        if moments is None or not self._count(moments, now - expiry):
+            return now, 0
+        return moments[0], len(moments)
+
+    @staticmethod
+    def _count(moments: deque[float], start: float) -> int:
+        while moments and moments[0] <= start:
+            moments.popleft()
+        return len(moments)
+
+    def _sweep(self, now: float) -> None:
+        if len(self._moments) < self._sweep_above:
+            return
+        start = now - self._longest
+        self._moments = {
+            key: moments for key, moments in self._moments.items() if moments and moments[-1] > start
+        }
+        self._sweep_above = max(_MOST_KNOWN, 2 * len(self._moments))
+
+
+class _Redis:
+    """A limiter in Redis that is left alone for a moment when it fails: not every request waits for it."""
+
+    def __init__(self, url: str) -> None:
+        from redis.asyncio import BlockingConnectionPool  # noqa: PLC0415 (a tenth of a second that few pay)
+        from redis.asyncio.retry import Retry  # noqa: PLC0415 (likewise)
+        from redis.backoff import NoBackoff  # noqa: PLC0415 (likewise)
+
+        self._pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_REDIS_CONNECTIONS,
+            timeout=_REDIS_SECONDS,
+            socket_timeout=_REDIS_SECONDS,
+            socket_connect_timeout=_REDIS_SECONDS,
+            retry=Retry(NoBackoff(), 1),  # for a connection that has died in the pool
+        )
+        options: dict[str, Any] = {"connection_pool": self._pool}
+        # The pool knows where; this name only says which kind of server it is.
+        storage = RedisStorage("async+redis://", implementation="redispy", wrap_exceptions=True, **options)
+        self._limiter = MovingWindowRateLimiter(storage)
+        self._again = 0.0
+
+    async def ask(self, question: Callable[[MovingWindowRateLimiter], Awaitable[T]]) -> T | None:
+        """Ask Redis; None when it is away."""
+        if time.monotonic() < self._again:
+            return None
+        try:
+            return await question(self._limiter)
+        except StorageError as error:
+            self._again = time.monotonic() + _REDIS_PAUSE_SECONDS
+            _log.warning("redis_unavailable", error=type(error.storage_error).__name__)
+            return None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.disconnect()
+
+
 class RateLimiter:
     """Counts requests of keys, and of addresses that send unknown keys."""
 
     def __init__(self, *, redis_url: str, workers: int, unknown_keys_per_minute: int) -> None:
-        self._own = MovingWindowRateLimiter(MemoryStorage())
-        self._shared: MovingWindowRateLimiter | None = None
-        if redis_url:
-            scheme = redis_url if redis_url.startswith("async+") else f"async+{redis_url}"
-            self._shared = MovingWindowRateLimiter(RedisStorage(scheme, wrap_exceptions=True))
+        self._own = MovingWindowRateLimiter(Windows())
+        self._redis = _Redis(redis_url) if redis_url else None
         self._workers = workers
+        self._known: set[bytes] = set()
         self._unknown = RateLimitItemPerMinute(max(1, unknown_keys_per_minute // workers))
-
-    def _items(self, caller: Caller, *, shared: bool) -> list[tuple[str, RateLimitItem]]:
-        share = 1 if shared else self._workers
-        items: list[tuple[str, RateLimitItem]] = []
-        if caller.per_second:
-            items.append(("second", RateLimitItemPerSecond(max(1, caller.per_second // share))))
-        if caller.per_minute:
-            items.append(("minute", RateLimitItemPerMinute(max(1, caller.per_minute // share))))
-        return items
 
     async def hit(self, caller: Caller) -> Verdict:
         """Count one request of a valid key."""
         if not caller.per_second and not caller.per_minute:
             return _FREE
-        if self._shared is not None:
-            try:
-                return await self._count(self._shared, caller, self._items(caller, shared=True))
-            except StorageError as error:
-                _log.warning("redis_unavailable", error=type(error.storage_error).__name__)
-        return await self._count(self._own, caller, self._items(caller, shared=False))
+        if self._redis is not None:
+            whole = _policies(caller.per_second, caller.per_minute, 1)
+            verdict = await self._redis.ask(lambda limiter: self._count(limiter, caller, whole))
+            if verdict is not None:
+                return verdict
+        share = _policies(caller.per_second, caller.per_minute, self._workers)
+        return await self._count(self._own, caller, share)
 
     @staticmethod
-    async def _count(
-        limiter: MovingWindowRateLimiter, caller: Caller, items: list[tuple[str, RateLimitItem]]
-    ) -> Verdict:
+    async def _count(limiter: MovingWindowRateLimiter, caller: Caller, policies: _Policies) -> Verdict:
         who = (str(caller.organisation_id), caller.key_uid)
         allowed = True
-        for _, item in items:
+        for _, item in policies.items:
             allowed = allowed and await limiter.hit(item, *who)
         now = time.time()
-        stats: list[tuple[str, RateLimitItem, WindowStats]] = [
-            (name, item, await limiter.get_window_stats(item, *who)) for name, item in items
+        stats: list[tuple[str, WindowStats]] = [
+            (name, await limiter.get_window_stats(item, *who)) for name, item in policies.items
         ]
-        policy = ", ".join(f'"{name}";q={item.amount};w={item.get_expiry()}' for name, item, _ in stats)
         state = ", ".join(
             f'"{name}";r={max(0, stat.remaining)};t={max(0, math.ceil(stat.reset_time - now))}'
-            for name, _, stat in stats
+            for name, stat in stats
         )
-        waits = [math.ceil(stat.reset_time - now) for _, _, stat in stats if stat.remaining <= 0]
+        waits = [math.ceil(stat.reset_time - now) for _, stat in stats if stat.remaining <= 0]
         return Verdict(
             allowed=allowed,
-            headers=((b"ratelimit-policy", policy.encode()), (b"ratelimit", state.encode())),
+            headers=(policies.header, (b"ratelimit", state.encode())),
             retry_after=max(1, *waits) if waits else 1,
         )
 
     async def may_test(self, organisation_id: int) -> bool:
-        """Count a test delivery of an organisation and tell whether it may go: one a second over all workers."""
-        if self._shared is not None:
-            try:
-                return await self._shared.hit(RateLimitItemPerSecond(1), "test", str(organisation_id))
-            except StorageError as error:
-                _log.warning("redis_unavailable", error=type(error.storage_error).__name__)
+        """Count a test delivery of an organisation and tell whether it may go: one a second, all workers."""
+        if self._redis is not None:
+            one = RateLimitItemPerSecond(1)
+            allowed = await self._redis.ask(lambda limiter: limiter.hit(one, "test", str(organisation_id)))
+            if allowed is not None:
+                return allowed
         item = RateLimitItemPerSecond(1, self._workers)
         return await self._own.hit(item, "test", str(organisation_id))
 
-    async def may_try_unknown(self, address: str) -> bool:
-        """Tell whether this address may ask with another unknown key; counts nothing."""
-        return await self._own.test(self._unknown, "unknown", address)
+    async def may_try(self, address: str, digest: bytes) -> bool:
+        """Tell whether this address may ask with this key; counts nothing.
 
-    async def note_unknown(self, address: str) -> None:
+        A key that was valid here a while ago may always: else one stranger behind a shared address could shut
+        out all who use it. It is looked up like any other, so it is no less dead when it is revoked.
+        """
+        return digest in self._known or await self._own.test(self._unknown, "unknown", address)
+
+    def note_known(self, digest: bytes) -> None:
+        """Remember that a key was found."""
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known.add(digest)
+
+    async def note_unknown(self, address: str, digest: bytes) -> None:
         """Count a request whose key was not found."""
+        self._known.discard(digest)
         await self._own.hit(self._unknown, "unknown", address)
+
+    async def close(self) -> None:
+        """Close the connections to Redis."""
+        if self._redis is not None:
+            await self._redis.close()
 
 
 def read_networks(text: str) -> tuple[Network, ...]:
@@ -145,4 +266,6 @@ def _is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(parsed in network for network in trusted)
+    # A socket that serves both families names an IPv4 peer as ::ffff:a.b.c.d.
+    plain = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(plain in network for network in trusted)

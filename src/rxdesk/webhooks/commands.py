@@ -12,16 +12,17 @@ from rxdesk.kit.signing import new_signing_secret
 from rxdesk.kit.uids import new_uid
 from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference, TestDelivery
 
-# A subscription made by a key that may not read what the events carry gets them cut to uid, status and times.
+# A subscription made by a key that may not read what the events carry gets them cut to uid, status, times.
 _CREATE = """
-INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, payload_version, meta_data,
-  header_key, sealed_header_value, sealed_signing_secret, full_data, created_at, actor_kind, actor_uid)
+INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, payload_version,
+  meta_data, header_key, sealed_header_value, sealed_signing_secret, full_data, created_at, actor_kind,
+  actor_uid)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, k.permissions @> ARRAY['order:read', 'patient:read'], $10, $11, $12
 FROM api_keys k WHERE k.organisation_id = $1 AND k.uid = $12
 ON CONFLICT (organisation_id, notification_type, target) WHERE deactivated_at IS NULL DO NOTHING
 RETURNING uid"""
 
-_SECRET = """
+_SEALED = """
 SELECT uid, sealed_signing_secret FROM notification_subscriptions
 WHERE organisation_id = $1 AND notification_type = $2 AND target = $3 AND deactivated_at IS NULL"""
 
@@ -35,7 +36,10 @@ def _header_place(organisation_id: int, uid: str) -> Place:
 
 
 async def create_subscription(tx: Transaction, body: NewSubscription) -> CreatedSubscription:
-    """Store a subscription, its secret and header value sealed. Raises 409 for the same type and target twice."""
+    """Store a subscription, its secret and header value sealed.
+
+    Raises 409 for the same type and target twice.
+    """
     uid, secret = new_uid("ns"), new_signing_secret(secrets.token_bytes)
     version = body.payload_version or "1"
     header_value = (
@@ -89,7 +93,7 @@ async def remove_subscription(tx: Transaction, reference: SubscriptionReference)
 
 async def signing_secret(tx: Transaction, delivery: TestDelivery) -> str | None:
     """Give the secret of the active subscription for a target and type, or None."""
-    row = await tx.connection.fetchrow(_SECRET, tx.organisation_id, delivery.event_type, delivery.target_url)
+    row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, delivery.event_type, delivery.target_url)
     if row is None:
         return None
     return tx.sealer.open(row["sealed_signing_secret"], _secret_place(tx.organisation_id, row["uid"]))

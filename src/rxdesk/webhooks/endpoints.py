@@ -62,8 +62,8 @@ async def list_subscriptions(call: Call) -> Answer:
     None,
     tag="Notification subscriptions",
     summary="Subscribe to an event type",
-    description="The signing secret is shown this once. A subscription made by a key without `order:read` and "
-    "`patient:read` gets events whose `data` is cut to uid, status and times.",
+    description="The signing secret is shown this once. A subscription made by a key without `order:read` "
+    "and `patient:read` gets events whose `data` is cut to uid, status and times.",
     status=201,
     idempotent=True,
     body=schemas.NewSubscription,
@@ -76,6 +76,8 @@ async def create_subscription(call: Call) -> Answer:
     """Create a subscription whose target the address policy allows."""
     body = await call.body(schemas.NewSubscription)
     _check_header(body.header_key, body.header_value)
+    if (kept := await call.kept()) is not None:
+        return kept
     await _check_target(call, "target", body.target)
     return await call.write(commands.create_subscription, body)
 

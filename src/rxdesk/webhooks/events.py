@@ -101,9 +101,13 @@ _ALL = (
     EventType("pharmacy_order_updated", "A pharmacy order changed", _pharmacy_order),
     EventType("pharmacy_sku_stock_updated", "A pharmacy's stock of a SKU changed", _sku_stock),
     EventType(
-        "patient_doctor_meeting_updated", "A meeting of patient and doctor changed", _thin("vr-sample", "allocated")
+        "patient_doctor_meeting_updated",
+        "A meeting of patient and doctor changed",
+        _thin("vr-sample", "allocated"),
     ),
-    EventType("appointment_reminder_due", "A reminder of an appointment is due", _thin("apt-sample", "confirmed")),
+    EventType(
+        "appointment_reminder_due", "A reminder of an appointment is due", _thin("apt-sample", "confirmed")
+    ),
     EventType("order_created", "An order was made", _thin("ord-sample", "init")),
     EventType("order_updated", "An order changed", _thin("ord-sample", "waiting for doctor")),
     EventType("prescription_created", "A prescription was made", _thin("px-sample", "waiting_for_doctor")),

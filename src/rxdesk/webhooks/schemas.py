@@ -22,7 +22,7 @@ Url = Annotated[str, msgspec.Meta(min_length=1, max_length=2048, description="ht
 
 
 class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A subscription to be: events of one type go to one target, with a header of the subscriber's if wanted."""
+    """A subscription to be: events of one type go to one target, with a header of the subscriber's own."""
 
     notification_type: EventTypeName
     target: Url

@@ -136,5 +136,3 @@ def rollup(work: list[Work], zone: ZoneInfo) -> dict[tuple[str, str, date | None
                 row[8] += 1
                 row[9] += w.seconds
     return {key: tuple(row) for key, row in rows.items()}
-
-

@@ -1,4 +1,4 @@
-"""The rollup behind doctor statistics against a live aggregate over random histories, in several calendars."""
+"""The rollup behind doctor statistics against a live aggregate of random histories, in several calendars."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from tests.api.doctors.live_aggregate import STATUSES, Work, rollup, same, statistics
+from tests.factories import Tenant, make_tenant
 
 from rxdesk.db.pool import Connection
 from rxdesk.doctors import queries
 from rxdesk.kit.keys import digest_of
-from tests.api.doctors.live_aggregate import STATUSES, Work, rollup, same, statistics
-from tests.factories import Tenant, make_tenant
 
-# The zone, and years in which its clock does something worth looking at. In Havana the doubled hour begins at
-# midnight, in Beirut and Cairo midnight itself is missing or doubled, in St. John's (until 2011) and at Casey the
-# clock goes back over midnight, so that a day begins, ends and begins again; Apia skipped a whole day.
+# The zone, and a year in which its clock does something worth looking at. In Havana the doubled hour begins
+# at midnight, in Beirut and Cairo midnight itself is missing or doubled, in St. John's (until 2011) and at
+# Casey the clock goes back over midnight, so that a day begins, ends and begins again; Apia skipped a whole
+# day.
 CALENDARS = (
     ("Europe/Berlin", 2024),
     ("America/New_York", 2024),
@@ -67,17 +68,23 @@ class Instants:
         kind = dice.random()
         if self._turns and kind < 0.45:
             base = dice.choice(self._turns)
-            shift = dice.choice((0, -1, 1, -60, 60, -61, 59, -3600, 3600, 7200, -7200, 30, dice.randint(-200_000, 200_000)))
+            shift = dice.choice(
+                (0, -1, 1, -60, 60, -61, 59, -3600, 3600, 7200, -7200, 30, dice.randint(-200_000, 200_000))
+            )
             return base + timedelta(seconds=shift)
         day = date(self._year, 1, 1) + timedelta(days=dice.randint(-200, 565))
         if kind < 0.6:
             day = day.replace(day=1)
         if self._turns and kind > 0.9:
             day = dice.choice(self._turns).astimezone(self._zone).date() + timedelta(days=dice.randint(-1, 1))
-        midnight = datetime(day.year, day.month, day.day, tzinfo=self._zone, fold=dice.randint(0, 1)).astimezone(UTC)
+        midnight = datetime(
+            day.year, day.month, day.day, tzinfo=self._zone, fold=dice.randint(0, 1)
+        ).astimezone(UTC)
         if kind < 0.8:
             return midnight + timedelta(seconds=dice.choice((0, 0, 0, 1, -1)))
-        return midnight + timedelta(seconds=dice.randint(0, 86_399), microseconds=dice.choice((0, 1, 999_999)))
+        return midnight + timedelta(
+            seconds=dice.randint(0, 86_399), microseconds=dice.choice((0, 1, 999_999))
+        )
 
     def bound(self) -> int | None:
         if self._dice.random() < 0.15:
@@ -138,7 +145,9 @@ async def kept_of(tenant: Tenant) -> dict[tuple[str, str, date | None], tuple[in
     }
 
 
-async def change(tenant: Tenant, order: str, doctors: list[str], instants: Instants, dice: random.Random) -> None:
+async def change(
+    tenant: Tenant, order: str, doctors: list[str], instants: Instants, dice: random.Random
+) -> None:
     """One statement that inserts, updates, reassigns, deletes or revives some prescriptions."""
 
     def some() -> dict[str, Any]:
@@ -160,8 +169,8 @@ async def change(tenant: Tenant, order: str, doctors: list[str], instants: Insta
     if not uids or kind < 0.4:
         rows = [some() for _ in range(dice.randint(1, 12))]
         await tenant.connection.execute(
-            "INSERT INTO prescriptions (organisation_id, uid, order_uid, position, status, doctor_uid, assigned_at,"
-            " decided_at, rendered, created_at, updated_at, actor_kind, actor_uid)"
+            "INSERT INTO prescriptions (organisation_id, uid, order_uid, position, status, doctor_uid, "
+            "assigned_at, decided_at, rendered, created_at, updated_at, actor_kind, actor_uid)"
             " SELECT $1, 'px-' || gen_random_uuid(), $2, 0, s, d, a, t, false, now(), now(), 'system', 'test'"
             " FROM unnest($3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[]) AS u (s, d, a, t)",
             tenant.id,
@@ -175,7 +184,9 @@ async def change(tenant: Tenant, order: str, doctors: list[str], instants: Insta
         await tenant.update("prescriptions", dice.choice(uids), **some())
     elif kind < 0.8:
         await tenant.update(
-            "prescriptions", dice.choice(uids), deleted_at=dice.choice((None, datetime(2025, 1, 1, tzinfo=UTC)))
+            "prescriptions",
+            dice.choice(uids),
+            deleted_at=dice.choice((None, datetime(2025, 1, 1, tzinfo=UTC))),
         )
     elif kind < 0.9:
         await tenant.connection.execute(
@@ -194,15 +205,15 @@ async def change(tenant: Tenant, order: str, doctors: list[str], instants: Insta
         )
 
 
-@pytest.mark.parametrize(("name", "year"), CALENDARS, ids=[name for name, _ in CALENDARS])
-async def test_random_histories(app_connection: Connection, name: str, year: int) -> None:
-    zone, dice = ZoneInfo(name), random.Random(f"{name} {year}")
-    tenant = await make_tenant(app_connection, time_zone=name)
+async def live_through(connection: Connection, name: str, year: int, *, seed: int, steps: int) -> None:
+    """Change prescriptions at random; after each step compare rollup and answers with the live aggregate."""
+    zone, dice = ZoneInfo(name), random.Random(f"{name} {year} {seed}")
+    tenant = await make_tenant(connection, time_zone=name)
     doctors = [await tenant.insert("doctors") for _ in range(3)]
     order = await tenant.insert("orders")
     instants = Instants(zone, year, dice)
     ask = await asking(tenant)
-    for _ in range(STEPS):
+    for _ in range(steps):
         for _ in range(dice.randint(1, 6)):
             await change(tenant, order, doctors, instants, dice)
         work = await work_of(tenant)
@@ -210,11 +221,21 @@ async def test_random_histories(app_connection: Connection, name: str, year: int
         for _ in range(RANGES):
             doctor = dice.choice([doctors[0], *doctors])
             now = instants.draw()
-            bounds = [instants.bound(), instants.bound()]
-            if None not in bounds:
-                bounds.sort()  # type: ignore[type-var] # None is not among them
-                if bounds[0] == bounds[1]:
-                    bounds[1] = bounds[0] + dice.choice((1, 60, 3600, 86_400))  # type: ignore[operator] # nor here
-            expected = statistics(work, doctor, zone, bounds[0], bounds[1], now)
-            given = await ask(doctor, bounds[0], bounds[1], now)
+            start, end = instants.bound(), instants.bound()
+            if start is not None and end is not None and start >= end:
+                start, end = (end, start) if start > end else (start, start + dice.choice((1, 60, 86_400)))
+            expected = statistics(work, doctor, zone, start, end, now)
+            given = await ask(doctor, start, end, now)
             assert same(given, expected), (given, expected)
+
+
+@pytest.mark.parametrize(("name", "year"), CALENDARS, ids=[name for name, _ in CALENDARS])
+async def test_random_histories(app_connection: Connection, name: str, year: int) -> None:
+    await live_through(app_connection, name, year, seed=0, steps=STEPS)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("seed", range(1, 21))
+@pytest.mark.parametrize(("name", "year"), CALENDARS, ids=[name for name, _ in CALENDARS])
+async def test_many_random_histories(app_connection: Connection, name: str, year: int, seed: int) -> None:
+    await live_through(app_connection, name, year, seed=seed, steps=5 * STEPS)

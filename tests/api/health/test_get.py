@@ -8,15 +8,19 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 import pytest
-
-from rxdesk.app import create_app
-from rxdesk.db.pool import Connection
 from tests.conftest import BASE, ENCRYPTION_KEYS, InProcess, settings_for
 from tests.factories import Tenant
 
+from rxdesk.app import create_app
+from rxdesk.db.pool import Connection
+
 
 async def test_any_valid_key(client: httpx.AsyncClient, tenant: Tenant) -> None:
-    for headers in ({"X-API-Key": await tenant.key()}, await tenant.headers("order:read"), await tenant.headers()):
+    for headers in (
+        {"X-API-Key": await tenant.key()},
+        await tenant.headers("order:read"),
+        await tenant.headers(),
+    ):
         for path in ("/health/", "/health", "/health/?page=-1"):
             answer = await client.get(path, headers=headers)
             assert (answer.status_code, answer.content) == (200, b'{"status":"ok"}')

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.conftest import InProcess, in_process
 
 from rxdesk.db import embedded
-from tests.conftest import InProcess, in_process
 
 
 @pytest.fixture(scope="module")

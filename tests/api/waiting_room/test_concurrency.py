@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from tests.conftest import BASE, Live, start_live, stop_live
+from tests.factories import Tenant
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
-from tests.conftest import BASE, Live, start_live, stop_live
-from tests.factories import Tenant
 
 POSITIONS = """
 SELECT uid, count(*) OVER (PARTITION BY shop_uid ORDER BY turn) AS position FROM waiting_room_visits
@@ -106,9 +106,7 @@ async def test_who_was_answered_before_another_came_is_ahead_of_it(
         assert all(position > ahead for began, _, position in spans if began > ended)
 
 
-async def test_coming_and_going(
-    crowd: httpx.AsyncClient, tenant: Tenant, app_connection: Connection
-) -> None:
+async def test_coming_and_going(crowd: httpx.AsyncClient, tenant: Tenant, app_connection: Connection) -> None:
     """Registrations and cancellations of several clients; at no time have two patients one position."""
     headers = await tenant.headers()
     shop = await tenant.insert("shops")

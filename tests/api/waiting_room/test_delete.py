@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
-
 from tests.conftest import InProcess
 from tests.factories import LONG_AGO, Tenant
 
 
-async def visit(tenant: Tenant, turn: int = 1, shop: str | None = None, **columns: Any) -> str:
+async def visit(tenant: Tenant, turn: int = 1, shop: str | None = None, **columns: object) -> str:
     return await tenant.insert(
         "waiting_room_visits",
         shop_uid=shop or await tenant.insert("shops"),

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
+import asyncpg
 import httpx
 import pytest
+from tests.conftest import ENCRYPTION_KEYS, InProcess, in_process
+from tests.factories import LONG_AGO, Tenant
 
 from rxdesk.access import Transaction
+from rxdesk.db import embedded
+from rxdesk.db.pool import Connection
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.waiting_room import commands
 from rxdesk.waiting_room.schemas import Registration
-from tests.conftest import ENCRYPTION_KEYS, InProcess
-from tests.factories import LONG_AGO, Tenant
 
 PATH = "/waiting-room/register"
 
 
 async def register(
-    client: httpx.AsyncClient, headers: dict[str, str], shop: str, patient: str, **more: Any
+    client: httpx.AsyncClient, headers: dict[str, str], shop: str, patient: str, **more: object
 ) -> httpx.Response:
     body = {"shop_uid": shop, "patient_profile_uid": patient, **more}
     return await client.post(PATH, json=body, headers=headers)
@@ -90,7 +94,9 @@ async def test_optional_members_may_be_null_or_absent(client: httpx.AsyncClient,
 
 
 @pytest.mark.parametrize("letter", ["x", "ä", "💊", "\u0301"])
-async def test_a_reason_has_up_to_500_characters(client: httpx.AsyncClient, tenant: Tenant, letter: str) -> None:
+async def test_a_reason_has_up_to_500_characters(
+    client: httpx.AsyncClient, tenant: Tenant, letter: str
+) -> None:
     """A character is a Unicode code point."""
     headers = await tenant.headers("waiting_room:write")
     shop, patient = await tenant.insert("shops"), await tenant.insert("patients")
@@ -214,9 +220,9 @@ async def test_faulty_bodies_name_each_member(client: httpx.AsyncClient, tenant:
     ],
 )
 async def test_the_estimate(
-    build: Any, tenant: Tenant, minutes: int | None, doctors: int | None, position: int, expected: int
+    build: InProcess, tenant: Tenant, minutes: int | None, doctors: int | None, position: int, expected: int
 ) -> None:
-    """Positions ahead × mean minutes ÷ max(1, doctors on duty), rounded up; a shop's values before the settings'."""
+    """Positions ahead × mean minutes ÷ max(1, doctors), rounded up; a shop's own values come first."""
     shop = await tenant.insert("shops", consultation_minutes=minutes, doctors_on_duty=doctors)
     for turn in range(1, position):
         await tenant.insert(
@@ -230,9 +236,7 @@ async def test_the_estimate(
     assert status.json()["estimated_wait_minutes"] == expected
 
 
-async def test_no_doctor_on_duty_by_the_settings(cluster: Any, tenant: Tenant) -> None:
-    from tests.conftest import in_process
-
+async def test_no_doctor_on_duty_by_the_settings(cluster: embedded.Address, tenant: Tenant) -> None:
     async with in_process(cluster, doctors_on_duty=0, consultation_minutes=9) as running:
         shop, headers = await tenant.insert("shops"), await tenant.headers()
         await register(running.client, headers, shop, await tenant.insert("patients"))
@@ -243,31 +247,31 @@ async def test_no_doctor_on_duty_by_the_settings(cluster: Any, tenant: Tenant) -
 class _Between:
     """A connection that lets something happen right after one statement."""
 
-    def __init__(self, connection: Any, mark: str, happen: Any) -> None:
+    def __init__(self, connection: Connection, mark: str, happen: Callable[[], Awaitable[None]]) -> None:
         self._connection = connection
         self._mark = mark
-        self._happen = happen
+        self._happen: Callable[[], Awaitable[None]] | None = happen
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)
 
-    async def fetchval(self, query: str, *arguments: Any) -> Any:
-        value = await self._connection.fetchval(query, *arguments)
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        rows = await self._connection.fetch(query, *arguments)
         if self._mark in query and self._happen is not None:
             happen, self._happen = self._happen, None
             await happen()
-        return value
+        return rows
 
 
 async def test_a_visit_that_is_cancelled_as_it_stands_in_the_way(
-    cluster: Any, inside: InProcess, tenant: Tenant
+    cluster: embedded.Address, inside: InProcess, tenant: Tenant
 ) -> None:
     """Between the conflict and the look at what it was: the patient is registered, not told of nothing."""
-    import asyncpg
-
-    from rxdesk.db import embedded
-
-    shop, patient, headers = await tenant.insert("shops"), await tenant.insert("patients"), await tenant.headers()
+    shop, patient, headers = (
+        await tenant.insert("shops"),
+        await tenant.insert("patients"),
+        await tenant.headers(),
+    )
     first = (await register(inside.client, headers, shop, patient)).json()["queue_uid"]
 
     async def cancel() -> None:
@@ -278,7 +282,9 @@ async def test_a_visit_that_is_cancelled_as_it_stands_in_the_way(
     try:
         async with connection.transaction():
             tx = Transaction(
-                connection=_Between(connection, "INSERT INTO waiting_room_visits", cancel),  # type: ignore[arg-type]
+                connection=cast(
+                    "Connection", _Between(connection, "INSERT INTO waiting_room_visits", cancel)
+                ),
                 organisation_id=tenant.id,
                 actor_kind="key",
                 actor_uid="key-test",

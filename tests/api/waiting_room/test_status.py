@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
-
 from tests.conftest import InProcess
 from tests.factories import LONG_AGO, Tenant
 
 ALLOCATED = datetime(2026, 3, 4, 10, 30, 15, 999_000, tzinfo=UTC)
 
 
-async def visit(tenant: Tenant, turn: int = 1, shop: str | None = None, **columns: Any) -> str:
+async def visit(tenant: Tenant, turn: int = 1, shop: str | None = None, **columns: object) -> str:
     return await tenant.insert(
         "waiting_room_visits",
         shop_uid=shop or await tenant.insert("shops"),
@@ -86,9 +84,13 @@ async def test_deleted_visits_stand_in_nobodys_way(client: httpx.AsyncClient, te
     assert answer.json()["position"] == 1
 
 
-async def test_the_permission_to_write_is_not_the_one_to_read(client: httpx.AsyncClient, tenant: Tenant) -> None:
+async def test_the_permission_to_write_is_not_the_one_to_read(
+    client: httpx.AsyncClient, tenant: Tenant
+) -> None:
     uid = await visit(tenant)
-    answer = await client.get(f"/waiting-room/{uid}/status", headers=await tenant.headers("waiting_room:write"))
+    answer = await client.get(
+        f"/waiting-room/{uid}/status", headers=await tenant.headers("waiting_room:write")
+    )
     assert answer.status_code == 403
 
 

@@ -1,0 +1,308 @@
+"""The operator's verbs, beside a running server and without one."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.processes import Server, answer, free_port, inside, refused, rxdesk
+
+from rxdesk.permissions import ALL
+from rxdesk.settings import options
+
+VERBS = [
+    ["demo"],
+    ["serve"],
+    ["migrate"],
+    ["import"],
+    ["config"],
+    ["check"],
+    ["version"],
+    ["organisations", "create"],
+    ["organisations", "list"],
+    ["organisations", "intent-window"],
+    ["keys", "create"],
+    ["keys", "list"],
+    ["keys", "rotate"],
+    ["keys", "revoke"],
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_teaches(verb: list[str]) -> None:
+    done = inside(*verb, "--help", NO_COLOR="1", COLUMNS="110")
+    assert done.returncode == 0
+    assert "Usage: rxdesk " + " ".join(verb) in done.stdout
+    assert "Examples" in done.stdout
+    assert "rxdesk " + " ".join(verb) in done.stdout.split("Examples")[1]
+
+
+def test_keys_live_and_die(demo: Server) -> None:
+    slug = demo.ready["organisations"][0]["slug"]
+    at = ("--organisation", slug, "--data-dir", demo.ready["folder"], "--json")
+    made = answer(
+        inside(
+            "keys",
+            "create",
+            *at,
+            "--name",
+            " ERP ",
+            "--permission",
+            "order:read",
+            "--permission",
+            "patient:read",
+            "--expires",
+            "90d",
+            "--rate-limit-per-second",
+            5,
+        )
+    )
+    assert set(made) == {
+        "uid",
+        "api_key",
+        "organisation",
+        "name",
+        "permissions",
+        "expires_at",
+        "rate_limit_per_second",
+        "rate_limit_per_minute",
+    }
+    assert made["organisation"] == slug
+    assert made["name"] == "ERP"
+    assert made["permissions"] == ["order:read", "patient:read"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["expires_at"])
+    assert (made["rate_limit_per_second"], made["rate_limit_per_minute"]) == (5, 600)
+    assert demo.order(made["api_key"]) == 200
+    assert demo.get("/prescriptions/px-none", made["api_key"]) == 403
+
+    # The old key dies at once without an overlap, and lives on with one.
+    second = answer(inside("keys", "rotate", *at, made["uid"], "--overlap", "0h"))
+    assert second["permissions"] == made["permissions"]
+    assert second["expires_at"] == made["expires_at"]
+    assert demo.order(made["api_key"]) == 401
+    assert demo.order(second["api_key"]) == 200
+    third = answer(inside("keys", "rotate", *at, second["uid"]))
+    assert demo.order(second["api_key"]) == 200
+    assert demo.order(third["api_key"]) == 200
+
+    revoked = answer(inside("keys", "revoke", *at, third["uid"]))
+    assert revoked == {"uid": third["uid"], "organisation": slug, "status": "revoked"}
+    assert demo.order(third["api_key"]) == 401
+
+    listed = {key["uid"]: key for key in answer(inside("keys", "list", *at))}
+    assert listed[made["uid"]]["status"] == "expired"
+    assert listed[second["uid"]]["status"] == "active"
+    assert listed[third["uid"]]["status"] == "revoked"
+    assert listed[third["uid"]]["rotated_from"] == second["uid"]
+    for key in (made, second, third):
+        assert key["api_key"] not in json.dumps(listed)
+
+
+def test_a_key_with_everything_and_a_test_key(demo: Server) -> None:
+    at = (
+        "--organisation",
+        demo.ready["organisations"][1]["slug"],
+        "--data-dir",
+        demo.ready["folder"],
+        "--json",
+    )
+    made = answer(inside("keys", "create", *at, "--name", "all", "--all-permissions", "--test"))
+    assert made["permissions"] == list(ALL)
+    assert made["expires_at"] is None
+    assert made["api_key"].startswith("rxd_test_")
+    # It is the other organisation's: this one's order is not there for it.
+    assert demo.order(made["api_key"]) == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--permission", "order:reed"], "did you mean order:read?"),
+        (["--permission", "nonsense"], "There are: order:read, prescription:read"),
+        (["--expires", "tomorrow"], "is no expiry: write a length of time (12h, 90d, 2w) or a date"),
+        (["--expires", "0d"], "not in the future"),
+        (["--expires", "2020-01-01"], "not in the future"),
+        (["--expires", "2026-13-01"], "is no time"),
+        (["--expires", "999999w"], "too far away"),
+        (["--name", ""], "a key needs a name"),
+        (["--organisation", "nobody"], "no organisation 'nobody'"),
+    ],
+)
+def test_a_wrong_key_is_refused(demo: Server, arguments: list[str], said: str) -> None:
+    slug = demo.ready["organisations"][0]["slug"]
+    done = inside(
+        "keys",
+        "create",
+        "--organisation",
+        slug,
+        "--name",
+        "x",
+        *arguments,
+        "--data-dir",
+        demo.ready["folder"],
+    )
+    assert said in refused(done)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["rotate", "key-none"], "no active key key-none"),
+        (["rotate", "key-none", "--overlap", "8d"], "the overlap is from 0 to 7 days"),
+        (["rotate", "key-none", "--overlap", "-1h"], "is no length of time"),
+        (["revoke", "key-none"], "no key key-none"),
+    ],
+)
+def test_a_key_that_is_not_there(demo: Server, arguments: list[str], said: str) -> None:
+    slug = demo.ready["organisations"][0]["slug"]
+    assert said in refused(
+        inside("keys", *arguments, "--organisation", slug, "--data-dir", demo.ready["folder"])
+    )
+
+
+def test_a_wrong_flag_is_a_usage_error() -> None:
+    done = rxdesk("keys", "create", "--organisation", "x", "--name", "x", "--rate-limit-per-second", "-1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("rxdesk: ")
+
+
+def test_organisations(copy: Path) -> None:
+    """On a folder whose server does not run."""
+    made = answer(
+        rxdesk(
+            "organisations",
+            "create",
+            "third",
+            "--name",
+            "Third GmbH",
+            "--time-zone",
+            "Europe/Vienna",
+            "--data-dir",
+            copy,
+            "--json",
+        )
+    )
+    assert set(made) == {"uid", "slug", "display_name", "public_code", "time_zone"}
+    assert made["time_zone"] == "Europe/Vienna"
+    listed = answer(inside("organisations", "list", "--json", RXDESK_DATA_DIR=str(copy)))
+    assert made in listed
+    assert len(listed) == 3
+    assert "the slug third is taken" in refused(
+        inside("organisations", "create", "third", "--name", "x", "--data-dir", copy)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["create", "Not A Slug", "--name", "x"], "a slug is 1–63 of"),
+        (["create", "fourth", "--name", "x", "--time-zone", "Mars/Base"], "unknown time zone 'Mars/Base'"),
+        (["intent-window", "nobody", "asthma", "10"], "no organisation 'nobody'"),
+    ],
+)
+def test_a_wrong_organisation_is_refused(demo: Server, arguments: list[str], said: str) -> None:
+    assert said in refused(inside("organisations", *arguments, "--data-dir", demo.ready["folder"]))
+
+
+def test_an_intent_window_counts_at_once(demo: Server) -> None:
+    first = demo.ready["organisations"][1]
+    done = answer(
+        inside(
+            "organisations",
+            "intent-window",
+            first["slug"],
+            first["samples"]["intent"],
+            0,
+            "--data-dir",
+            demo.ready["folder"],
+            "--json",
+        )
+    )
+    assert done == {"organisation": first["slug"], "intent": first["samples"]["intent"], "days": 0}
+
+
+def test_a_folder_without_a_database_is_not_filled(tmp_path: Path) -> None:
+    assert "there is no database in" in refused(
+        inside("organisations", "list", "--data-dir", tmp_path / "typo")
+    )
+    assert not (tmp_path / "typo").exists()
+
+
+def test_config_names_every_setting_and_hides_secrets(tmp_path: Path) -> None:
+    file = tmp_path / "rxdesk.toml"
+    file.write_text("workers = 3\n")
+    rows = answer(
+        inside(
+            "config",
+            "--json",
+            "--config",
+            file,
+            RXDESK_REDIS_URL="redis://:hidden-word@cache",
+            RXDESK_DATABASE_URL="postgresql://a:hidden-word@db/x",
+            RXDESK_PORT="99",
+        )
+    )
+    assert [row["name"] for row in rows] == [option.name for option in options()]
+    by_name: dict[str, dict[str, Any]] = {row["name"]: row for row in rows}
+    assert by_name["redis_url"]["value"] == by_name["database_url"]["value"] == "(hidden)"
+    assert by_name["port"] == {"name": "port", "value": 99, "origin": "variable RXDESK_PORT"}
+    assert by_name["workers"] == {"name": "workers", "value": 3, "origin": f"file {file}"}
+    assert by_name["address"]["origin"] == "default"
+    text = rxdesk("config", RXDESK_ENCRYPTION_KEYS="k1:hidden-word")
+    assert text.returncode == 0
+    assert "hidden-word" not in text.stdout + text.stderr
+    assert "(hidden)" in text.stdout
+
+
+def test_version() -> None:
+    found = answer(inside("version", "--json"))
+    assert set(found) == {"rxdesk", "python", "embedded_postgresql"}
+    assert found["rxdesk"] in inside("version").stdout
+
+
+def _checks(*arguments: object, **env: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    done = inside("check", "--json", *arguments, **env)
+    return done.returncode, {one["name"]: one for one in json.loads(done.stdout)}
+
+
+def test_check_beside_a_running_server(demo: Server) -> None:
+    status, found = _checks("--data-dir", demo.ready["folder"], "--port", demo.port)
+    assert status == 0, found
+    assert found["database"]["message"] == "the folder's server runs"
+    assert "a server runs on this folder" in found["port"]["message"]
+    assert demo.order() == 200
+
+
+def test_check_without_a_running_server(copy: Path) -> None:
+    status, found = _checks("--data-dir", copy, "--port", free_port())
+    assert status == 0, found
+    assert "does not run" in found["database"]["message"]
+    text = inside("check", "--data-dir", copy, "--port", free_port())
+    assert text.returncode == 0
+    assert all(line.startswith("✓ ") for line in text.stdout.splitlines())
+
+
+def test_check_names_what_is_wrong(copy: Path, tmp_path: Path) -> None:
+    (copy / "encryption.key").chmod(0o644)
+    copy.chmod(0o777)
+    status, found = _checks("--data-dir", copy)
+    assert status == 1
+    assert "chmod 600" in found["encryption key"]["message"]
+    assert "chmod go-w" in found["data folder"]["message"]
+    copy.chmod(0o711)
+    (copy / "postgres" / "PG_VERSION").write_text("17\n")
+    status, found = _checks("--data-dir", copy)
+    assert status == 1
+    assert "was made by PostgreSQL 17" in found["embedded PostgreSQL"]["message"]
+    assert "pip install" in found["embedded PostgreSQL"]["message"]
+    assert "database" not in found
+    status, found = _checks("--data-dir", tmp_path / "typo")
+    assert status == 1
+    assert not (tmp_path / "typo").exists()
+    status, found = _checks(RXDESK_WORKERS="0")
+    assert status == 1
+    assert not found["settings"]["ok"]
