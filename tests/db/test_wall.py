@@ -116,8 +116,8 @@ async def test_the_condition_was_really_out(
     created = await own.tenant.key(*ALL)
     digest = hashlib.sha256(created.encode()).digest()
     for name, arguments in {
-        "doctors.DOCTORS": (200, 0),
-        "products.PRODUCTS": (200, 0),
+        "doctors.DOCTORS": (1_000_000, 0),
+        "products.PRODUCTS": (1_000_000, 0),
         "orders.ORDER": (foreign.uids["orders"],),
         "prescriptions.PRESCRIPTION": (foreign.uids["prescriptions"],),
         "patients.PATIENT": (foreign.uids["patients"],),

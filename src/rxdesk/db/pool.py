@@ -21,7 +21,7 @@ from rxdesk.errors import ApiError
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
 
-WAIT_SECONDS = 2.0  # a burst on one queue passes in less; see docs/decisions/0008
+WAIT_SECONDS = 1.5  # a burst on one queue passes in less; see docs/decisions/0008
 CONNECT_SECONDS = 0.9  # a refused or hanging connection must be a 503 within a second
 
 

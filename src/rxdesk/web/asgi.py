@@ -118,8 +118,9 @@ class _Receiving:
         self._ended = False
 
     async def __call__(self) -> Any:  # noqa: ANN401 (an ASGI message)
+        asked, self._ended = self._ended, True  # a receive that is cut off cannot be asked again
         message = await self._receive()
-        self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+        self._ended = asked or message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
     async def drain(self) -> None:
