@@ -6,6 +6,8 @@ READY  ?= $(DATA)/ready.json
 PYTHON ?=
 VENV   ?= .venv
 ARGS   ?=
+# Test processes; each has a PostgreSQL of its own.
+WORKERS ?= 2
 
 BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
@@ -31,7 +33,7 @@ install: $(RUNTIME) ## make .venv with what the server needs; PYTHON=python3.12 
 dev: $(DEV) ## and with what tests and linters need
 
 test: $(DEV) test-tools ## the tests; ARGS='-k orders' picks some
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-tools: ## Chromium and redis-server, which some tests use (installed if root on Debian)
 	@sh scripts/test_tools.sh

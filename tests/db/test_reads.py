@@ -238,4 +238,4 @@ async def test_scans_do_not_grow_with_other_organisations(
     # With few rows there PostgreSQL may read whole tables; that is no measure.
     scanned = {key: (before[key].scanned(), after[key].scanned()) for key in before}
     assert all(now <= max(then, OWN) for then, now in scanned.values()), scanned
-    assert max(now for _, now in scanned.values()) <= OWN
+    assert max(now for _, now in scanned.values()) <= 2 * OWN  # and never the 100,000
