@@ -1,0 +1,114 @@
+"""The documents against the code: every setting, verb and route is told of, and every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from rxdesk import routes
+from rxdesk.cli import verbs
+from rxdesk.permissions import ALL
+from rxdesk.settings import options
+from tests.factories import Tenant
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def test_generated_documents_are_the_code_s() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.generate_docs", "--check"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_setting_is_documented() -> None:
+    page = text("docs/configuration.md")
+    for option in options():
+        assert f"`{option.name}`" in page
+        assert option.comment, option.name
+
+
+def test_every_route_and_permission_is_documented() -> None:
+    page = text("docs/api.md")
+    for endpoint in routes.ENDPOINTS:
+        assert f"`{endpoint.operation.path}" in page, endpoint.operation.path
+    for permission in ALL:
+        assert f"`{permission}`" in page
+
+
+def test_every_verb_is_documented() -> None:
+    pages = "\n".join(page.read_text("utf-8") for page in PAGES)
+    group = typer.main.get_command(verbs.app)
+    names = list(group.commands)  # type: ignore[attr-defined] # a group of click's
+    assert {
+        "demo",
+        "serve",
+        "migrate",
+        "import",
+        "organisations",
+        "keys",
+        "config",
+        "check",
+        "version",
+    } <= set(names)
+    for name in names:
+        assert f"rxdesk {name}" in pages or f"`{name}`" in pages, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text("utf-8")):
+        if not link.startswith(("http://", "https://", "mailto:")):
+            assert (page.parent / link).exists(), link
+
+
+async def test_the_data_map_names_columns_that_exist(tenant: Tenant) -> None:
+    rows = await tenant.rows(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public' AND $1 > 0"
+    )
+    columns = {(row["table_name"], row["column_name"]) for row in rows}
+    tables = {table for table, _ in columns}
+    listed = set()
+    for line in text("docs/data-map.md").splitlines():
+        cells = line.split("|")
+        if len(cells) > 3 and cells[1].strip().startswith("`"):
+            named = re.findall(r"`(\w+)`", cells[1])
+            listed |= set(named)
+            for column in re.findall(r"`(\w+)`", cells[2]):
+                assert any((table, column) in columns for table in named), (named, column)
+    assert listed <= tables
+    personal = {
+        "email",
+        "first_name",
+        "last_name",
+        "display_name",
+        "date_of_birth",
+        "patient_uid",
+        "visit_reason",
+    }
+    # Names of things and of businesses are no personal data.
+    things = {
+        "organisations",
+        "shops",
+        "pharmacies",
+        "delivery_types",
+        "products",
+        "skus",
+        "wallet_pass_templates",
+    }
+    assert {table for table, column in columns if column in personal} - things <= listed
