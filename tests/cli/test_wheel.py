@@ -46,8 +46,8 @@ def test_a_new_environment_runs_the_demo(tmp_path: Path) -> None:
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("RXDESK_", "PYTHON"))
     }
-    command = [tmp_path / "env" / "bin" / "rxdesk", "demo", "--data-dir", tmp_path / "data", "--port", "0"]
-    command += ["--orders", "50", "--ready-file", ready]
+    command: list[str | Path] = [tmp_path / "env" / "bin" / "rxdesk", "demo", "--port", "0"]
+    command += ["--data-dir", tmp_path / "data", "--orders", "50", "--ready-file", ready]
     demo = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import typer
+from tests.factories import Tenant
 
 from rxdesk import routes
 from rxdesk.cli import verbs
 from rxdesk.permissions import ALL
 from rxdesk.settings import options
-from tests.factories import Tenant
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
