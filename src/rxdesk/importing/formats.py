@@ -13,6 +13,9 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args
 import msgspec
 from msgspec import Meta, Struct
 
+from rxdesk.orders.schemas import OrderStatus
+from rxdesk.prescriptions.schemas import PrescriptionStatus
+
 Kind: TypeAlias = Literal[
     "shops",
     "pharmacies",
@@ -57,33 +60,6 @@ Address = Annotated[
     ),
 ]
 
-OrderStatus = Literal[
-    "init",
-    "started",
-    "waiting for doctor",
-    "waiting for pharmacy",
-    "paused",
-    "completed",
-    "cancelled",
-    "out of stock",
-    "waiting for manual input",
-    "waiting for clearance",
-    "waiting for payment",
-    "pharmacy not found",
-    "prescription declined",
-    "prescription not found",
-    "prescription not signed",
-]
-PrescriptionStatus = Literal[
-    "waiting_for_doctor",
-    "approved",
-    "signed",
-    "declined",
-    "cancelled",
-    "on_hold",
-    "non_qes_signed",
-    "externally_signed",
-]
 PharmacyOrderStatus = Literal[
     "init",
     "waiting for pharmacy",
