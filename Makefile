@@ -53,7 +53,7 @@ docs: $(DEV) ## write docs/configuration.md and docs/openapi.json from the code
 	$(BIN)/python -m scripts.generate_docs
 
 proof: $(DEV) test-tools ## the long proofs, at full size; resumes where it stopped
-	$(BIN)/python -m pytest -p tests.proof.recording -m proof $(ARGS)
+	$(BIN)/python -m pytest -p tests.proof.recording -m proof -o faulthandler_timeout=7200 $(ARGS)
 
 wheel: $(DEV) ## dist/rxdesk-*.whl
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
