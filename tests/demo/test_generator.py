@@ -18,8 +18,10 @@ from rxdesk.demo.generator import generate
 from rxdesk.demo.organisations import ORGANISATIONS
 from rxdesk.importing.decoding import decode
 from rxdesk.importing.files import find_files
-from rxdesk.importing.formats import KINDS, OrderStatus, PassType, PrescriptionStatus
+from rxdesk.importing.formats import KINDS, PassType
 from rxdesk.importing.load import import_files
+from rxdesk.orders.schemas import OrderStatus
+from rxdesk.prescriptions.schemas import PrescriptionStatus
 
 AS_OF = datetime(2026, 3, 30, 17, 45, tzinfo=UTC)  # the clocks have changed the day before
 ORDERS = 2500
