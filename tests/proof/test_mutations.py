@@ -70,10 +70,10 @@ MUTATIONS = (
         ("tests/db/test_reads.py",),
     ),
     Mutation(
-        "a connection is believed to be set before it is",
+        "a connection keeps another organisation's setting",
         "db/pool.py",
-        "        pooled.organisation_id = None\n        await",
-        "        pooled.organisation_id = organisation_id\n        await",
+        "pooled.organisation_id != organisation_id",
+        "pooled.organisation_id is None",
         ("tests/db/test_wall.py", "tests/db/test_pool.py"),
     ),
     Mutation(
