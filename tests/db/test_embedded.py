@@ -644,7 +644,7 @@ def test_root_without_need_gives_the_server_no_privilege(data_dir: Path) -> None
 
 @as_root
 def test_data_and_programs_below_a_folder_of_roots_alone(folder: Path) -> None:
-    """As with /root/rxdesk/.venv. PostgreSQL's own look-up of its programs must work too."""
+    """As with a virtual environment in root's home. PostgreSQL's own look-up of its programs must work too."""
     secret = folder / "secret"
     secret.mkdir(0o700)
     (secret / "x").mkdir(0o700)
