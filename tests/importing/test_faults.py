@@ -9,7 +9,20 @@ from typing import Any
 import pytest
 from tests.factories import Tenant
 from tests.importing.conftest import Import
-from tests.importing.rows import DOCTOR, ORDER, PASS, PATIENT, PHARMACY, PRODUCT, SHOP, VISIT, Row, T, world
+from tests.importing.rows import (
+    DELIVERY_TYPE,
+    DOCTOR,
+    ORDER,
+    PASS,
+    PATIENT,
+    PHARMACY,
+    PRODUCT,
+    SHOP,
+    VISIT,
+    Row,
+    T,
+    world,
+)
 
 from rxdesk.importing.decoding import decode
 from rxdesk.importing.files import MAX_LINE_BYTES
@@ -224,6 +237,21 @@ def _emptied() -> Row:
         name: []
         for name in ("shop_orders", "items", "fulfillment_orders", "prescriptions", "pharmacy_orders")
     }
+
+
+async def test_what_refers_to_a_refused_file_is_checked_and_not_written(
+    importing: Import, tenant: Tenant
+) -> None:
+    twice = [DELIVERY_TYPE, DELIVERY_TYPE | {"uid": "dt-2"}]
+    visit = VISIT | {"preferred_doctor_uid": "doc-9"}
+    report = await importing(**world(delivery_types=twice, waiting_room=[visit]))
+    by_kind = {file.kind: found(file) for file in report.files if file.fault_count}
+    # The order names a delivery type that was refused: it is not written, and that is no fault of its own.
+    assert by_kind == {
+        "delivery_types": [(2, "identifier", "taken on line 1 already")],
+        "waiting_room": [(1, "preferred_doctor_uid", 'no doctor "doc-9" in this organisation')],
+    }
+    assert await empty(tenant)
 
 
 async def test_a_uid_twice_in_a_file(importing: Import) -> None:

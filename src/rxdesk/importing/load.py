@@ -63,8 +63,8 @@ async def import_files(
         for file in sorted(files, key=lambda one: KINDS.index(one.kind)):
             one = _FileImport(connection, organisation_id, file, now, progress)
             report.files.append(await one.run(unsure))
-            if one.report.fault_count:
-                # What later files name may stand in the lines that were refused: not finding it is no fault.
+            if not one.written:
+                # What is not written cannot be found by later files, and that is no fault of theirs.
                 unsure |= {table.name for table in one.tables}
     except BaseException:
         if not connection.is_closed():
@@ -116,10 +116,15 @@ class _FileImport:
         self.tables = TABLES[file.kind]
         self.report = FileReport(str(file.path), file.kind)
         self.last_line = 0
+        self.written = False
         self.used: dict[str, bool] = {}  # the tables in which the organisation has rows already
 
     async def run(self, unsure: set[str]) -> FileReport:
-        """Stage, check, and without a fault write; the caller ends the transaction."""
+        """Stage, check and write; the caller ends the transaction.
+
+        `unsure`: the tables whose files were not written. A file that refers to one of them is checked only,
+        without those references: its rows could not be written without the rows that they name.
+        """
         started = time.monotonic()
         for table in self.tables:
             await self.connection.execute(statements.create_staged(table))
@@ -135,8 +140,10 @@ class _FileImport:
         for number, table in enumerate(self.tables):
             self._tell("checking", number, len(self.tables))
             await self._check(table, unsure)
-        if not self.report.fault_count:
+        leans = {reference.table for table in self.tables for reference in table.references} & unsure
+        if not leans and not self.report.fault_count:
             await self._write()
+            self.written = True
         for table in self.tables:
             await self.connection.execute(statements.drop_staged(table))
         self.report.seconds = round(time.monotonic() - started, 3)
