@@ -1,0 +1,249 @@
+"""`make bench`: measure RxDesk beside what people would otherwise write, and beside the limit."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import checks, cpu, database, extras, report, workloads
+from bench.data import BUSY, QUIET, Filled
+from bench.load import BenchError, Run, wrk
+from bench.measuring import Plan, figures, interleaved, ratio
+from bench.servers import CONTESTANTS, RXDESK, Contestant, Running, all_running, running
+from rxdesk.db import embedded
+
+MAIN = "bench_100000"
+GROWTH = ("order", "prescription", "patient_email", "statistics", "statistics_30d")
+ORGANISATIONS = 200
+
+
+class Bench:
+    """One run of everything, with its progress shown."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        server: embedded.Server,
+        folder: Path,
+        *,
+        quick: bool,
+        contestants: tuple[Contestant, ...],
+    ) -> None:
+        self.plan = plan
+        self.contestants = contestants
+        self.server = server
+        self.address = server.address
+        self.folder = folder
+        self.quick = quick
+        self.today = datetime.now(UTC)
+        self.began = time.monotonic()
+        self.console = Console(stderr=True, highlight=False)
+        self.status = self.console.status("")
+
+    def tell(self, line: str) -> None:
+        """Show what is being done; without a terminal, only what begins."""
+        self.status.update(f"{line} ({time.monotonic() - self.began:.0f} s)")
+
+    def part(self, line: str) -> None:
+        """Say that a part begins."""
+        self.tell(line)
+        if not self.console.is_terminal:
+            self.console.print(f"{time.monotonic() - self.began:6.0f} s  {line}")
+
+    def fill(self, name: str, organisations: Mapping[str, int]) -> list[Filled]:
+        """Make a database of data."""
+        return database.filled(self.address, name, organisations, today=self.today, tell=self.tell)
+
+    def compare(self, filled: Filled, chosen: list[str]) -> dict[str, dict[str, list[Run]]]:
+        """Let all contestants do all work, after their answers were found equal."""
+        address = database.at(self.address, MAIN)
+        with all_running(self.contestants, address, cores=self.plan.servers, logs=self.folder) as servers:
+            self.part("comparing the answers of all contestants")
+            self._check(servers, filled, address)
+            found = {}
+            for name in chosen:
+                self.part(name)
+                work = workloads.workload(filled, name)
+                targets = {one: (running, work) for one, running in servers.items()}
+                writes = name in workloads.WRITES
+                before = (lambda: database.settle(address)) if writes else (lambda: None)
+                found[name] = interleaved(self.plan, targets, self.server.pid, tell=self.tell, before=before)
+        return found
+
+    def _check(self, servers: Mapping[str, Running], filled: Filled, address: embedded.Address) -> None:
+        every = [request for name in workloads.READS for request in workloads.reads(filled, name)[::5]]
+        checks.same_bodies(servers, [*every, workloads.push(filled)])
+        checks.refusals(servers, workloads.reads(filled, "order")[0], database.poor_key(address, filled))
+        checks.waiting_room(servers, filled.key)
+
+    def growth(self, main: Filled) -> dict[str, Any]:
+        """Ask databases of several sizes in turn."""
+        sizes = {"bench_1000": self.fill("bench_1000", {"growth": 1000})[0], MAIN: main}
+        if not self.quick:
+            self.part("making 3,000,000 orders")
+            sizes["bench_3000000"] = self.fill("bench_3000000", {"growth": 3_000_000})[0]
+        least, *others = sizes
+        most = others[-1]
+        self.part(f"growth from {sizes[least].orders:,} to {sizes[most].orders:,} orders")
+        with self._servers(sizes) as servers:
+            curve: dict[str, Any] = {}
+            for name in GROWTH:
+                targets = {size: (servers[size], workloads.workload(sizes[size], name)) for size in sizes}
+                runs = interleaved(self.plan, targets, self.server.pid, tell=self.tell)
+                curve[name] = {size: ratio(runs[size], runs[least]) for size in others}
+            busy = None
+            if not self.quick:
+                both = {
+                    uid: (servers[most], workloads.doctor_statistics(sizes[most], uid)) for uid in ("doc-1", "doc-2")
+                }
+                runs = interleaved(self.plan, both, self.server.pid, tell=self.tell)
+                busy = ratio(runs["doc-1"], runs["doc-2"])
+        return {"orders": [one.orders for one in sizes.values()], "curve": curve, "busy_doctor": busy}
+
+    def _servers(self, sizes: Mapping[str, Filled]) -> Any:  # noqa: ANN401 (a context manager of a dict)
+        from contextlib import ExitStack, contextmanager
+
+        @contextmanager
+        def every() -> Any:  # noqa: ANN401
+            with ExitStack() as stack:
+                yield {
+                    name: stack.enter_context(
+                        running(
+                            CONTESTANTS[0],
+                            database.at(self.address, name),
+                            cores=self.plan.servers,
+                            log=self.folder / f"{name}.log",
+                        )
+                    )
+                    for name in sizes
+                }
+
+        return every()
+
+    def organisations(self) -> dict[str, Any]:
+        """Ask one organisation, and 200 in turn, on the same database."""
+        count, orders = (20, 500) if self.quick else (ORGANISATIONS, 500)
+        self.part(f"{count} organisations")
+        filled = self.fill("bench_many", {f"many-{number}": orders for number in range(count)})
+        one = workloads.workload(filled[0], "order")
+        many = workloads.many_organisations(filled, "order")
+        with self._servers({"bench_many": filled[0]}) as servers:
+            server = servers["bench_many"]
+            runs = interleaved(self.plan, {"one": (server, one), "many": (server, many)}, self.server.pid, tell=self.tell)
+        return {"count": count, "ratio": ratio(runs["many"], runs["one"])}
+
+
+def main() -> int:
+    """Run the benchmark; write and print its report."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under three minutes: shorter rounds, less data")
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--only", default="", help="compare only these workloads, divided by commas, and no extras")
+    parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
+    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    if os.environ.get("QUICK") == "1":
+        options.quick = True
+    wrk()
+    several = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
+    if not Path("/proc/self/schedstat").exists():
+        raise BenchError("the benchmark reads processor times from /proc, which only Linux has")
+    plan = Plan(
+        rounds=max(5, options.rounds) if not options.only else options.rounds or 5,
+        seconds=0.25 if options.quick else 2.0,
+        warm_up=0.25 if options.quick else 1.0,
+        servers={0} if several else None,
+        client={1} if several else None,
+    )
+    chosen = options.only.split(",") if options.only else [*workloads.READS, *workloads.WRITES]
+    with tempfile.TemporaryDirectory(prefix="rxdesk-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with database.cluster(folder / "data", plan.servers) as server:
+            wanted = {RXDESK, *options.contestants.split(",")} if options.contestants else None
+            contestants = tuple(one for one in CONTESTANTS if wanted is None or one.name in wanted)
+            bench = Bench(plan, server, folder, quick=options.quick, contestants=contestants)
+            with bench.status:
+                result = _measure(bench, chosen, whole=not (options.only or options.contestants))
+    result["seconds"] = round(time.monotonic() - bench.began)
+    part = options.only or options.contestants
+    report.write(result, options.results if not part else None)
+    return 0
+
+
+def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
+    bench.part("making 100,000 orders")
+    [main_data] = bench.fill(MAIN, {"main": 100_000})
+    address = database.at(bench.address, MAIN)
+    pid = bench.server.pid
+    runs = bench.compare(main_data, chosen)
+    result: dict[str, Any] = {
+        "machine": report.machine(),
+        "versions": report.versions(),
+        "plan": {"rounds": bench.plan.rounds, "seconds_a_run": bench.plan.seconds, "quick": bench.quick},
+        "routes": {
+            route: {name: asdict(figures(of)) for name, of in by_name.items()} for route, by_name in runs.items()
+        },
+        # How much of a contestant's processor time RxDesk takes.
+        "ratios": {
+            route: {name: asdict(ratio(by_name[RXDESK], of)) for name, of in by_name.items() if name != RXDESK}
+            for route, by_name in runs.items()
+        },
+        "p99_ratios": {
+            route: {
+                name: asdict(ratio(by_name[RXDESK], of, lambda run: run.p99_us))
+                for name, of in by_name.items()
+                if name != RXDESK
+            }
+            for route, by_name in runs.items()
+        },
+    }
+    if {"products", "order"} <= runs.keys():
+        result["products_vs_order"] = asdict(ratio(runs["products"][RXDESK], runs["order"][RXDESK]))
+    if not whole:
+        return result
+    bench.part("pgbench")
+    result["pgbench_order_us"] = extras.pgbench(address, main_data, bench.folder, bench.plan, pid)
+    growth = bench.growth(main_data)
+    result["growth"] = {
+        name: list(ratios.values())[-1].median for name, ratios in growth["curve"].items()
+    }
+    result["growth_curve"] = {
+        "orders": growth["orders"],
+        **{name: {size: asdict(one) for size, one in ratios.items()} for name, ratios in growth["curve"].items()},
+    }
+    if growth["busy_doctor"] is not None:
+        result["busy_doctor"] = {"prescriptions": [BUSY, QUIET], **asdict(growth["busy_doctor"])}
+    many = bench.organisations()
+    result["organisations"] = {"count": many["count"], **asdict(many["ratio"])}
+    bench.part("memory")
+    found = extras.memory(address, main_data, bench.plan, pid, bench.folder, 20_000 if bench.quick else 100_000)
+    result["memory_mb"], result["memory"] = found["mb"], found
+    orders = 2_000 if bench.quick else 20_000
+    bench.part("import against COPY")
+    copied = extras.import_vs_copy(bench.address, bench.folder, orders, 3, bench.tell)
+    result["import_vs_copy"], result["import_vs_copy_rounds"] = copied.median, asdict(copied)
+    bench.part("two workers")
+    result["two_workers_rps"] = asdict(extras.two_workers(address, main_data, bench.plan, pid, bench.folder))
+    bench.part("start")
+    result["start_s"] = extras.start(bench.folder / "demo")
+    return result
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(1)

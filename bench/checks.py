@@ -1,0 +1,107 @@
+"""Before anything is timed: all contestants give the same bodies, and refuse what is to be refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+from urllib.request import Request as HttpRequest
+
+from bench.load import BenchError, Request
+from bench.servers import BASE, RXDESK, Running
+
+_open = build_opener(ProxyHandler({})).open
+_SHOWN = 600
+
+
+def ask(url: str, request: Request) -> tuple[int, Any]:
+    """Send a request and give status and decoded body (None for an empty one)."""
+    headers = {"X-API-Key": request.key} if request.key else {}
+    if request.body:
+        headers["Content-Type"] = "application/json"
+    asked = HttpRequest(  # noqa: S310 (a loopback address of ours)
+        url + request.path, method=request.method, headers=headers, data=request.body.encode() or None
+    )
+    try:
+        with _open(asked, timeout=10) as answer:
+            status, body = answer.status, answer.read()
+    except HTTPError as error:
+        status, body = error.code, error.read()
+    try:
+        return status, json.loads(body) if body else None
+    except ValueError:
+        return status, body.decode(errors="replace")
+
+
+def same_bodies(servers: Mapping[str, Running], requests: Iterable[Request]) -> int:
+    """Compare all answers with RxDesk's and give how many were compared. Raises BenchError at a difference."""
+    compared = 0
+    for request in requests:
+        status, wanted = ask(servers[RXDESK].url, request)
+        if status != 200:  # noqa: PLR2004 (HTTP's own number)
+            message = f"rxdesk answers {status} to {request.method} {request.path}: {wanted}"
+            raise BenchError(message)
+        for name, server in servers.items():
+            found = ask(server.url, request)
+            compared += 1
+            if found != (status, wanted):
+                message = (
+                    f"{name} answers {request.method} {request.path} otherwise:\n"
+                    f"  rxdesk: {str((status, wanted))[:_SHOWN]}\n  {name}: {str(found)[:_SHOWN]}"
+                )
+                raise BenchError(message)
+    return compared
+
+
+def refusals(servers: Mapping[str, Running], good: Request, poor_key: str) -> None:
+    """A request without key, with a wrong one, without the permission, of an unknown uid. Raises BenchError."""
+    wrong = good.key[:-1] + ("a" if good.key[-1] != "a" else "b")
+    cases = (
+        (401, Request(good.path, "")),
+        (401, Request(good.path, wrong)),
+        (403, Request(good.path, poor_key)),
+        (404, Request(f"{BASE}/orders/ord-unknown", good.key)),
+    )
+    for name, server in servers.items():
+        for wanted, request in cases:
+            status, _ = ask(server.url, request)
+            if status != wanted:
+                message = f"{name} answers {status} where {wanted} is due ({request.path})"
+                raise BenchError(message)
+
+
+def waiting_room(servers: Mapping[str, Running], key: str) -> None:
+    """Two register, one cancels, the other moves up: with every contestant. Raises BenchError."""
+    path = f"{BASE}/waiting-room"
+    for name, server in servers.items():
+        places = []
+        for patient in (1, 2):
+            body = json.dumps({"shop_uid": "shop-8", "patient_profile_uid": f"pp-{patient:08d}"})
+            status, place = ask(server.url, Request(f"{path}/register", key, "POST", body))
+            _expect(name, status == 201 and set(place) == {"queue_uid", "position", "estimated_wait_minutes"}, place)  # noqa: PLR2004
+            places.append(place)
+            if patient == 1:
+                again = ask(server.url, Request(f"{path}/register", key, "POST", body))
+                _expect(name, again[0] == 409 and again[1]["queue_uid"] == place["queue_uid"], again)  # noqa: PLR2004
+        _expect(name, [place["position"] for place in places] == [1, 2], places)
+        first, second = (place["queue_uid"] for place in places)
+        _expect(name, ask(server.url, Request(f"{path}/{first}", key, "DELETE"))[0] == 204, first)  # noqa: PLR2004
+        status, moved = ask(server.url, Request(f"{path}/{second}/status", key))
+        wanted = {
+            "queue_uid": second,
+            "status": "waiting",
+            "position": 1,
+            "estimated_wait_minutes": 0,
+            "video_room_id": None,
+            "allocated_at": None,
+        }
+        _expect(name, (status, moved) == (200, wanted), moved)
+        _expect(name, ask(server.url, Request(f"{path}/{second}", key, "DELETE"))[0] == 204, second)  # noqa: PLR2004
+
+
+def _expect(name: str, holds: bool, seen: object) -> None:  # noqa: FBT001 (an assertion)
+    if not holds:
+        message = f"{name} does the waiting room otherwise: {seen}"
+        raise BenchError(message)

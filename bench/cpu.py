@@ -1,0 +1,68 @@
+"""Processor time of processes, from /proc, and to which core they are bound."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def tree(pid: int) -> list[int]:
+    """Give a process and all that descend from it."""
+    children: dict[int, list[int]] = {}
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            stat = (entry / "stat").read_text()
+        except OSError:  # it has ended meanwhile
+            continue
+        parent = int(stat.rpartition(")")[2].split()[1])
+        children.setdefault(parent, []).append(int(entry.name))
+    found, seen = [pid], 0
+    while seen < len(found):
+        found += children.get(found[seen], [])
+        seen += 1
+    return found
+
+
+def seconds(pids: Iterable[int]) -> float:
+    """Sum the time that the processes' threads have run, to the nanosecond where the kernel counts it so."""
+    total = 0.0
+    for pid in pids:
+        for task in _tasks(pid):
+            try:
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+            except FileNotFoundError:
+                fields = (task / "stat").read_text().rpartition(")")[2].split()
+                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            except OSError:  # it has ended meanwhile
+                continue
+    return total
+
+
+def _tasks(pid: int) -> list[Path]:
+    try:
+        return list((_PROC / str(pid) / "task").iterdir())
+    except OSError:
+        return []
+
+
+def memory_mb(pids: Iterable[int]) -> float:
+    """Sum the processes' resident memory, in MB of 1,000,000 bytes."""
+    pages = 0
+    for pid in pids:
+        try:
+            pages += int((_PROC / str(pid) / "statm").read_text().split()[1])
+        except OSError:
+            continue
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def bind(pid: int, cores: set[int]) -> None:
+    """Bind a process, with all its threads and descendants, to cores."""
+    for one in tree(pid):
+        for task in _tasks(one):
+            os.sched_setaffinity(int(task.name), cores)

@@ -1,0 +1,124 @@
+"""The benchmark's PostgreSQL: the embedded one, with a database for each size of data."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import asyncpg
+
+from bench import cpu, data
+from bench.data import Filled
+from rxdesk.db import embedded, migrate
+from rxdesk.db.pool import Connection
+
+# Its time would be counted with whoever happens to be measured; tables are vacuumed between rounds instead.
+_SETTINGS = {"autovacuum": "off"}
+
+
+@contextmanager
+def cluster(folder: Path, cores: set[int] | None) -> Iterator[embedded.Server]:
+    """Run PostgreSQL in a folder, bound to cores."""
+    with embedded.start(folder, purpose="bench", settings=_SETTINGS) as server:
+        if cores:
+            cpu.bind(server.pid, cores)
+        yield server
+
+
+def at(address: embedded.Address, name: str) -> embedded.Address:
+    """Give the address of another database of the server."""
+    return dataclasses.replace(address, database=name)
+
+
+async def connect(address: embedded.Address, role: str = embedded.SUPERUSER) -> Connection:
+    """Connect as one of the embedded server's roles."""
+    return await asyncpg.connect(**address.connect_args(role))
+
+
+async def create(address: embedded.Address, name: str, *, template: str | None = None) -> embedded.Address:
+    """Make a database, migrated, or a copy of another; an older one of this name goes."""
+    connection = await connect(address)
+    await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    source = f" TEMPLATE {template}" if template else ""
+    await connection.execute(f"CREATE DATABASE {name} OWNER {embedded.OWNER}{source}")
+    await connection.close()
+    made = at(address, name)
+    if template is None:
+        await migrate.migrate(made.connect_args(embedded.OWNER))
+    owner = await connect(made, embedded.OWNER)
+    await migrate.grant(owner, embedded.APP)
+    await owner.close()
+    return made
+
+
+async def fill(
+    address: embedded.Address,
+    name: str,
+    organisations: Mapping[str, int],
+    *,
+    today: datetime,
+    tell: Callable[[str], None],
+) -> list[Filled]:
+    """Make a database with these organisations, each with so many orders, and settle it."""
+    made = await create(address, name)
+    connection = await connect(made)
+    filled = []
+    for slug, orders in organisations.items():
+        filled.append(
+            await data.fill(
+                connection,
+                slug,
+                orders,
+                today=today,
+                tell=lambda done, orders=orders: tell(f"{name}: {done:,} of {orders:,} orders"),  # type: ignore[misc]
+            )
+        )
+    tell(f"{name}: vacuum")
+    await connection.execute("VACUUM (FREEZE, ANALYZE)")
+    await connection.execute("CHECKPOINT")
+    await connection.close()
+    return filled
+
+
+def filled(
+    address: embedded.Address,
+    name: str,
+    organisations: Mapping[str, int],
+    *,
+    today: datetime,
+    tell: Callable[[str], None],
+) -> list[Filled]:
+    """Do the same from code that is not asynchronous."""
+    return asyncio.run(fill(address, name, organisations, today=today, tell=tell))
+
+
+async def _settle(address: embedded.Address) -> None:
+    connection = await connect(address)
+    await connection.execute("TRUNCATE waiting_room_visits, waiting_rooms, push_notifications")
+    await connection.execute("VACUUM api_keys")
+    await connection.close()
+
+
+def settle(address: embedded.Address) -> None:
+    """Clear what writes have left: everyone begins with the same tables, and nobody pays for another's rows."""
+    asyncio.run(_settle(address))
+
+
+async def _poor_key(address: embedded.Address, filled: Filled) -> str:
+    from rxdesk.organisations import commands  # noqa: PLC0415 (used once)
+
+    connection = await connect(address)
+    key = await commands.create_key(
+        connection, filled.organisation_id, name="poor", permissions=[], per_second=0, per_minute=0
+    )
+    await connection.close()
+    return key.key
+
+
+def poor_key(address: embedded.Address, filled: Filled) -> str:
+    """Make a key that may do nothing."""
+    return asyncio.run(_poor_key(address, filled))

@@ -1,0 +1,197 @@
+"""What is not a race of contestants: the database's own share, memory, start, import, two workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.request import ProxyHandler, build_opener
+
+from bench import cpu, database, load, workloads
+from bench.data import Filled
+from bench.load import BenchError
+from bench.measuring import Plan, Ratio, interleaved, ratio
+from bench.servers import BASE, CONTESTANTS, ROOT, free_port, running
+from rxdesk.db import embedded
+from rxdesk.db.embedded_cluster import programs
+from rxdesk.db.pool import Connection
+from rxdesk.demo import generator
+from rxdesk.importing.files import find_files
+from rxdesk.importing.load import import_files
+from rxdesk.importing.tables import TABLES
+from rxdesk.kit.keys import read_key
+from rxdesk.orders.queries import ORDER
+from rxdesk.organisations import commands
+from rxdesk.permissions import Permission
+
+Tell = Callable[[str], None]
+_open = build_opener(ProxyHandler({})).open
+_RXDESK = CONTESTANTS[0]
+
+
+def pgbench(address: embedded.Address, filled: Filled, folder: Path, plan: Plan, postmaster: int) -> float:
+    """Measure the order's statement by pgbench, prepared, as the owner: µs of the database a statement."""
+    key = read_key(filled.key)
+    if key is None:
+        raise BenchError("the key is not one")
+    names = {"1": "organisation", "2": "digest", "3": "permission", "4": "uid"}
+    # pgbench takes a colon inside a literal for a variable as well.
+    statement = ORDER.statement.replace("'prescription:read'", "U&'prescription\\003aread'")
+    statement = re.sub(r"\$([1-4])", lambda match: f":{names[match[1]]}", statement)
+    script = folder / "order.sql"
+    script.write_text(" ".join(statement.split()) + ";\n")
+    uid = f"ord-{filled.orders // 2:08d}"
+    command = [str(Path(programs()) / "pgbench"), "-n", "-M", "prepared", "-c", "4", "-j", "1", "-f", str(script)]
+    command += ["-T", str(max(2, round(plan.seconds * 2)))]
+    values = (key.organisation_id, f"\\x{key.digest.hex()}", Permission.ORDER_READ.value, uid)
+    for name, value in zip(names.values(), values, strict=True):
+        command += ["-D", f"{name}={value}"]
+    environment = {
+        **os.environ,
+        "PGHOST": str(address.socket_dir),
+        "PGPORT": str(address.port),
+        "PGUSER": embedded.OWNER,
+        "PGDATABASE": address.database,
+        "PGOPTIONS": "-c plan_cache_mode=force_generic_plan -c jit=off",
+    }
+    before = cpu.seconds(cpu.tree(postmaster))
+    # The connections' processes end with pgbench, and their time with them: it is asked for while they live.
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        spent = 0.0
+        while process.poll() is None:
+            spent = max(spent, cpu.seconds(cpu.tree(postmaster)) - before)
+            time.sleep(0.02)
+        output = process.communicate()[0]
+    found = re.search(r"number of transactions actually processed: (\d+)", output)
+    if process.returncode or found is None:
+        message = f"pgbench failed: {output[-1000:]}"
+        raise BenchError(message)
+    return round(1e6 * spent / int(found[1]), 1)
+
+
+def memory(address: embedded.Address, filled: Filled, plan: Plan, postmaster: int, logs: Path, requests: int) -> dict[str, float]:
+    """Give MB of the serving process after half of the requests and after all."""
+    with (
+        running(_RXDESK, address, cores=plan.servers, log=logs / "memory.log") as server,
+        load.prepared(workloads.workload(filled, "order")) as arguments,
+    ):
+        done, found = 0, {}
+        worker = max(cpu.tree(server.pid), key=lambda pid: cpu.memory_mb([pid]))
+        for name, until in (("half", requests // 2), ("mb", requests)):
+            while done < until:
+                run = load.run(
+                    arguments, server.url, seconds=1, server=server.pid, database=postmaster, cores=plan.client
+                )
+                done += run.requests
+            found[name] = round(cpu.memory_mb([worker]), 1)
+    return {**found, "requests": requests}
+
+
+def start(folder: Path) -> float:
+    """Give the seconds from `make demo`, the second time, to its first answer; the median of three."""
+    taken = []
+    for turn in range(4):
+        port = free_port()
+        began = time.monotonic()
+        process = subprocess.Popen(
+            ["make", "demo", f"PORT={port}", f"DATA={folder}", f"VENV={Path(sys.prefix)}"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            _until_healthy(f"http://127.0.0.1:{port}{BASE}/health/ready", process)
+            if turn:
+                taken.append(time.monotonic() - began)
+        finally:
+            os.killpg(process.pid, signal.SIGINT)
+            process.wait(30)
+    return round(statistics.median(taken), 2)
+
+
+def _until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 300
+    while True:
+        try:
+            _open(url, timeout=2).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > until:
+                message = "make demo does not answer"
+                raise BenchError(message) from None
+            time.sleep(0.01)
+        else:
+            return
+
+
+async def _import_and_copy(address: embedded.Address, folder: Path, orders: int, rounds: int, tell: Tell) -> list[float]:
+    files, now = folder / "import", datetime.fromisoformat("2026-07-01T08:00:00+00:00")
+    generator.generate(files, seed=1, orders=orders, as_of=now, organisation=1)
+    found = find_files([files])
+    # What refers to orders is left out, and what orders refer to is there already.
+    base = [file for file in found if file.kind not in {"orders", "waiting_room", "wallet_templates", "wallet_passes"}]
+    last = [file for file in found if file.kind == "orders"]
+    made = await database.create(address, "bench_import_base")
+    connection = await database.connect(made, embedded.APP)
+    organisation = await commands.create_organisation(connection, slug="import", display_name="Import")
+    await import_files(connection, organisation.id, base, now=now)
+    await connection.close()
+    ratios = []
+    for number in range(rounds):
+        tell(f"import of {orders:,} orders against COPY, {number + 1} of {rounds}")
+        await database.create(address, "bench_import", template="bench_import_base")
+        connection = await database.connect(database.at(address, "bench_import"), embedded.APP)
+        began = time.monotonic()
+        report = await import_files(connection, organisation.id, last, now=now)
+        imported = time.monotonic() - began
+        await connection.close()
+        if not report.ok:
+            message = f"the import failed: {report.files[0].faults[:3]}"
+            raise BenchError(message)
+        rows = await _dump(address, folder)
+        await database.create(address, "bench_copy", template="bench_import_base")
+        connection = await database.connect(database.at(address, "bench_copy"), embedded.OWNER)
+        began = time.monotonic()
+        async with connection.transaction():
+            for table in rows:
+                await connection.copy_to_table(table, source=folder / f"{table}.copy", format="binary")
+        ratios.append(imported / (time.monotonic() - began))
+        await connection.close()
+    return ratios
+
+
+async def _dump(address: embedded.Address, folder: Path) -> list[str]:
+    connection: Connection = await database.connect(database.at(address, "bench_import"), embedded.OWNER)
+    names = [table.name for table in TABLES["orders"]]
+    for name in names:
+        await connection.copy_from_table(name, output=folder / f"{name}.copy", format="binary")
+    await connection.close()
+    return names
+
+
+def import_vs_copy(address: embedded.Address, folder: Path, orders: int, rounds: int, tell: Tell) -> Ratio:
+    """Compare an import of orders with bare COPY of the same rows into the same indexed tables, by time."""
+    ratios = asyncio.run(_import_and_copy(address, folder, orders, rounds, tell))
+    return Ratio(round(statistics.median(ratios), 2), round(min(ratios), 2), round(max(ratios), 2))
+
+
+def two_workers(address: embedded.Address, filled: Filled, plan: Plan, postmaster: int, logs: Path) -> Ratio:
+    """Compare requests a second of two workers with one, all on all cores."""
+    free = Plan(plan.rounds, plan.seconds, plan.warm_up, None, None)
+    every = set(range(os.cpu_count() or 1))
+    cpu.bind(postmaster, every)
+    work = workloads.workload(filled, "order")
+    with (
+        running(_RXDESK, address, cores=None, log=logs / "one.log") as one,
+        running(_RXDESK, address, cores=None, log=logs / "two.log", settings={"RXDESK_WORKERS": "2"}) as two,
+    ):
+        runs = interleaved(free, {"one": (one, work), "two": (two, work)}, postmaster)
+    return ratio(runs["two"], runs["one"], lambda run: run.rps)

@@ -1,0 +1,133 @@
+"""Load: wrk runs for a time, and what its answers cost is read from /proc on both sides of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import cpu
+
+LUA = Path(__file__).parent / "wrk"
+
+
+class BenchError(Exception):
+    """The run cannot go on; the message says why and, where there is one, what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request; `body` is JSON text without line breaks or tabs."""
+
+    path: str
+    key: str
+    method: str = "GET"
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is sent: requests in turn, or a conversation that a script of wrk holds.
+
+    `script` names it and `arguments` go to it; each of its threads has one connection.
+    """
+
+    name: str
+    requests: tuple[Request, ...] = ()
+    script: str = "requests.lua"
+    arguments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run found: times in microseconds, processor time a request of server and of database."""
+
+    requests: int
+    rps: float
+    p50_us: int
+    p99_us: int
+    p999_us: int
+    server_us: float
+    database_us: float
+
+    @property
+    def cpu_us(self) -> float:
+        """Server and database together."""
+        return self.server_us + self.database_us
+
+
+@contextmanager
+def prepared(workload: Workload) -> Iterator[list[str]]:
+    """Give the arguments of wrk that send the workload."""
+    if not workload.requests:
+        threads = ["-t4", "-c4", "-s", str(LUA / workload.script)]
+        yield [*threads, "URL", "--", *workload.arguments]
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as file:
+        file.writelines(f"{one.method}\t{one.path}\t{one.key}\t{one.body}\n" for one in workload.requests)
+        file.flush()
+        yield ["-t1", "-c8", "-s", str(LUA / workload.script), "URL", "--", file.name]
+
+
+def wrk() -> str:
+    """Where wrk is. Raises BenchError."""
+    found = shutil.which("wrk")
+    if found is None:
+        message = "wrk is not here: apt-get install wrk (macOS: brew install wrk)"
+        raise BenchError(message)
+    return found
+
+
+def run(
+    arguments: Sequence[str],
+    url: str,
+    *,
+    seconds: float,
+    server: int,
+    database: int,
+    cores: set[int] | None,
+) -> Run:
+    """Load a server for some time; `server` and `database` are the first processes of the two.
+
+    Raises BenchError when an answer was not a success.
+    """
+    whole = max(1, round(seconds))  # wrk counts in seconds; a shorter run is ended by a signal
+    command = [wrk(), f"-d{whole + 1 if seconds < whole else whole}", "--timeout", "5", *arguments]
+    command[command.index("URL")] = url
+    servers, databases = cpu.tree(server), cpu.tree(database)
+    before = cpu.seconds(servers), cpu.seconds(databases)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "BENCH_LUA": str(LUA)},
+    ) as process:
+        if cores:
+            os.sched_setaffinity(process.pid, cores)
+        try:
+            output, _ = process.communicate(timeout=seconds if seconds < whole else seconds + 15)
+        except subprocess.TimeoutExpired:
+            process.send_signal(2)  # wrk ends with its report
+            output, _ = process.communicate(timeout=15)
+    found = json.loads(output.splitlines()[-1])
+    # Connections of the database may have been opened meanwhile.
+    after = cpu.seconds({*servers, *cpu.tree(server)}), cpu.seconds({*databases, *cpu.tree(database)})
+    if found["errors"] or not found["requests"]:
+        message = f"{url}: {found['errors']} of {found['requests']} requests failed under load"
+        raise BenchError(message)
+    count = found["requests"]
+    return Run(
+        requests=count,
+        rps=count / found["seconds"],
+        p50_us=found["p50_us"],
+        p99_us=found["p99_us"],
+        p999_us=found["p999_us"],
+        server_us=1e6 * (after[0] - before[0]) / count,
+        database_us=1e6 * (after[1] - before[1]) / count,
+    )

@@ -1,0 +1,171 @@
+"""The report: one table on the terminal, latest.md and latest.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.load import wrk
+from bench.servers import CONTESTANTS, RXDESK
+from rxdesk.db import embedded
+
+_PACKAGES = (
+    "rxdesk granian litestar msgspec asyncpg uvloop fastapi uvicorn pydantic sqlalchemy flask gunicorn psycopg django "
+    "django-ninja"
+).split()
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of all that takes part."""
+    found = {"python": platform.python_version(), "postgresql": embedded.binary_version()}
+    said = subprocess.run([wrk(), "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"wrk \S*?([\d.]+)", said)
+    found["wrk"] = match[1] if match else "unknown"
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine, without its name."""
+    model = "unknown"
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        match = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE)
+        model = match[1] if match else model
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "memory_gb": round(memory / 1e9, 1),
+        "system": f"{platform.system()} {platform.release().split('-')[0]}",
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def _times(ratio: dict[str, float]) -> str:
+    """Say a ratio as people do: 1/9.5 for what is less than a half, with the least and the most."""
+
+    def one(value: float) -> str:
+        return f"1/{1 / value:.1f}" if 0 < value < 0.5 else f"{value:.2f}"  # noqa: PLR2004 (a matter of taste)
+
+    return f"{one(ratio['median'])} ({one(ratio['least'])} – {one(ratio['most'])})"
+
+
+def _rows(result: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for route, by_name in result["routes"].items():
+        for contestant in CONTESTANTS:
+            found = by_name.get(contestant.name)
+            if found is None:
+                continue
+            ours = contestant.name == RXDESK
+            rows.append(
+                [
+                    route if ours else "",
+                    contestant.name,
+                    f"{found['cpu_us']:,.0f}",
+                    f"{found['server_us']:,.0f} + {found['database_us']:,.0f}",
+                    "" if ours else _times(result["ratios"][route][contestant.name]),
+                    f"{found['rps']:,.0f}",
+                    f"{found['p50_ms']:.1f}",
+                    f"{found['p99_ms']:.1f}",
+                    f"{found['p999_ms']:.1f}",
+                ]
+            )
+    return rows
+
+
+_HEAD = ["work", "contestant", "CPU µs", "server + database", "RxDesk takes of it", "requests/s", "p50 ms", "p99", "p99.9"]
+
+
+def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Give what is not in the table of contestants, line by line."""
+    lines = []
+    if "products_vs_order" in result:
+        lines.append(("products page of 50 against one order, CPU", _times(result["products_vs_order"])))
+    if "bare" in result["p99_ratios"].get("order", {}):
+        lines.append(("order, p99 against bare", _times(result["p99_ratios"]["order"]["bare"])))
+    if "pgbench_order_us" in result:
+        lines.append(("order's statement by pgbench as owner, CPU of the database", f"{result['pgbench_order_us']} µs"))
+    if "growth_curve" in result:
+        sizes = [f"{orders:,}" for orders in result["growth_curve"]["orders"]]
+        for name, found in result["growth_curve"].items():
+            if name != "orders":
+                told = ", ".join(
+                    f"{size}: {_times(one)}" for size, one in zip(sizes[1:], found.values(), strict=True)
+                )
+                lines.append((f"growth of {name}, CPU against {sizes[0]} orders", told))
+    if "busy_doctor" in result:
+        lines.append(("statistics of a doctor with 100,000 prescriptions against 100, CPU", _times(result["busy_doctor"])))
+    if "organisations" in result:
+        many = result["organisations"]
+        lines.append((f"each request from another of {many['count']} organisations against one, CPU", _times(many)))
+    if "memory" in result:
+        found = result["memory"]
+        told = f"{found['mb']} MB after {found['requests']:,} requests, {found['half']} MB after half of them"
+        lines.append(("memory of a serving process", told))
+    if "import_vs_copy_rounds" in result:
+        lines.append(("import against bare COPY, time", _times(result["import_vs_copy_rounds"])))
+    if "two_workers_rps" in result:
+        lines.append(("two workers against one, requests a second", _times(result["two_workers_rps"])))
+    if "start_s" in result:
+        lines.append(("make demo, second start to first answer", f"{result['start_s']} s"))
+    return lines
+
+
+def write(result: dict[str, Any], folder: Path | None) -> None:
+    """Print the table; write it to latest.md and latest.json of the folder, if there is one."""
+    rows, others = _rows(result), _others(result)
+    table = Table(*_HEAD, box=None)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console.print(table)
+    for name, told in others:
+        console.print(f"{name}: {told}")
+    if folder is None:
+        return
+    folder.mkdir(exist_ok=True)
+    (folder / "latest.json").write_text(json.dumps(result, indent=2) + "\n")
+    (folder / "latest.md").write_text(_markdown(result, rows, others))
+    console.print(f"\nWritten: {folder.name}/latest.md and latest.json, in {result['seconds']} s")
+
+
+def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[str, str]]) -> str:
+    machine, plan = result["machine"], result["plan"]
+    lines = [
+        "# Benchmark",
+        "",
+        "Made by `make bench`" + (" QUICK=1" if plan["quick"] else "") + "; how to read it: docs/performance.md.",
+        "",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; "
+        f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved; medians, and for ratios the least "
+        "and the most of the rounds.",
+        "",
+        "Versions: " + ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",
+        "",
+        *(f"- `{one.name}`: {one.what}" for one in CONTESTANTS),
+        "",
+        "| " + " | ".join(_HEAD) + " |",
+        "|" + "---|" * len(_HEAD),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+        "| what | measured |",
+        "|---|---|",
+        *(f"| {name} | {told} |" for name, told in others),
+        "",
+    ]
+    return "\n".join(lines)
