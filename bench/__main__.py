@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import checks, cpu, database, extras, report, workloads
+from bench import checks, database, extras, report, workloads
 from bench.data import BUSY, QUIET, Filled
 from bench.load import BenchError, Run, wrk
 from bench.measuring import Plan, figures, interleaved, ratio
@@ -105,7 +104,8 @@ class Bench:
             busy = None
             if not self.quick:
                 both = {
-                    uid: (servers[most], workloads.doctor_statistics(sizes[most], uid)) for uid in ("doc-1", "doc-2")
+                    uid: (servers[most], workloads.doctor_statistics(sizes[most], uid))
+                    for uid in ("doc-1", "doc-2")
                 }
                 runs = interleaved(self.plan, both, self.server.pid, tell=self.tell)
                 busy = ratio(runs["doc-1"], runs["doc-2"])
@@ -140,7 +140,9 @@ class Bench:
         many = workloads.many_organisations(filled, "order")
         with self._servers({"bench_many": filled[0]}) as servers:
             server = servers["bench_many"]
-            runs = interleaved(self.plan, {"one": (server, one), "many": (server, many)}, self.server.pid, tell=self.tell)
+            runs = interleaved(
+                self.plan, {"one": (server, one), "many": (server, many)}, self.server.pid, tell=self.tell
+            )
         return {"count": count, "ratio": ratio(runs["many"], runs["one"])}
 
 
@@ -149,7 +151,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under three minutes: shorter rounds, less data")
     parser.add_argument("--rounds", type=int, default=0)
-    parser.add_argument("--only", default="", help="compare only these workloads, divided by commas, and no extras")
+    parser.add_argument(
+        "--only", default="", help="compare only these workloads, divided by commas, and no extras"
+    )
     parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
@@ -193,11 +197,14 @@ def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
         "versions": report.versions(),
         "plan": {"rounds": bench.plan.rounds, "seconds_a_run": bench.plan.seconds, "quick": bench.quick},
         "routes": {
-            route: {name: asdict(figures(of)) for name, of in by_name.items()} for route, by_name in runs.items()
+            route: {name: asdict(figures(of)) for name, of in by_name.items()}
+            for route, by_name in runs.items()
         },
         # How much of a contestant's processor time RxDesk takes.
         "ratios": {
-            route: {name: asdict(ratio(by_name[RXDESK], of)) for name, of in by_name.items() if name != RXDESK}
+            route: {
+                name: asdict(ratio(by_name[RXDESK], of)) for name, of in by_name.items() if name != RXDESK
+            }
             for route, by_name in runs.items()
         },
         "p99_ratios": {
@@ -216,19 +223,22 @@ def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
     bench.part("pgbench")
     result["pgbench_order_us"] = extras.pgbench(address, main_data, bench.folder, bench.plan, pid)
     growth = bench.growth(main_data)
-    result["growth"] = {
-        name: list(ratios.values())[-1].median for name, ratios in growth["curve"].items()
-    }
+    result["growth"] = {name: list(ratios.values())[-1].median for name, ratios in growth["curve"].items()}
     result["growth_curve"] = {
         "orders": growth["orders"],
-        **{name: {size: asdict(one) for size, one in ratios.items()} for name, ratios in growth["curve"].items()},
+        **{
+            name: {size: asdict(one) for size, one in ratios.items()}
+            for name, ratios in growth["curve"].items()
+        },
     }
     if growth["busy_doctor"] is not None:
         result["busy_doctor"] = {"prescriptions": [BUSY, QUIET], **asdict(growth["busy_doctor"])}
     many = bench.organisations()
     result["organisations"] = {"count": many["count"], **asdict(many["ratio"])}
     bench.part("memory")
-    found = extras.memory(address, main_data, bench.plan, pid, bench.folder, 20_000 if bench.quick else 100_000)
+    found = extras.memory(
+        address, main_data, bench.plan, pid, bench.folder, 20_000 if bench.quick else 100_000
+    )
     result["memory_mb"], result["memory"] = found["mb"], found
     orders = 2_000 if bench.quick else 20_000
     bench.part("import against COPY")

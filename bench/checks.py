@@ -40,7 +40,7 @@ def same_bodies(servers: Mapping[str, Running], requests: Iterable[Request]) -> 
     compared = 0
     for request in requests:
         status, wanted = ask(servers[RXDESK].url, request)
-        if status != 200:  # noqa: PLR2004 (HTTP's own number)
+        if status != 200:
             message = f"rxdesk answers {status} to {request.method} {request.path}: {wanted}"
             raise BenchError(message)
         for name, server in servers.items():
@@ -80,14 +80,18 @@ def waiting_room(servers: Mapping[str, Running], key: str) -> None:
         for patient in (1, 2):
             body = json.dumps({"shop_uid": "shop-8", "patient_profile_uid": f"pp-{patient:08d}"})
             status, place = ask(server.url, Request(f"{path}/register", key, "POST", body))
-            _expect(name, status == 201 and set(place) == {"queue_uid", "position", "estimated_wait_minutes"}, place)  # noqa: PLR2004
+            _expect(
+                name,
+                status == 201 and set(place) == {"queue_uid", "position", "estimated_wait_minutes"},
+                place,
+            )
             places.append(place)
             if patient == 1:
                 again = ask(server.url, Request(f"{path}/register", key, "POST", body))
-                _expect(name, again[0] == 409 and again[1]["queue_uid"] == place["queue_uid"], again)  # noqa: PLR2004
+                _expect(name, again[0] == 409 and again[1]["queue_uid"] == place["queue_uid"], again)
         _expect(name, [place["position"] for place in places] == [1, 2], places)
         first, second = (place["queue_uid"] for place in places)
-        _expect(name, ask(server.url, Request(f"{path}/{first}", key, "DELETE"))[0] == 204, first)  # noqa: PLR2004
+        _expect(name, ask(server.url, Request(f"{path}/{first}", key, "DELETE"))[0] == 204, first)
         status, moved = ask(server.url, Request(f"{path}/{second}/status", key))
         wanted = {
             "queue_uid": second,
@@ -98,7 +102,7 @@ def waiting_room(servers: Mapping[str, Running], key: str) -> None:
             "allocated_at": None,
         }
         _expect(name, (status, moved) == (200, wanted), moved)
-        _expect(name, ask(server.url, Request(f"{path}/{second}", key, "DELETE"))[0] == 204, second)  # noqa: PLR2004
+        _expect(name, ask(server.url, Request(f"{path}/{second}", key, "DELETE"))[0] == 204, second)
 
 
 def _expect(name: str, holds: bool, seen: object) -> None:  # noqa: FBT001 (an assertion)

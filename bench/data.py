@@ -134,13 +134,20 @@ class Filled:
 
 
 async def fill(
-    connection: Connection, slug: str, orders: int, *, today: datetime, tell: Callable[[int], None] = lambda _: None
+    connection: Connection,
+    slug: str,
+    orders: int,
+    *,
+    today: datetime,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> Filled:
     """Make one organisation with `orders` orders, as a superuser; `tell` hears how many are done.
 
     Foreign keys are not looked at but for prescriptions, whose trigger keeps the statistics.
     """
-    start = today.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS + 1)
+    start = today.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
+        days=DAYS + 1
+    )
     organisation = await commands.create_organisation(connection, slug=slug, display_name=slug)
     # High limits and not none: the limiter is a part of what is measured.
     key = await commands.create_key(

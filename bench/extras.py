@@ -49,7 +49,18 @@ def pgbench(address: embedded.Address, filled: Filled, folder: Path, plan: Plan,
     script = folder / "order.sql"
     script.write_text(" ".join(statement.split()) + ";\n")
     uid = f"ord-{filled.orders // 2:08d}"
-    command = [str(Path(programs()) / "pgbench"), "-n", "-M", "prepared", "-c", "4", "-j", "1", "-f", str(script)]
+    command = [
+        str(Path(programs()) / "pgbench"),
+        "-n",
+        "-M",
+        "prepared",
+        "-c",
+        "4",
+        "-j",
+        "1",
+        "-f",
+        str(script),
+    ]
     command += ["-T", str(max(2, round(plan.seconds * 2)))]
     values = (key.organisation_id, f"\\x{key.digest.hex()}", Permission.ORDER_READ.value, uid)
     for name, value in zip(names.values(), values, strict=True):
@@ -64,7 +75,9 @@ def pgbench(address: embedded.Address, filled: Filled, folder: Path, plan: Plan,
     }
     before = cpu.seconds(cpu.tree(postmaster))
     # The connections' processes end with pgbench, and their time with them: it is asked for while they live.
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         spent = 0.0
         while process.poll() is None:
             spent = max(spent, cpu.seconds(cpu.tree(postmaster)) - before)
@@ -77,7 +90,9 @@ def pgbench(address: embedded.Address, filled: Filled, folder: Path, plan: Plan,
     return round(1e6 * spent / int(found[1]), 1)
 
 
-def memory(address: embedded.Address, filled: Filled, plan: Plan, postmaster: int, logs: Path, requests: int) -> dict[str, float]:
+def memory(
+    address: embedded.Address, filled: Filled, plan: Plan, postmaster: int, logs: Path, requests: int
+) -> dict[str, float]:
     """Give MB of the serving process after half of the requests and after all."""
     with (
         running(_RXDESK, address, cores=plan.servers, log=logs / "memory.log") as server,
@@ -88,7 +103,12 @@ def memory(address: embedded.Address, filled: Filled, plan: Plan, postmaster: in
         for name, until in (("half", requests // 2), ("mb", requests)):
             while done < until:
                 run = load.run(
-                    arguments, server.url, seconds=1, server=server.pid, database=postmaster, cores=plan.client
+                    arguments,
+                    server.url,
+                    seconds=1,
+                    server=server.pid,
+                    database=postmaster,
+                    cores=plan.client,
                 )
                 done += run.requests
             found[name] = round(cpu.memory_mb([worker]), 1)
@@ -132,12 +152,18 @@ def _until_healthy(url: str, process: subprocess.Popen[bytes]) -> None:
             return
 
 
-async def _import_and_copy(address: embedded.Address, folder: Path, orders: int, rounds: int, tell: Tell) -> list[float]:
+async def _import_and_copy(
+    address: embedded.Address, folder: Path, orders: int, rounds: int, tell: Tell
+) -> list[float]:
     files, now = folder / "import", datetime.fromisoformat("2026-07-01T08:00:00+00:00")
     generator.generate(files, seed=1, orders=orders, as_of=now, organisation=1)
     found = find_files([files])
     # What refers to orders is left out, and what orders refer to is there already.
-    base = [file for file in found if file.kind not in {"orders", "waiting_room", "wallet_templates", "wallet_passes"}]
+    base = [
+        file
+        for file in found
+        if file.kind not in {"orders", "waiting_room", "wallet_templates", "wallet_passes"}
+    ]
     last = [file for file in found if file.kind == "orders"]
     made = await database.create(address, "bench_import_base")
     connection = await database.connect(made, embedded.APP)

@@ -97,7 +97,9 @@ class Ratio:
     most: float
 
 
-def ratio(upper: Sequence[Run], lower: Sequence[Run], of: Callable[[Run], float] = lambda run: run.cpu_us) -> Ratio:
+def ratio(
+    upper: Sequence[Run], lower: Sequence[Run], of: Callable[[Run], float] = lambda run: run.cpu_us
+) -> Ratio:
     """Divide what the rounds found pair by pair."""
     pairs = [of(one) / max(of(other), 1e-9) for one, other in zip(upper, lower, strict=True)]
     return Ratio(round(statistics.median(pairs), 3), round(min(pairs), 3), round(max(pairs), 3))

@@ -18,10 +18,23 @@ from bench.load import wrk
 from bench.servers import CONTESTANTS, RXDESK
 from rxdesk.db import embedded
 
-_PACKAGES = (
-    "rxdesk granian litestar msgspec asyncpg uvloop fastapi uvicorn pydantic sqlalchemy flask gunicorn psycopg django "
-    "django-ninja"
-).split()
+_PACKAGES = [
+    "rxdesk",
+    "granian",
+    "litestar",
+    "msgspec",
+    "asyncpg",
+    "uvloop",
+    "fastapi",
+    "uvicorn",
+    "pydantic",
+    "sqlalchemy",
+    "flask",
+    "gunicorn",
+    "psycopg",
+    "django",
+    "django-ninja",
+]
 
 
 def versions() -> dict[str, str]:
@@ -59,7 +72,7 @@ def _times(ratio: dict[str, float]) -> str:
     """Say a ratio as people do: 1/9.5 for what is less than a half, with the least and the most."""
 
     def one(value: float) -> str:
-        return f"1/{1 / value:.1f}" if 0 < value < 0.5 else f"{value:.2f}"  # noqa: PLR2004 (a matter of taste)
+        return f"1/{1 / value:.1f}" if 0 < value < 0.5 else f"{value:.2f}"
 
     return f"{one(ratio['median'])} ({one(ratio['least'])} – {one(ratio['most'])})"
 
@@ -88,7 +101,17 @@ def _rows(result: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-_HEAD = ["work", "contestant", "CPU µs", "server + database", "RxDesk takes of it", "requests/s", "p50 ms", "p99", "p99.9"]
+_HEAD = [
+    "work",
+    "contestant",
+    "CPU µs",
+    "server + database",
+    "RxDesk takes of it",
+    "requests/s",
+    "p50 ms",
+    "p99",
+    "p99.9",
+]
 
 
 def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -99,7 +122,9 @@ def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "bare" in result["p99_ratios"].get("order", {}):
         lines.append(("order, p99 against bare", _times(result["p99_ratios"]["order"]["bare"])))
     if "pgbench_order_us" in result:
-        lines.append(("order's statement by pgbench as owner, CPU of the database", f"{result['pgbench_order_us']} µs"))
+        lines.append(
+            ("order's statement by pgbench as owner, CPU of the database", f"{result['pgbench_order_us']} µs")
+        )
     if "growth_curve" in result:
         sizes = [f"{orders:,}" for orders in result["growth_curve"]["orders"]]
         for name, found in result["growth_curve"].items():
@@ -109,10 +134,17 @@ def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
                 )
                 lines.append((f"growth of {name}, CPU against {sizes[0]} orders", told))
     if "busy_doctor" in result:
-        lines.append(("statistics of a doctor with 100,000 prescriptions against 100, CPU", _times(result["busy_doctor"])))
+        lines.append(
+            (
+                "statistics of a doctor with 100,000 prescriptions against 100, CPU",
+                _times(result["busy_doctor"]),
+            )
+        )
     if "organisations" in result:
         many = result["organisations"]
-        lines.append((f"each request from another of {many['count']} organisations against one, CPU", _times(many)))
+        lines.append(
+            (f"each request from another of {many['count']} organisations against one, CPU", _times(many))
+        )
     if "memory" in result:
         found = result["memory"]
         told = f"{found['mb']} MB after {found['requests']:,} requests, {found['half']} MB after half of them"
@@ -149,7 +181,9 @@ def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[
     lines = [
         "# Benchmark",
         "",
-        "Made by `make bench`" + (" QUICK=1" if plan["quick"] else "") + "; how to read it: docs/performance.md.",
+        "Made by `make bench`"
+        + (" QUICK=1" if plan["quick"] else "")
+        + "; how to read it: docs/performance.md.",
         "",
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; "
         f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved; medians, and for ratios the least "

@@ -41,7 +41,13 @@ CONTESTANTS = (
     Contestant(
         "fastapi_orm",
         "FastAPI, SQLAlchemy async ORM, asyncpg, uvicorn",
-        ("uvicorn", "--port=PORT", "--no-access-log", "--log-level=warning", "bench.peers.fastapi_orm.app:app"),
+        (
+            "uvicorn",
+            "--port=PORT",
+            "--no-access-log",
+            "--log-level=warning",
+            "bench.peers.fastapi_orm.app:app",
+        ),
     ),
     Contestant(
         "flask_orm",

@@ -11,7 +11,16 @@ from bench.servers import BASE
 
 _ASKED = 200  # uids a workload
 _PUSHES = 100
-READS = ("order", "prescription", "patient_email", "doctors", "products", "statistics", "statistics_30d", "intent")
+READS = (
+    "order",
+    "prescription",
+    "patient_email",
+    "doctors",
+    "products",
+    "statistics",
+    "statistics_30d",
+    "intent",
+)
 WRITES = ("waiting_room", "push")
 
 
@@ -36,7 +45,9 @@ def _paths(filled: Filled, name: str) -> list[str]:
             return [f"/prescriptions/px-{n:08d}" for n in _numbers(filled.orders)]
         case "patient_email":
             of_patients = [f"/patients?email=erika{n}@example.org" for n in _numbers(filled.patients)[::2]]
-            return of_patients + [f"/patients?email=order{n}@example.org" for n in _numbers(filled.orders)[::2]]
+            return of_patients + [
+                f"/patients?email=order{n}@example.org" for n in _numbers(filled.orders)[::2]
+            ]
         case "doctors":
             return ["/doctors?limit=50", "/doctors?limit=50&page=0"]
         case "products":
@@ -60,7 +71,9 @@ def push(filled: Filled) -> Request:
     pushes = [
         {
             "wallet_pass_uid": f"wp-{n}",
-            "message": "{first_name}, your appointment is on {next_date}" if n % 2 else "Your prescription is ready",
+            "message": "{first_name}, your appointment is on {next_date}"
+            if n % 2
+            else "Your prescription is ready",
         }
         for n in range(PASSES - _PUSHES + 1, PASSES + 1)
     ]

@@ -6,14 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Router
-from litestar.exceptions import HTTPException
-from litestar.response import Response
 
-from rxdesk import errors, routes
+from rxdesk import routes
 from rxdesk.access import Access
 from rxdesk.db.pool import Connect, DatabaseUnavailableError, Pool
 from rxdesk.kit.addresses import AllowList
@@ -23,31 +19,15 @@ from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.web import metrics, pages
-from rxdesk.web.answers import error_response
+from rxdesk.web.answers import App
 from rxdesk.web.asgi import Outer
 from rxdesk.web.call import Services
 from rxdesk.web.rate_limit import RateLimiter, read_networks
+from rxdesk.web.routing import router
 
 _log = structlog.get_logger("rxdesk.app")
 _USED_KEYS_SECONDS = 30.0
 _READY_SECONDS = 1.0
-
-
-def _framework_error(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer for what the framework refuses: an unknown path, or a method that the path lacks."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    if status == 404:  # noqa: PLR2004 (HTTP's own numbers)
-        return error_response(errors.not_found())
-    if status == 405:  # noqa: PLR2004 (HTTP's own numbers)
-        given = str((getattr(error, "headers", None) or {}).get("allow", ""))
-        methods = {method.strip() for method in given.split(",")} - {"OPTIONS", ""}
-        if "GET" in methods:
-            methods.add("HEAD")
-        allow = ", ".join(sorted(methods))
-        return error_response(errors.ApiError(405, {"error": "Method not allowed"}, {"Allow": allow}))
-    if isinstance(error, HTTPException) and status < 500:  # noqa: PLR2004 (HTTP's own numbers)
-        return error_response(errors.simple(status, "Bad request"))
-    raise error
 
 
 def create_app(
@@ -93,7 +73,7 @@ def create_app(
         await pool.close()
 
     @contextlib.asynccontextmanager
-    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+    async def lifespan(_: object) -> AsyncIterator[None]:
         writer = asyncio.create_task(_write_used_keys(access))
         try:
             yield
@@ -104,20 +84,15 @@ def create_app(
                 await access.note_used_keys()
             await close()
 
-    management = Router(
-        path=routes.BASE, route_handlers=[endpoint.route(services) for endpoint in routes.ENDPOINTS]
-    )
-
     async def ready() -> bool:
         return await pool.answers(_READY_SECONDS)
 
-    app = Litestar(
-        route_handlers=[management, *pages.handlers(routes.ENDPOINTS, routes.BASE, ready=ready)],
-        openapi_config=None,
-        logging_config=None,
-        exception_handlers={Exception: _framework_error},
-        lifespan=[lifespan],
-    )
+    handlers: dict[str, dict[str, App]] = {}
+    for endpoint in routes.ENDPOINTS:
+        at = handlers.setdefault(routes.BASE + endpoint.operation.path, {})
+        at[endpoint.operation.method] = endpoint.app(services)
+    handlers |= pages.handlers(routes.ENDPOINTS, routes.BASE, ready=ready)
+    app = router(handlers, lifespan)
     return Outer(
         app,
         request_seconds=settings.request_timeout_seconds,

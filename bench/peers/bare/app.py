@@ -61,7 +61,11 @@ def _read(parts: list[str], query: dict[str, list[str]]) -> Plan:
             return Permission.DOCTOR_READ, doctors.DOCTORS, _paging(query)
         case ["doctors", uid, "statistics"]:
             first, last = (int(query[name][0]) if name in query else None for name in ("from", "to"))
-            return Permission.DOCTOR_STATISTICS_READ, doctors.STATISTICS, (uid, first, last, datetime.now(UTC))
+            return (
+                Permission.DOCTOR_STATISTICS_READ,
+                doctors.STATISTICS,
+                (uid, first, last, datetime.now(UTC)),
+            )
         case ["products"]:
             return Permission.PRODUCT_READ, products.PRODUCTS, _paging(query)
         case ["waiting-room", uid, "status"]:
@@ -73,12 +77,20 @@ def _write(method: str, parts: list[str], body: bytes) -> tuple[int, str, Comman
     match method, parts:
         case "POST", ["waiting-room", "register"]:
             place = msgspec.json.decode(body, type=Registration)
-            return 201, Permission.WAITING_ROOM_WRITE, lambda tx: waiting_room.register(tx, place, _MINUTES, _DOCTORS)
+            return (
+                201,
+                Permission.WAITING_ROOM_WRITE,
+                lambda tx: waiting_room.register(tx, place, _MINUTES, _DOCTORS),
+            )
         case "DELETE", ["waiting-room", uid]:
             return 204, Permission.WAITING_ROOM_WRITE, lambda tx: waiting_room.cancel(tx, uid)
         case "POST", ["wallet-passes", "push-notifications"]:
             pushes = msgspec.json.decode(body, type=list[Push])
-            return 200, Permission.WALLET_PASS_PUSH_NOTIFICATION_WRITE, lambda tx: wallet.queue_pushes(tx, pushes)
+            return (
+                200,
+                Permission.WALLET_PASS_PUSH_NOTIFICATION_WRITE,
+                lambda tx: wallet.queue_pushes(tx, pushes),
+            )
     raise LookupError
 
 
@@ -119,7 +131,9 @@ class App:
         parts = scope["path"].split("/")[3:]
         if scope["method"] == "GET":
             permission, read, arguments = _read(parts, parse_qs(scope["query_string"].decode()))
-            row = await connection.fetchrow(read.statement, key.organisation_id, key.digest, permission, *arguments)
+            row = await connection.fetchrow(
+                read.statement, key.organisation_id, key.digest, permission, *arguments
+            )
             if row is None:
                 return 401, b'{"error": "API key unknown"}'
             if not row["allowed"]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from rxdesk import errors
 from rxdesk.doctors import queries, schemas
 from rxdesk.permissions import Permission
-from rxdesk.web.call import Answer, Call
+from rxdesk.web.answers import Answer
+from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
 from rxdesk.web.paging import Paging
 

@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 
 from rxdesk.db.pool import DatabaseUnavailableError
-from rxdesk.web.call import Answer, Call
+from rxdesk.web.answers import Answer
+from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
 
 _DATABASE_SECONDS = 0.95  # the contract's second, less what the answer itself takes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rxdesk.orders import queries, schemas
 from rxdesk.permissions import Permission
-from rxdesk.web.call import Answer, Call
+from rxdesk.web.answers import Answer
+from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
 
 

@@ -9,8 +9,9 @@ from rxdesk.kit.clock import unix
 from rxdesk.kit.text import email_key, is_email
 from rxdesk.patients import queries, schemas
 from rxdesk.permissions import Permission
+from rxdesk.web.answers import Answer
 from rxdesk.web.body import read_query
-from rxdesk.web.call import Answer, Call
+from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
 
 # A plus inside a value. By the rules of forms it is a space, but an e-mail address cannot hold one, so the

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rxdesk.permissions import Permission
 from rxdesk.waiting_room import commands, queries, schemas
-from rxdesk.web.call import Answer, Call
+from rxdesk.web.answers import Answer
+from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
 
 _QUEUE_UID = {"queue_uid": "Uid that the registration gave"}

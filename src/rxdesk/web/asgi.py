@@ -15,11 +15,8 @@ import msgspec
 import structlog
 
 from rxdesk.kit.uids import new_uid
+from rxdesk.web.answers import App, Receive, Scope, Send
 
-Scope: TypeAlias = Any  # ASGI's own types differ between servers and frameworks
-Receive: TypeAlias = Callable[[], Awaitable[Any]]
-Send: TypeAlias = Callable[[Any], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Observe: TypeAlias = Callable[[str, str, int, float], None]
 
 _log = structlog.get_logger("rxdesk.http")
@@ -62,6 +59,7 @@ class Outer:
         raw_path = scope.get("raw_path") or b""
         if b"%2f" in raw_path.lower():  # an encoded slash is a part of a name, not a separator
             inner["path"] = unquote(_SLASH.sub(quote(SLASH).encode(), raw_path))
+        inner["path"] = inner["path"].removesuffix("/")  # every route answers with and without it
         try:
             async with asyncio.timeout_at(deadline + 0.5):
                 await self._app(inner, receive, answer)
@@ -71,7 +69,7 @@ class Outer:
             _log.error("unhandled", request_id=request_id, error=type(error).__name__, at=_frames(error))
             await answer.instead(500, {"error": "Internal server error", "request_id": request_id})
         seconds = time.perf_counter() - started
-        route = inner.get("path_template") or "-"
+        route = inner.get("rxdesk.route") or "-"
         self._observe(method, route, answer.status, seconds)
         _log.info(
             "request",

@@ -7,9 +7,9 @@ before the caller is known waits until the caller has been judged (`Endpoint` se
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from rxdesk.kit.keys import KeyReference, read_key
 from rxdesk.kit.uids import is_uid
 from rxdesk.settings import Settings
 from rxdesk.web import body as door
+from rxdesk.web.answers import Answer, RawHeaders, Scope
 from rxdesk.web.asgi import SLASH
 from rxdesk.web.rate_limit import Network, RateLimiter, client_address
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from rxdesk.web.endpoint import Operation
 
 T = TypeVar("T")
-Scope: TypeAlias = Any  # an ASGI scope; its typed forms differ between servers and frameworks
 
 _MAX_KEY_HEADER = 256
 
@@ -43,18 +43,6 @@ class Services:
     limiter: RateLimiter
     egress: Egress
     trusted_proxies: tuple[Network, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a handler gives: status, JSON bytes and extra headers."""
-
-    status: int
-    body: bytes
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-NO_CONTENT = Answer(204, b"")
 
 
 class Call:
@@ -81,7 +69,7 @@ class Call:
         self.path: dict[str, Any] = scope["path_params"]
         self.caller: Caller | None = None
         self.judged = False  # the key was looked at: an error since then is the verdict, or comes after it
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.headers: RawHeaders = ()
         self._key: KeyReference | None = None
         self._body: object = None
 

@@ -10,16 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from litestar import Request
-from litestar.handlers import HTTPRouteHandler
-from litestar.response import Response
-
 from rxdesk import errors
 from rxdesk.db.pool import DatabaseUnavailableError
 from rxdesk.errors import ApiError
 from rxdesk.permissions import Permission
-from rxdesk.web.answers import error_response, json_response
-from rxdesk.web.call import Answer, Call, Services
+from rxdesk.web.answers import Answer, App, Receive, Scope, Send, error_answer, send_answer
+from rxdesk.web.call import Call, Services
 
 PARAMETER = re.compile(r"\{([a-z_]+)\}")
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
@@ -57,11 +53,11 @@ class Endpoint:
     operation: Operation
     handler: Handler
 
-    async def answer(self, call: Call) -> Response[bytes]:
+    async def answer(self, call: Call) -> Answer:
         """Run the handler and give its answer, or its error's."""
         try:
             try:
-                answer = await self.handler(call)
+                return await self.handler(call)
             except ApiError:
                 # A fault of the input may be found before the caller is known, and must not overtake the 401,
                 # 429 or 403 that comes first.
@@ -69,24 +65,20 @@ class Endpoint:
                     await call.authorise()
                 raise
         except ApiError as error:
-            return error_response(error, call.headers)
+            return error_answer(error)
         except DatabaseUnavailableError:
-            return error_response(errors.unavailable(), call.headers)
-        return json_response(answer.status, answer.body, answer.headers, call.headers)
+            return error_answer(errors.unavailable())
 
-    def route(self, services: Services) -> HTTPRouteHandler:
-        """Make the framework's handler."""
+    def app(self, services: Services) -> App:
+        """Make the ASGI application that answers at the operation's path and method."""
         operation = self.operation
 
-        async def handle(request: Request[Any, Any, Any]) -> Response[bytes]:
-            return await self.answer(Call(services, operation, request.scope, request.receive))
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            call = Call(services, operation, scope, receive)
+            answer = await self.answer(call)
+            await send_answer(send, answer, call.headers)
 
-        return HTTPRouteHandler(
-            path=PARAMETER.sub(r"{\1:str}", operation.path),
-            http_method=operation.method,
-            status_code=200,  # each Response carries its own
-            name=operation.name,
-        )(handle)
+        return serve
 
 
 def endpoint(

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from functools import cache
 from importlib import resources
-from typing import Any
-
-from litestar import Request, get
-from litestar.handlers import HTTPRouteHandler
-from litestar.response import Response
 
 from rxdesk import errors
 from rxdesk.web import openapi
-from rxdesk.web.answers import error_response, json_response
+from rxdesk.web.answers import Answer, App, Receive, Scope, Send, error_answer, send_answer
 from rxdesk.web.endpoint import Endpoint
 
 # Nothing from elsewhere: scripts, styles, images and requests are our own origin's.
@@ -22,10 +17,10 @@ _POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _ASSETS = {
-    "swagger-ui.css": "text/css; charset=utf-8",
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "favicon-32x32.png": "image/png",
-    "start.js": "text/javascript; charset=utf-8",
+    "swagger-ui.css": b"text/css; charset=utf-8",
+    "swagger-ui-bundle.js": b"text/javascript; charset=utf-8",
+    "favicon-32x32.png": b"image/png",
+    "start.js": b"text/javascript; charset=utf-8",
 }
 
 
@@ -51,37 +46,45 @@ def _page(base: str) -> bytes:
     ).encode()
 
 
+def _at(give: Callable[[Scope], Awaitable[Answer]]) -> dict[str, App]:
+    async def serve(scope: Scope, _: Receive, send: Send) -> None:
+        await send_answer(send, await give(scope))
+
+    return {"GET": serve}
+
+
 def handlers(
     endpoints: Iterable[Endpoint], base: str, *, ready: Callable[[], Awaitable[bool]]
-) -> list[HTTPRouteHandler]:
-    """Make the handlers that need no key."""
+) -> dict[str, dict[str, App]]:
+    """Make the handlers that need no key, by path and method."""
     page = _page(base)
     document = cache(lambda: openapi.encode(endpoints, base))
 
-    @get(f"{base}/apidocs", name="apidocs")
-    async def apidocs() -> Response[bytes]:
+    async def apidocs(_: Scope) -> Answer:
         headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
-        return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+        return Answer(200, page, headers, b"text/html; charset=utf-8")
 
-    @get(f"{base}/apidocs/{{name:str}}", name="apidocs_asset")
-    async def asset(request: Request[Any, Any, Any]) -> Response[bytes]:
-        name = request.path_params["name"]
+    async def asset(scope: Scope) -> Answer:
+        name = scope["path_params"]["name"]
         if name not in _ASSETS:
-            return error_response(errors.not_found())
-        return Response(_asset(name), media_type=_ASSETS[name], headers={"Cache-Control": "max-age=3600"})
+            return error_answer(errors.not_found())
+        return Answer(200, _asset(name), {"Cache-Control": "max-age=3600"}, _ASSETS[name])
 
-    @get(f"{base}/openapi.json", name="openapi")
-    async def openapi_document() -> Response[bytes]:
-        return json_response(200, document(), {"Cache-Control": "no-cache"})
+    async def openapi_document(_: Scope) -> Answer:
+        return Answer(200, document(), {"Cache-Control": "no-cache"})
 
-    @get("/livez", name="livez")
-    async def livez() -> Response[bytes]:
-        return json_response(200, b'{"status":"ok"}', {})
+    async def livez(_: Scope) -> Answer:
+        return Answer(200, b'{"status":"ok"}')
 
-    @get("/readyz", name="readyz")
-    async def readyz() -> Response[bytes]:
+    async def readyz(_: Scope) -> Answer:
         if await ready():
-            return json_response(200, b'{"status":"ok"}', {})
-        return json_response(503, b'{"status":"unavailable"}', {"Retry-After": "1"})
+            return Answer(200, b'{"status":"ok"}')
+        return Answer(503, b'{"status":"unavailable"}', {"Retry-After": "1"})
 
-    return [apidocs, asset, openapi_document, livez, readyz]
+    return {
+        f"{base}/apidocs": _at(apidocs),
+        f"{base}/apidocs/{{name}}": _at(asset),
+        f"{base}/openapi.json": _at(openapi_document),
+        "/livez": _at(livez),
+        "/readyz": _at(readyz),
+    }

@@ -12,7 +12,8 @@ from rxdesk.kit.headers import check_custom_header
 from rxdesk.kit.signing import delivery_headers, new_signing_secret
 from rxdesk.kit.targets import TargetForbidden, TargetInvalid, judge_target
 from rxdesk.kit.uids import new_uid
-from rxdesk.web.call import Answer, Call
+from rxdesk.web.answers import Answer
+from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
 from rxdesk.webhooks import commands, queries, schemas
 from rxdesk.webhooks.events import EVENT_TYPES, envelope
