@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,8 +113,6 @@ class Bench:
         return {"orders": [one.orders for one in sizes.values()], "curve": curve, "busy_doctor": busy}
 
     def _servers(self, sizes: Mapping[str, Filled]) -> Any:  # noqa: ANN401 (a context manager of a dict)
-        from contextlib import ExitStack, contextmanager
-
         @contextmanager
         def every() -> Any:  # noqa: ANN401
             with ExitStack() as stack:

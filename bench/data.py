@@ -26,7 +26,8 @@ BUSY, QUIET = 100_000, 100
 _ACTOR = "'system', 'bench'"
 # Patients come before orders that name them, orders before their children.
 _BASE = (
-    f"""INSERT INTO shops (organisation_id, uid, identifier, display_name, created_at, updated_at, actor_kind, actor_uid)
+    f"""INSERT INTO shops (organisation_id, uid, identifier, display_name, created_at, updated_at,
+      actor_kind, actor_uid)
     SELECT $1, 'shop-' || i, 'shop-' || i, 'Shop ' || i, $2, $2, {_ACTOR} FROM generate_series(1, {SHOPS}) i""",
     f"""INSERT INTO pharmacies (organisation_id, uid, display_name, created_at, updated_at, actor_kind, actor_uid)
     SELECT $1, 'ph-' || i, 'Apotheke ' || i, $2, $2, {_ACTOR} FROM generate_series(1, 4) i""",
@@ -37,7 +38,8 @@ _BASE = (
       can_sign_prescriptions, active, created_at, updated_at, actor_kind, actor_uid)
     SELECT $1, 'doc-' || i, 'Dr. Muster ' || i, 'dr. muster ' || i, 'doc' || i || '@example.org', 5 + i,
       i % 5 > 0, i % 9 > 0, $2, $2, {_ACTOR} FROM generate_series(1, {DOCTORS}) i""",
-    f"""INSERT INTO products (organisation_id, uid, display_name, sort_key, created_at, updated_at, actor_kind, actor_uid)
+    f"""INSERT INTO products (organisation_id, uid, display_name, sort_key, created_at, updated_at, actor_kind,
+      actor_uid)
     SELECT $1, 'prod-' || i, 'Produkt ' || i, 'produkt ' || i, $2, $2, {_ACTOR}
     FROM generate_series(1, {PRODUCTS}) i""",
     f"""INSERT INTO skus (organisation_id, uid, product_uid, position, display_name, pzn)
@@ -59,8 +61,8 @@ _BASE = (
     VALUES ($1, 'wpt-1', 'shop-1', 'Karte', 'karte', 'generic', ARRAY['next_date'], $2, $2, {_ACTOR})""",
 )
 _PATIENTS = f"""
-INSERT INTO patients (organisation_id, uid, display_name, first_name, last_name, email, email_key, date_of_birth, profile,
-  created_at, updated_at, actor_kind, actor_uid)
+INSERT INTO patients (organisation_id, uid, display_name, first_name, last_name, email, email_key,
+  date_of_birth, profile, created_at, updated_at, actor_kind, actor_uid)
 SELECT $1, 'pp-' || lpad(i::text, 8, '0'), 'Erika Muster ' || i, 'Erika', 'Muster ' || i,
   'erika' || i || '@example.org', 'erika' || i || '@example.org', date '1950-01-01' + i % 20000,
   jsonb_build_object('phone', '+49 30 ' || i, 'city', 'Berlin'),

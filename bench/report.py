@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from rxdesk.db import embedded
 _PACKAGES = [
     "rxdesk",
     "granian",
-    "litestar",
+    "starlette",
     "msgspec",
     "asyncpg",
     "uvloop",
@@ -114,48 +115,47 @@ _HEAD = [
 ]
 
 
+def _growth(curve: dict[str, Any]) -> list[tuple[str, str]]:
+    least, *others = [f"{orders:,}" for orders in curve["orders"]]
+    return [
+        (
+            f"growth of {name}, CPU against {least} orders",
+            ", ".join(f"{size}: {_times(one)}" for size, one in zip(others, found.values(), strict=True)),
+        )
+        for name, found in curve.items()
+        if name != "orders"
+    ]
+
+
+# What is not in the table of contestants: the result's member, what a reader is told it is, and how it is written.
+_OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("products_vs_order", "products page of 50 against one order, CPU", _times),
+    ("pgbench_order_us", "order's statement by pgbench as owner, CPU of the database", "{} µs".format),
+    ("busy_doctor", "statistics of a doctor with 100,000 prescriptions against 100, CPU", _times),
+    (
+        "organisations",
+        "each request from another organisation against one, CPU",
+        lambda many: f"{many['count']} organisations: {_times(many)}",
+    ),
+    (
+        "memory",
+        "memory of a serving process",
+        lambda found: (
+            f"{found['mb']} MB after {found['requests']:,} requests, {found['half']} MB after half of them"
+        ),
+    ),
+    ("import_vs_copy_rounds", "import against bare COPY, time", _times),
+    ("two_workers_rps", "two workers against one, requests a second", _times),
+    ("start_s", "make demo, second start to first answer", "{} s".format),
+)
+
+
 def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Give what is not in the table of contestants, line by line."""
     lines = []
-    if "products_vs_order" in result:
-        lines.append(("products page of 50 against one order, CPU", _times(result["products_vs_order"])))
     if "bare" in result["p99_ratios"].get("order", {}):
         lines.append(("order, p99 against bare", _times(result["p99_ratios"]["order"]["bare"])))
-    if "pgbench_order_us" in result:
-        lines.append(
-            ("order's statement by pgbench as owner, CPU of the database", f"{result['pgbench_order_us']} µs")
-        )
-    if "growth_curve" in result:
-        sizes = [f"{orders:,}" for orders in result["growth_curve"]["orders"]]
-        for name, found in result["growth_curve"].items():
-            if name != "orders":
-                told = ", ".join(
-                    f"{size}: {_times(one)}" for size, one in zip(sizes[1:], found.values(), strict=True)
-                )
-                lines.append((f"growth of {name}, CPU against {sizes[0]} orders", told))
-    if "busy_doctor" in result:
-        lines.append(
-            (
-                "statistics of a doctor with 100,000 prescriptions against 100, CPU",
-                _times(result["busy_doctor"]),
-            )
-        )
-    if "organisations" in result:
-        many = result["organisations"]
-        lines.append(
-            (f"each request from another of {many['count']} organisations against one, CPU", _times(many))
-        )
-    if "memory" in result:
-        found = result["memory"]
-        told = f"{found['mb']} MB after {found['requests']:,} requests, {found['half']} MB after half of them"
-        lines.append(("memory of a serving process", told))
-    if "import_vs_copy_rounds" in result:
-        lines.append(("import against bare COPY, time", _times(result["import_vs_copy_rounds"])))
-    if "two_workers_rps" in result:
-        lines.append(("two workers against one, requests a second", _times(result["two_workers_rps"])))
-    if "start_s" in result:
-        lines.append(("make demo, second start to first answer", f"{result['start_s']} s"))
-    return lines
+    lines += _growth(result["growth_curve"]) if "growth_curve" in result else []
+    return lines + [(what, told(result[name])) for name, what, told in _OTHERS if name in result]
 
 
 def write(result: dict[str, Any], folder: Path | None) -> None:
@@ -185,9 +185,9 @@ def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[
         + (" QUICK=1" if plan["quick"] else "")
         + "; how to read it: docs/performance.md.",
         "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}; "
-        f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved; medians, and for ratios the least "
-        "and the most of the rounds.",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
+        f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved.",
+        "Figures are medians; beside a ratio stand the least and the most of the rounds.",
         "",
         "Versions: " + ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",
         "",

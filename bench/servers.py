@@ -35,7 +35,14 @@ class Contestant:
     command: tuple[str, ...]
 
 
-_GUNICORN = ("gunicorn", "--workers=1", "--worker-class=gthread", "--threads=16", "--bind=127.0.0.1:PORT")
+_GUNICORN = (
+    "gunicorn",
+    "--workers=1",
+    "--worker-class=gthread",
+    "--threads=16",
+    "--no-control-socket",
+    "--bind=127.0.0.1:PORT",
+)
 CONTESTANTS = (
     Contestant(RXDESK, "RxDesk as `rxdesk serve` runs it", ("rxdesk", "serve", "--port=PORT")),
     Contestant(
@@ -119,7 +126,7 @@ def running(
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait(url, process, log)
+            _wait(contestant.name, url, process, log)
             if cores:
                 cpu.bind(process.pid, cores)
             yield Running(contestant.name, url, process.pid)
@@ -132,7 +139,7 @@ def running(
                 process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait(name: str, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -142,7 +149,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         if process.poll() is not None or time.monotonic() > until:
             said = log.read_text(errors="replace")[-2000:]
-            message = f"{Path(process.args[0]).name} does not answer; it said:\n{said}"  # type: ignore[index]
+            message = f"{name} does not answer; it said:\n{said}"
             raise BenchError(message)
         time.sleep(0.05)
 

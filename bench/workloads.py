@@ -38,27 +38,19 @@ def _ends(filled: Filled) -> tuple[int, int]:
 def _paths(filled: Filled, name: str) -> list[str]:
     first, last = _ends(filled)
     doctors = range(1, DOCTORS + 1)
-    match name:
-        case "order":
-            return [f"/orders/ord-{n:08d}" for n in _numbers(filled.orders)]
-        case "prescription":
-            return [f"/prescriptions/px-{n:08d}" for n in _numbers(filled.orders)]
-        case "patient_email":
-            of_patients = [f"/patients?email=erika{n}@example.org" for n in _numbers(filled.patients)[::2]]
-            return of_patients + [
-                f"/patients?email=order{n}@example.org" for n in _numbers(filled.orders)[::2]
-            ]
-        case "doctors":
-            return ["/doctors?limit=50", "/doctors?limit=50&page=0"]
-        case "products":
-            return ["/products?limit=50", "/products?limit=50&page=1"]
-        case "statistics":
-            return [f"/doctors/doc-{n}/statistics" for n in doctors]
-        case "statistics_30d":
-            return [f"/doctors/doc-{n}/statistics?from={first}&to={last}" for n in doctors]
-        case "intent":
-            return [f"/patients/pp-{n:08d}/intent/erectile-dysfunction" for n in _numbers(filled.patients)]
-    raise LookupError(name)
+    return {
+        "order": [f"/orders/ord-{n:08d}" for n in _numbers(filled.orders)],
+        "prescription": [f"/prescriptions/px-{n:08d}" for n in _numbers(filled.orders)],
+        "patient_email": [
+            *(f"/patients?email=erika{n}@example.org" for n in _numbers(filled.patients)[::2]),
+            *(f"/patients?email=order{n}@example.org" for n in _numbers(filled.orders)[::2]),
+        ],
+        "doctors": ["/doctors?limit=50", "/doctors?limit=50&page=0"],
+        "products": ["/products?limit=50", "/products?limit=50&page=1"],
+        "statistics": [f"/doctors/doc-{n}/statistics" for n in doctors],
+        "statistics_30d": [f"/doctors/doc-{n}/statistics?from={first}&to={last}" for n in doctors],
+        "intent": [f"/patients/pp-{n:08d}/intent/erectile-dysfunction" for n in _numbers(filled.patients)],
+    }[name]
 
 
 def reads(filled: Filled, name: str) -> tuple[Request, ...]:

@@ -46,7 +46,7 @@ def _paging(query: dict[str, list[str]]) -> tuple[int, int]:
     return limit, limit * int(query.get("page", ["0"])[0])
 
 
-def _read(parts: list[str], query: dict[str, list[str]]) -> Plan:
+def _read(parts: list[str], query: dict[str, list[str]]) -> Plan:  # noqa: PLR0911 (a table of routes)
     match parts:
         case ["orders", uid]:
             return Permission.ORDER_READ, orders.ORDER, (uid,)
@@ -119,7 +119,7 @@ class App:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(
+    async def _answer(  # noqa: PLR0911 (an answer each)
         self,
         connection: asyncpg.Connection[asyncpg.Record],
         scope: Scope,

@@ -1,0 +1,140 @@
+"""The waiting room. The order of a shop's queue is drawn from a sequence under the lock of its room's row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.db.models import Exists, QuerySet
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from ninja import Router
+
+from bench.peers.django_ninja import schemas
+from bench.peers.django_ninja.auth import Caller, Key, Request
+from bench.peers.django_ninja.errors import ApiError, not_found
+from bench.peers.django_ninja.models import Doctor, Patient, Shop, Visit, WaitingRoom
+from bench.peers.django_ninja.reading import Values, uid_or_404, unix
+from rxdesk.kit.uids import new_uid
+
+router = Router()
+_PRESENT = ("waiting", "allocated")
+_MINUTES, _DOCTORS = 10, 1  # where the shop sets none
+
+
+@router.post("/waiting-room/register", auth=Key("waiting_room:write"), response={201: schemas.Place})
+def register_visit(request: Request, body: schemas.Registration) -> Values:
+    """Give the patient the next place in the shop's queue."""
+    with transaction.atomic():
+        return _register(request.auth, body)
+
+
+def _register(caller: Caller, body: schemas.Registration) -> Values:
+    tenant = caller.organisation_id
+    shop = _references(tenant, body)
+    # Held to the end of the transaction, so that turns become visible in their order.
+    room, _ = WaitingRoom.objects.select_for_update().get_or_create(
+        organisation_id=tenant, uid=body.shop_uid, defaults={"last_turn": 0}
+    )
+    present = Visit.objects.of(
+        tenant, shop_uid=body.shop_uid, patient_uid=body.patient_profile_uid, status__in=_PRESENT
+    )
+    for uid in present.values_list("uid", flat=True):
+        raise ApiError(409, {"error": "Patient is already waiting", "queue_uid": uid})
+    room.last_turn += 1
+    room.save(update_fields=["last_turn"])
+    now = datetime.now(UTC)
+    visit = Visit.objects.create(
+        organisation_id=tenant,
+        uid=new_uid("q"),
+        shop_uid=body.shop_uid,
+        patient_uid=body.patient_profile_uid,
+        preferred_doctor_uid=body.preferred_doctor_uid,
+        visit_reason=body.visit_reason,
+        status="waiting",
+        turn=room.last_turn,
+        created_at=now,
+        updated_at=now,
+        actor_kind="key",
+        actor_uid=caller.key_uid,
+    )
+    position = _waiting_up_to(tenant, body.shop_uid, visit.turn).count()
+    return {
+        "queue_uid": visit.uid,
+        "position": position,
+        "estimated_wait_minutes": _minutes(position, shop["consultation_minutes"], shop["doctors_on_duty"]),
+    }
+
+
+def _references(tenant: int, body: schemas.Registration) -> Values:
+    """Give the shop. Raises 404 naming the first reference that is not the organisation's."""
+    known = {
+        "patient_profile_uid": Exists(Patient.objects.of(tenant, uid=body.patient_profile_uid)),
+    }
+    if body.preferred_doctor_uid is not None:
+        known["preferred_doctor_uid"] = Exists(Doctor.objects.of(tenant, uid=body.preferred_doctor_uid))
+    shops = Shop.objects.of(tenant, uid=body.shop_uid)
+    for shop in shops.values("consultation_minutes", "doctors_on_duty", **known):
+        for field in known:
+            if not shop[field]:
+                raise not_found(field)
+        return shop
+    raise not_found("shop_uid")
+
+
+def _waiting_up_to(tenant: int, shop_uid: str, turn: int) -> QuerySet:
+    return Visit.objects.of(tenant, shop_uid=shop_uid, status="waiting", turn__lte=turn)
+
+
+def _minutes(position: int, consultation_minutes: int | None, doctors_on_duty: int | None) -> int:
+    """Give positions ahead × minutes ÷ doctors, rounded up."""
+    minutes = _MINUTES if consultation_minutes is None else consultation_minutes
+    doctors = max(1, _DOCTORS if doctors_on_duty is None else doctors_on_duty)
+    return -(-(position - 1) * minutes // doctors)
+
+
+@router.get("/waiting-room/{queue_uid}/status", auth=Key("waiting_room:read"), response=schemas.VisitStatus)
+def get_visit_status(request: Request, queue_uid: str) -> Values:
+    """Answer with status, position and estimate."""
+    tenant = request.auth.organisation_id
+    visit = get_object_or_404(
+        Visit.objects.of(tenant, uid=uid_or_404(queue_uid)).values(
+            "status",
+            "shop_uid",
+            "turn",
+            "video_room_id",
+            "allocated_at",
+            "shop__consultation_minutes",
+            "shop__doctors_on_duty",
+        )
+    )
+    position = minutes = None
+    if visit["status"] == "waiting":
+        position = _waiting_up_to(tenant, visit["shop_uid"], visit["turn"]).count()
+        minutes = _minutes(position, visit["shop__consultation_minutes"], visit["shop__doctors_on_duty"])
+    allocated_at = visit["allocated_at"]
+    return {
+        "queue_uid": queue_uid,
+        "status": visit["status"],
+        "position": position,
+        "estimated_wait_minutes": minutes,
+        "video_room_id": visit["video_room_id"],
+        "allocated_at": None if allocated_at is None else unix(allocated_at),
+    }
+
+
+@router.delete("/waiting-room/{queue_uid}", auth=Key("waiting_room:write"), response={204: None})
+def cancel_visit(request: Request, queue_uid: str) -> None:
+    """Cancel a visit that waits or is allocated; one that is cancelled already stays so."""
+    caller = request.auth
+    visit = Visit.objects.of(caller.organisation_id, uid=uid_or_404(queue_uid))
+    now = datetime.now(UTC)
+    # One statement, which judges the status of the row that it has locked.
+    if not visit.filter(status__in=_PRESENT).update(
+        status="cancelled", ended_at=now, updated_at=now, actor_kind="key", actor_uid=caller.key_uid
+    ):
+        status = next(iter(visit.values_list("status", flat=True)), None)
+        if status is None:
+            raise Http404
+        if status == "completed":
+            raise ApiError(409, {"error": "The visit is completed and cannot be cancelled"})
