@@ -21,7 +21,7 @@ from bench.peers.django_ninja import (
     waiting_room,
     wallet,
 )
-from bench.peers.django_ninja.errors import NOT_FOUND, ApiError
+from bench.peers.rules import NOT_FOUND, ApiError
 
 
 class OrjsonRenderer(BaseRenderer):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.shortcuts import get_object_or_404
 from ninja import Router
 
-from bench.peers.django_ninja import schemas
+from bench.peers import schemas
 from bench.peers.django_ninja.auth import Key, Request
 from bench.peers.django_ninja.models import (
     FulfillmentOrder,
@@ -19,7 +19,7 @@ from bench.peers.django_ninja.models import (
     Prescription,
     ShopOrder,
 )
-from bench.peers.django_ninja.reading import Values, doctor_of, grouped, uid_or_404, unix
+from bench.peers.django_ninja.reading import Values, doctor_of, grouped, uid_or_404
 
 router = Router()
 
@@ -55,8 +55,8 @@ def get_order(request: Request, order_uid: str) -> Values:
     return {
         "uid": order["uid"],
         "status": order["status"],
-        "created_at": unix(order["created_at"]),
-        "updated_at": unix(order["updated_at"]),
+        "created_at": order["created_at"],
+        "updated_at": order["updated_at"],
         "shop_orders": [
             {
                 "uid": row["uid"],
@@ -77,8 +77,8 @@ def _patient(order: Values) -> Values | None:
         return None
     return {
         "uid": order["patient_uid"],
-        "created_at": unix(order["patient__created_at"]),
-        "updated_at": unix(order["patient__updated_at"]),
+        "created_at": order["patient__created_at"],
+        "updated_at": order["patient__updated_at"],
     }
 
 

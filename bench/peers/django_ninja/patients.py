@@ -9,17 +9,14 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 from ninja import Router
 
-from bench.peers.django_ninja import schemas
+from bench.peers import schemas
 from bench.peers.django_ninja.auth import Key, Request
-from bench.peers.django_ninja.errors import invalid
 from bench.peers.django_ninja.models import IntentWindow, Order, Patient, Submission
-from bench.peers.django_ninja.reading import Values, uid_or_404, unix
+from bench.peers.django_ninja.reading import Values, uid_or_404
+from bench.peers.rules import intent_code, intent_key, invalid, patient_data
 from rxdesk.kit.text import email_key, is_email
 
 router = Router()
-_VALID_DAYS = 365
-_DAY = 86400
-_LONGEST_INTENT = 256
 
 
 @router.get("/patients", auth=Key("patient:read"), response=schemas.Patient)
@@ -36,29 +33,19 @@ def find_patient(request: Request, email: str) -> Values:
     found = (
         Patient.objects.of(tenant, uid__in=own.union(ordered, all=True))
         .order_by("-created_at", "-uid")
-        .values("uid", "profile", "display_name", "email", "date_of_birth")
+        .values_list("uid", "profile", "display_name", "email", "date_of_birth", named=True)
         .first()
     )
     if found is None:
         raise Http404
-    born = found["date_of_birth"]
-    return {
-        "uid": found["uid"],
-        "data": {
-            **found["profile"],
-            "display_name": found["display_name"],
-            "email": found["email"],
-            "date_of_birth": None if born is None else born.isoformat(),
-        },
-    }
+    return {"uid": found.uid, "data": patient_data(found)}
 
 
 @router.get("/patients/{patient_uid}/intent/{intent}", auth=Key("patient:read"), response=schemas.Intent)
 def get_intent(request: Request, patient_uid: str, intent: str) -> Values:
     """Answer VALID, EXPIRED or NOT_FOUND."""
     tenant = request.auth.organisation_id
-    if "\x00" in intent or len(intent) > _LONGEST_INTENT:
-        intent = ""
+    intent = intent_key(intent)
     signed = (
         Submission.objects.of(tenant, patient_uid=OuterRef("uid"), intent=intent, signed_at__isnull=False)
         .order_by("-signed_at")
@@ -70,8 +57,4 @@ def get_intent(request: Request, patient_uid: str, intent: str) -> Values:
             Subquery(signed), Subquery(window)
         )
     )
-    if signed_at is None:
-        return {"return_code": "NOT_FOUND"}
-    days = _VALID_DAYS if valid_days is None else valid_days
-    age = unix(datetime.now(UTC)) - unix(signed_at)
-    return {"return_code": "VALID" if age <= days * _DAY else "EXPIRED"}
+    return {"return_code": intent_code(signed_at, valid_days, datetime.now(UTC))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.shortcuts import get_object_or_404
 from ninja import Router
 
-from bench.peers.django_ninja import schemas
+from bench.peers import schemas
 from bench.peers.django_ninja.auth import Key, Request
 from bench.peers.django_ninja.models import Prescription
 from bench.peers.django_ninja.reading import Values, doctor_of, uid_or_404

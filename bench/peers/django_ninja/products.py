@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db.models import QuerySet
 from ninja import Query, Router
 
-from bench.peers.django_ninja import schemas
+from bench.peers import schemas
 from bench.peers.django_ninja.auth import Key, Request
 from bench.peers.django_ninja.models import PharmacySku, Product, ShopProduct, ShopSku, Sku
 from bench.peers.django_ninja.reading import Values, grouped

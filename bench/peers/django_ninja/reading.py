@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from django.http import Http404
@@ -12,11 +11,6 @@ from django.http import Http404
 from rxdesk.kit.uids import is_uid
 
 Values = dict[str, Any]
-
-
-def unix(moment: datetime) -> int:
-    """Give whole Unix seconds."""
-    return int(moment.timestamp() // 1)
 
 
 def uid_or_404(text: str) -> str:

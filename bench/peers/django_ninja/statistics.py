@@ -5,7 +5,7 @@ One finds the doctor, the organisation's calendar and the doctor's newest work; 
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django.contrib.postgres.fields import ArrayField
@@ -14,25 +14,13 @@ from django.db.models.functions import Cast, Extract, Floor, TruncDate
 from django.shortcuts import get_object_or_404
 from ninja import Query, Router
 
-from bench.peers.django_ninja import schemas
+from bench.peers import schemas
 from bench.peers.django_ninja.auth import Key, Request
-from bench.peers.django_ninja.errors import invalid
 from bench.peers.django_ninja.models import Doctor, Organisation, Prescription
 from bench.peers.django_ninja.reading import Values, uid_or_404
+from bench.peers.rules import STATUSES, check_period, first_day, instant, statistics
 
 router = Router()
-
-_STATUSES = (
-    "waiting_for_doctor",
-    "approved",
-    "signed",
-    "declined",
-    "cancelled",
-    "on_hold",
-    "non_qes_signed",
-    "externally_signed",
-)
-_MOST_DAYS = 366
 
 
 class Percentiles(Aggregate):
@@ -53,8 +41,7 @@ _SECONDS = Cast(Floor(Extract(F("decided_at") - F("assigned_at"), "epoch")), Big
 )
 def get_doctor_statistics(request: Request, doctor_uid: str, period: Query[schemas.Period]) -> Values:
     """Answer with counts, rates and times of one doctor."""
-    if period.start is not None and period.end is not None and period.start >= period.end:
-        raise invalid("from", "query", "must be before 'to'")
+    check_period(period.start, period.end)
     tenant = request.auth.organisation_id
     assigned = Prescription.objects.of(tenant, doctor_uid=doctor_uid)
     newest = assigned.order_by("-assigned_at").values("assigned_at")[:1]
@@ -62,28 +49,16 @@ def get_doctor_statistics(request: Request, doctor_uid: str, period: Query[schem
     newest_at, zone_name = get_object_or_404(
         Doctor.objects.of(tenant, uid=uid_or_404(doctor_uid)).values_list(Subquery(newest), Subquery(zone))
     )
-    start, end = _instant(period.start), _instant(period.end)
+    start, end = instant(period.start), instant(period.end)
     rows = _within(assigned, start, end)
     counts = rows.aggregate(
-        **{status: Count("uid", filter=Q(status=status)) for status in _STATUSES},
+        **{status: Count("uid", filter=Q(status=status)) for status in STATUSES},
         decided=Count("decided_at"),
         seconds=Sum(_SECONDS),
         percentiles=Percentiles(_SECONDS),
     )
-    by_status = {status: counts[status] for status in _STATUSES}
-    return {
-        "doctor_uid": doctor_uid,
-        "from": period.start,
-        "to": period.end,
-        "prescriptions": {"total": sum(by_status.values()), "by_status": by_status},
-        "approval_rate": _approval_rate(by_status),
-        "decision_seconds": _decision_seconds(counts),
-        "daily": _daily(rows, ZoneInfo(zone_name), end, newest_at),
-    }
-
-
-def _instant(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    daily = _daily(rows, ZoneInfo(zone_name), end, newest_at)
+    return statistics(doctor_uid, (period.start, period.end), counts, daily)
 
 
 def _within(rows: QuerySet, start: datetime | None, end: datetime | None) -> QuerySet:
@@ -92,35 +67,9 @@ def _within(rows: QuerySet, start: datetime | None, end: datetime | None) -> Que
     return rows if end is None else rows.filter(assigned_at__lt=end)
 
 
-def _rounded(dividend: int, divisor: int) -> int:
-    """Divide and round half up."""
-    return (2 * dividend + divisor) // (2 * divisor)
-
-
-def _approval_rate(by_status: dict[str, int]) -> float | None:
-    approved = sum(
-        by_status[status] for status in ("approved", "signed", "non_qes_signed", "externally_signed")
-    )
-    judged = approved + by_status["declined"]
-    return _rounded(100 * approved, judged) / 100 if judged else None
-
-
-def _decision_seconds(counts: Values) -> Values | None:
-    if not counts["decided"]:
-        return None
-    median, p90 = counts["percentiles"]
-    return {"median": median, "p90": p90, "mean": _rounded(int(counts["seconds"]), counts["decided"])}
-
-
 def _daily(rows: QuerySet, zone: ZoneInfo, end: datetime | None, newest_at: datetime | None) -> list[Values]:
-    """Count the last 366 days of the period, which ends today at the latest unless there is later work."""
-    last = datetime.now(zone).date()
-    if newest_at is not None:
-        last = max(last, newest_at.astimezone(zone).date())
-    if end is not None:
-        last = min(last, (end - timedelta(microseconds=1)).astimezone(zone).date())
     days = (
-        rows.filter(assigned_at__gte=_midnight(last - timedelta(days=_MOST_DAYS - 1), zone))
+        rows.filter(assigned_at__gte=first_day(zone, end, newest_at))
         .values(day=TruncDate("assigned_at", tzinfo=zone))
         .annotate(
             total=Count("*"),
@@ -130,7 +79,3 @@ def _daily(rows: QuerySet, zone: ZoneInfo, end: datetime | None, newest_at: date
         .order_by("day")
     )
     return [{**row, "date": row["day"].isoformat()} for row in days]
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time.min, zone)

@@ -10,16 +10,14 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 from ninja import Router
 
-from bench.peers.django_ninja import schemas
-from bench.peers.django_ninja.auth import Caller, Key, Request
-from bench.peers.django_ninja.errors import ApiError, not_found
+from bench.peers import schemas
+from bench.peers.django_ninja.auth import Key, Request
 from bench.peers.django_ninja.models import Doctor, Patient, Shop, Visit, WaitingRoom
-from bench.peers.django_ninja.reading import Values, uid_or_404, unix
+from bench.peers.django_ninja.reading import Values, uid_or_404
+from bench.peers.rules import PRESENT, ApiError, Caller, not_found, waiting_minutes
 from rxdesk.kit.uids import new_uid
 
 router = Router()
-_PRESENT = ("waiting", "allocated")
-_MINUTES, _DOCTORS = 10, 1  # where the shop sets none
 
 
 @router.post("/waiting-room/register", auth=Key("waiting_room:write"), response={201: schemas.Place})
@@ -37,7 +35,7 @@ def _register(caller: Caller, body: schemas.Registration) -> Values:
         organisation_id=tenant, uid=body.shop_uid, defaults={"last_turn": 0}
     )
     present = Visit.objects.of(
-        tenant, shop_uid=body.shop_uid, patient_uid=body.patient_profile_uid, status__in=_PRESENT
+        tenant, shop_uid=body.shop_uid, patient_uid=body.patient_profile_uid, status__in=PRESENT
     )
     for uid in present.values_list("uid", flat=True):
         raise ApiError(409, {"error": "Patient is already waiting", "queue_uid": uid})
@@ -62,7 +60,9 @@ def _register(caller: Caller, body: schemas.Registration) -> Values:
     return {
         "queue_uid": visit.uid,
         "position": position,
-        "estimated_wait_minutes": _minutes(position, shop["consultation_minutes"], shop["doctors_on_duty"]),
+        "estimated_wait_minutes": waiting_minutes(
+            position, shop["consultation_minutes"], shop["doctors_on_duty"]
+        ),
     }
 
 
@@ -86,13 +86,6 @@ def _waiting_up_to(tenant: int, shop_uid: str, turn: int) -> QuerySet:
     return Visit.objects.of(tenant, shop_uid=shop_uid, status="waiting", turn__lte=turn)
 
 
-def _minutes(position: int, consultation_minutes: int | None, doctors_on_duty: int | None) -> int:
-    """Give positions ahead × minutes ÷ doctors, rounded up."""
-    minutes = _MINUTES if consultation_minutes is None else consultation_minutes
-    doctors = max(1, _DOCTORS if doctors_on_duty is None else doctors_on_duty)
-    return -(-(position - 1) * minutes // doctors)
-
-
 @router.get("/waiting-room/{queue_uid}/status", auth=Key("waiting_room:read"), response=schemas.VisitStatus)
 def get_visit_status(request: Request, queue_uid: str) -> Values:
     """Answer with status, position and estimate."""
@@ -111,15 +104,16 @@ def get_visit_status(request: Request, queue_uid: str) -> Values:
     position = minutes = None
     if visit["status"] == "waiting":
         position = _waiting_up_to(tenant, visit["shop_uid"], visit["turn"]).count()
-        minutes = _minutes(position, visit["shop__consultation_minutes"], visit["shop__doctors_on_duty"])
-    allocated_at = visit["allocated_at"]
+        minutes = waiting_minutes(
+            position, visit["shop__consultation_minutes"], visit["shop__doctors_on_duty"]
+        )
     return {
         "queue_uid": queue_uid,
         "status": visit["status"],
         "position": position,
         "estimated_wait_minutes": minutes,
         "video_room_id": visit["video_room_id"],
-        "allocated_at": None if allocated_at is None else unix(allocated_at),
+        "allocated_at": visit["allocated_at"],
     }
 
 
@@ -130,7 +124,7 @@ def cancel_visit(request: Request, queue_uid: str) -> None:
     visit = Visit.objects.of(caller.organisation_id, uid=uid_or_404(queue_uid))
     now = datetime.now(UTC)
     # One statement, which judges the status of the row that it has locked.
-    if not visit.filter(status__in=_PRESENT).update(
+    if not visit.filter(status__in=PRESENT).update(
         status="cancelled", ended_at=now, updated_at=now, actor_kind="key", actor_uid=caller.key_uid
     ):
         status = next(iter(visit.values_list("status", flat=True)), None)

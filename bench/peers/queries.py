@@ -1,0 +1,367 @@
+"""The statements of the two peers that stand on SQLAlchemy's ORM: one awaits them, the other does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import BigInteger, Date, Select, Update, cast, exists, func, select, union_all, update
+from sqlalchemy.dialects.postgresql import Insert, array, insert
+from sqlalchemy.orm import joinedload, selectinload
+
+from bench.peers.models import (
+    ApiKey,
+    Deletable,
+    Doctor,
+    FulfillmentOrder,
+    FulfillmentOrderItem,
+    IntentWindow,
+    Order,
+    Organisation,
+    Pass,
+    Patient,
+    PharmacySku,
+    Prescription,
+    Product,
+    PushNotification,
+    Shop,
+    ShopOrder,
+    ShopProduct,
+    ShopSku,
+    Sku,
+    Submission,
+    Visit,
+    WaitingRoom,
+)
+from bench.peers.rules import PERSONAL, PRESENT, STATUSES, Caller, Holder, UnfitError, message
+from bench.peers.schemas import Paging, Push, Registration
+from rxdesk.kit.keys import KeyReference
+from rxdesk.kit.uids import new_uid
+
+Entity = TypeVar("Entity", bound=Deletable)
+
+
+def living(entity: type[Entity], tenant: int) -> Select[tuple[Entity]]:
+    """Select the rows of an organisation that are not deleted."""
+    return select(entity).where(entity.organisation_id == tenant, entity.deleted_at.is_(None))
+
+
+def key(reference: KeyReference) -> Select[tuple[ApiKey]]:
+    """Select the key that a caller showed, if it is valid."""
+    return select(ApiKey).where(
+        ApiKey.organisation_id == reference.organisation_id,
+        ApiKey.digest == reference.digest,
+        ApiKey.revoked_at.is_(None),
+        (ApiKey.expires_at.is_(None)) | (ApiKey.expires_at > func.now()),
+    )
+
+
+def order(tenant: int, uid: str) -> Select[tuple[Order]]:
+    """Select an order with all that its answer shows."""
+    return (
+        living(Order, tenant)
+        .where(Order.uid == uid)
+        .options(
+            joinedload(Order.patient_profile),
+            selectinload(Order.shop_orders).joinedload(ShopOrder.shop, innerjoin=True),
+            selectinload(Order.items),
+            selectinload(Order.prescriptions),
+            selectinload(Order.fulfillment_orders).options(
+                selectinload(FulfillmentOrder.items).joinedload(
+                    FulfillmentOrderItem.order_item, innerjoin=True
+                ),
+                selectinload(FulfillmentOrder.prescriptions).joinedload(Prescription.doctor),
+            ),
+        )
+    )
+
+
+def prescription(tenant: int, uid: str) -> Select[tuple[Prescription]]:
+    """Select a prescription with its doctor."""
+    return (
+        living(Prescription, tenant).where(Prescription.uid == uid).options(joinedload(Prescription.doctor))
+    )
+
+
+def patient_by_email(tenant: int, email_key: str) -> Select[tuple[Patient]]:
+    """Select the newest-created patient whose own or whose order's e-mail it is."""
+    # A union, so that either side is an index look-up; an OR would go through all patients.
+    own = select(Patient.uid).where(Patient.organisation_id == tenant, Patient.email_key == email_key)
+    ordered = select(Order.patient_uid).where(
+        Order.organisation_id == tenant,
+        Order.email_key == email_key,
+        Order.patient_uid.is_not(None),
+        Order.deleted_at.is_(None),
+    )
+    return (
+        living(Patient, tenant)
+        .where(Patient.uid.in_(union_all(own, ordered)))
+        .order_by(Patient.created_at.desc(), Patient.uid.desc())
+        .limit(1)
+    )
+
+
+def intent(tenant: int, patient_uid: str, name: str) -> Select[tuple[datetime | None, int | None]]:
+    """Select when a patient last signed, and how many days that counts."""
+    signed = (
+        select(Submission.signed_at)
+        .where(
+            Submission.organisation_id == tenant,
+            Submission.patient_uid == patient_uid,
+            Submission.intent == name,
+            Submission.signed_at.is_not(None),
+            Submission.deleted_at.is_(None),
+        )
+        .order_by(Submission.signed_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    window = (
+        select(IntentWindow.valid_days)
+        .where(IntentWindow.organisation_id == tenant, IntentWindow.uid == name)
+        .scalar_subquery()
+    )
+    return select(signed, window).where(
+        exists().where(
+            Patient.organisation_id == tenant, Patient.uid == patient_uid, Patient.deleted_at.is_(None)
+        )
+    )
+
+
+def count(entity: type[Doctor | Product], tenant: int) -> Select[tuple[int]]:
+    """Count the rows of an organisation."""
+    return (
+        select(func.count())
+        .select_from(entity)
+        .where(entity.organisation_id == tenant, entity.deleted_at.is_(None))
+    )
+
+
+def doctors(tenant: int, paging: Paging) -> Select[tuple[Doctor]]:
+    """Select a page of doctors, by name."""
+    return (
+        living(Doctor, tenant)
+        .order_by(Doctor.sort_key, Doctor.uid)
+        .offset(paging.page * paging.size)
+        .limit(paging.size)
+    )
+
+
+def products(tenant: int, paging: Paging) -> Select[tuple[Product]]:
+    """Select a page of products, by name, with SKUs and links."""
+    return (
+        living(Product, tenant)
+        .order_by(Product.sort_key, Product.uid)
+        .offset(paging.page * paging.size)
+        .limit(paging.size)
+        .options(
+            selectinload(Product.skus).options(
+                selectinload(Sku.shop_skus).joinedload(ShopSku.shop, innerjoin=True),
+                selectinload(Sku.pharmacy_skus).joinedload(PharmacySku.pharmacy, innerjoin=True),
+            ),
+            selectinload(Product.shop_products).joinedload(ShopProduct.shop, innerjoin=True),
+        )
+    )
+
+
+def doctor_work(tenant: int, doctor_uid: str) -> Select[tuple[datetime | None, str]]:
+    """Select a doctor's newest work and the organisation's time zone."""
+    newest = (
+        select(Prescription.assigned_at)
+        .where(*_assigned(tenant, doctor_uid, None, None))
+        .order_by(Prescription.assigned_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return (
+        select(newest, Organisation.time_zone)
+        .join(Doctor, Doctor.organisation_id == Organisation.id)
+        .where(Doctor.organisation_id == tenant, Doctor.uid == doctor_uid, Doctor.deleted_at.is_(None))
+    )
+
+
+def _assigned(tenant: int, doctor_uid: str, start: datetime | None, end: datetime | None) -> list[Any]:
+    conditions = [
+        Prescription.organisation_id == tenant,
+        Prescription.doctor_uid == doctor_uid,
+        Prescription.assigned_at.is_not(None),
+        Prescription.deleted_at.is_(None),
+    ]
+    if start is not None:
+        conditions.append(Prescription.assigned_at >= start)
+    if end is not None:
+        conditions.append(Prescription.assigned_at < end)
+    return conditions
+
+
+def doctor_counts(
+    tenant: int, doctor_uid: str, start: datetime | None, end: datetime | None
+) -> Select[tuple[Any, ...]]:
+    """Count a doctor's prescriptions by status, and the seconds to a decision."""
+    seconds = cast(
+        func.floor(func.extract("epoch", Prescription.decided_at - Prescription.assigned_at)), BigInteger
+    )
+    return select(
+        *(func.count().filter(Prescription.status == status).label(status) for status in STATUSES),
+        func.count(Prescription.decided_at).label("decided"),
+        func.sum(seconds).label("seconds"),
+        func.percentile_disc(array([0.5, 0.9])).within_group(seconds).label("percentiles"),
+    ).where(*_assigned(tenant, doctor_uid, start, end))
+
+
+def doctor_days(
+    tenant: int, doctor_uid: str, start: datetime, end: datetime | None, zone: str
+) -> Select[tuple[Any, ...]]:
+    """Count a doctor's prescriptions by day of the organisation's calendar."""
+    day = cast(func.timezone(zone, Prescription.assigned_at), Date)
+    return (
+        select(
+            day.label("date"),
+            func.count().label("total"),
+            func.count().filter(Prescription.status == "signed").label("signed"),
+            func.count().filter(Prescription.status == "declined").label("declined"),
+        )
+        .where(*_assigned(tenant, doctor_uid, start, end))
+        .group_by("date")
+        .order_by("date")
+    )
+
+
+def references(tenant: int, body: Registration) -> dict[str, Select[tuple[Any]]]:
+    """Select what a registration refers to, by the body's member."""
+    wanted = {
+        "shop_uid": living(Shop, tenant).where(Shop.uid == body.shop_uid),
+        "patient_profile_uid": living(Patient, tenant).where(Patient.uid == body.patient_profile_uid),
+    }
+    if body.preferred_doctor_uid is not None:
+        wanted["preferred_doctor_uid"] = living(Doctor, tenant).where(Doctor.uid == body.preferred_doctor_uid)
+    return wanted
+
+
+def next_turn(tenant: int, shop_uid: str) -> Insert:
+    """Draw the shop's next turn; its row stays locked to the transaction's end, so turns show in their order."""
+    statement = insert(WaitingRoom).values(organisation_id=tenant, uid=shop_uid, last_turn=1)
+    return statement.on_conflict_do_update(
+        index_elements=[WaitingRoom.organisation_id, WaitingRoom.uid],
+        set_={"last_turn": WaitingRoom.last_turn + 1},
+    ).returning(WaitingRoom.last_turn)
+
+
+def present_visit(tenant: int, body: Registration) -> Select[tuple[str]]:
+    """Select the visit that a patient has in a shop's queue already."""
+    return select(Visit.uid).where(
+        Visit.organisation_id == tenant,
+        Visit.shop_uid == body.shop_uid,
+        Visit.patient_uid == body.patient_profile_uid,
+        Visit.status.in_(PRESENT),
+        Visit.deleted_at.is_(None),
+    )
+
+
+def visit_of(caller: Caller, body: Registration, turn: int) -> Visit:
+    """Make a visit."""
+    now = datetime.now(UTC)
+    return Visit(
+        organisation_id=caller.organisation_id,
+        uid=new_uid("q"),
+        shop_uid=body.shop_uid,
+        patient_uid=body.patient_profile_uid,
+        preferred_doctor_uid=body.preferred_doctor_uid,
+        visit_reason=body.visit_reason,
+        status="waiting",
+        turn=turn,
+        created_at=now,
+        updated_at=now,
+        actor_kind="key",
+        actor_uid=caller.key_uid,
+    )
+
+
+def position(tenant: int, shop_uid: str, turn: int) -> Select[tuple[int]]:
+    """Count who waits up to a turn."""
+    return select(func.count()).where(
+        Visit.organisation_id == tenant,
+        Visit.shop_uid == shop_uid,
+        Visit.status == "waiting",
+        Visit.turn <= turn,
+        Visit.deleted_at.is_(None),
+    )
+
+
+def visit(tenant: int, uid: str) -> Select[tuple[Visit]]:
+    """Select a visit with its shop."""
+    return living(Visit, tenant).where(Visit.uid == uid).options(joinedload(Visit.shop, innerjoin=True))
+
+
+def cancelled(caller: Caller, uid: str) -> Update:
+    """Cancel a visit that is present: one statement, which judges the status of the row that it has locked."""
+    now = datetime.now(UTC)
+    return (
+        update(Visit)
+        .where(
+            Visit.organisation_id == caller.organisation_id,
+            Visit.uid == uid,
+            Visit.status.in_(PRESENT),
+            Visit.deleted_at.is_(None),
+        )
+        .values(status="cancelled", ended_at=now, updated_at=now, actor_kind="key", actor_uid=caller.key_uid)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def visit_status(tenant: int, uid: str) -> Select[tuple[str]]:
+    """Select a visit's status."""
+    return select(Visit.status).where(
+        Visit.organisation_id == tenant, Visit.uid == uid, Visit.deleted_at.is_(None)
+    )
+
+
+def passes(tenant: int, uids: Iterable[str]) -> Select[tuple[Pass]]:
+    """Select passes with their template and who holds them."""
+    return (
+        living(Pass, tenant)
+        .where(Pass.uid.in_(set(uids)))
+        .options(joinedload(Pass.template, innerjoin=True), joinedload(Pass.patient))
+    )
+
+
+def pushed(
+    caller: Caller, pushes: list[Push], found: Iterable[Pass]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Give the rows to insert for messages, and the results to answer with."""
+    now = datetime.now(UTC)
+    holders = {one.uid: _holder(one) for one in found}
+    rows, results = [], []
+    for push in pushes:
+        result = {"wallet_pass_uid": push.wallet_pass_uid, "status": "queued", "error": None}
+        try:
+            text = message(push.message, holders.get(push.wallet_pass_uid), now)
+        except UnfitError as unfit:
+            result.update(status="failed", error=str(unfit))
+        else:
+            rows.append(
+                {
+                    "organisation_id": caller.organisation_id,
+                    "uid": new_uid("pn"),
+                    "wallet_pass_uid": push.wallet_pass_uid,
+                    "message": text,
+                    "status": "queued",
+                    "created_at": now,
+                    "actor_kind": "key",
+                    "actor_uid": caller.key_uid,
+                }
+            )
+        results.append(result)
+    return rows, results
+
+
+def _holder(one: Pass) -> Holder:
+    personal = {}
+    for name in PERSONAL:
+        value = None if one.patient is None else getattr(one.patient, name)
+        personal[name] = getattr(one, name) if value is None else value
+    return Holder(one.status, one.expires_at, one.template.fields, one.field_values, personal)
+
+
+PUSH = insert(PushNotification)
