@@ -23,7 +23,7 @@ from bench.measuring import Plan, figures, interleaved, ratio
 from bench.servers import CONTESTANTS, RXDESK, Contestant, Running, all_running, running
 from rxdesk.db import embedded
 
-MAIN = "bench_100000"
+MAIN = "bench_main"
 GROWTH = ("order", "prescription", "patient_email", "statistics", "statistics_30d")
 ORGANISATIONS = 200
 
@@ -132,7 +132,7 @@ class Bench:
 
     def organisations(self) -> dict[str, Any]:
         """Ask one organisation, and 200 in turn, on the same database."""
-        count, orders = (20, 500) if self.quick else (ORGANISATIONS, 500)
+        count, orders = (10, 200) if self.quick else (ORGANISATIONS, 500)
         self.part(f"{count} organisations")
         filled = self.fill("bench_many", {f"many-{number}": orders for number in range(count)})
         one = workloads.workload(filled[0], "order")
@@ -164,8 +164,9 @@ def main() -> int:
         raise BenchError("the benchmark reads processor times from /proc, which only Linux has")
     plan = Plan(
         rounds=max(5, options.rounds) if not options.only else options.rounds or 5,
-        seconds=0.25 if options.quick else 2.0,
-        warm_up=0.25 if options.quick else 1.0,
+        seconds=0.15 if options.quick else 2.0,
+        warm_up=0.3 if options.quick else 1.0,
+        least=8 if options.quick else 100,
         servers={0} if several else None,
         client={1} if several else None,
     )
@@ -186,8 +187,9 @@ def main() -> int:
 
 
 def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
-    bench.part("making 100,000 orders")
-    [main_data] = bench.fill(MAIN, {"main": 100_000})
+    orders = 20_000 if bench.quick else 100_000
+    bench.part(f"making {orders:,} orders")
+    [main_data] = bench.fill(MAIN, {"main": orders})
     address = database.at(bench.address, MAIN)
     pid = bench.server.pid
     runs = bench.compare(main_data, chosen)
@@ -236,12 +238,12 @@ def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
     result["organisations"] = {"count": many["count"], **asdict(many["ratio"])}
     bench.part("memory")
     found = extras.memory(
-        address, main_data, bench.plan, pid, bench.folder, 20_000 if bench.quick else 100_000
+        address, main_data, bench.plan, pid, bench.folder, 5_000 if bench.quick else 100_000
     )
     result["memory_mb"], result["memory"] = found["mb"], found
-    orders = 2_000 if bench.quick else 20_000
+    imported = 2_000 if bench.quick else 20_000
     bench.part("import against COPY")
-    copied = extras.import_vs_copy(bench.address, bench.folder, orders, 3, bench.tell)
+    copied = extras.import_vs_copy(bench.address, bench.folder, imported, 3, bench.tell)
     result["import_vs_copy"], result["import_vs_copy_rounds"] = copied.median, asdict(copied)
     bench.part("two workers")
     result["two_workers_rps"] = asdict(extras.two_workers(address, main_data, bench.plan, pid, bench.folder))

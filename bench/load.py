@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from bench import cpu
 
+_LONGEST = 10  # seconds that a first answer may take
 LUA = Path(__file__).parent / "wrk"
 
 
@@ -95,10 +97,11 @@ def run(
 ) -> Run:
     """Load a server for some time; `server` and `database` are the first processes of the two.
 
+    Requests that are under way when the time is over have cost something as well: half of them are counted for it.
     Raises BenchError when an answer was not a success.
     """
-    whole = max(1, round(seconds))  # wrk counts in seconds; a shorter run is ended by a signal
-    command = [wrk(), f"-d{whole + 1 if seconds < whole else whole}", "--timeout", "5", *arguments]
+    # wrk counts in seconds; it is ended by a signal.
+    command = [wrk(), f"-d{math.ceil(seconds) + 5}", "--timeout", "5", *arguments]
     command[command.index("URL")] = url
     servers, databases = cpu.tree(server), cpu.tree(database)
     before = cpu.seconds(servers), cpu.seconds(databases)
@@ -111,23 +114,26 @@ def run(
         if cores:
             os.sched_setaffinity(process.pid, cores)
         try:
-            output, _ = process.communicate(timeout=seconds if seconds < whole else seconds + 15)
+            output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(2)  # wrk ends with its report
             output, _ = process.communicate(timeout=15)
     found = json.loads(output.splitlines()[-1])
     # Connections of the database may have been opened meanwhile.
     after = cpu.seconds({*servers, *cpu.tree(server)}), cpu.seconds({*databases, *cpu.tree(database)})
-    if found["errors"] or not found["requests"]:
-        message = f"{url}: {found['errors']} of {found['requests']} requests failed under load"
-        raise BenchError(message)
     count = found["requests"]
+    if not count and not found["errors"] and seconds < _LONGEST:
+        return run(arguments, url, seconds=4 * seconds, server=server, database=database, cores=cores)
+    if found["errors"] or not count:
+        message = f"{url}: {found['errors']} of {count} requests failed under load; it said {output[-300:]!r}"
+        raise BenchError(message)
+    worked = count + int(arguments[1].removeprefix("-c")) / 2
     return Run(
         requests=count,
         rps=count / found["seconds"],
         p50_us=found["p50_us"],
         p99_us=found["p99_us"],
         p999_us=found["p999_us"],
-        server_us=1e6 * (after[0] - before[0]) / count,
-        database_us=1e6 * (after[1] - before[1]) / count,
+        server_us=1e6 * (after[0] - before[0]) / worked,
+        database_us=1e6 * (after[1] - before[1]) / worked,
     )

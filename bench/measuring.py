@@ -13,11 +13,15 @@ from bench.servers import Running
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured: rounds of so many seconds; on which cores servers and wrk run (None: on any)."""
+    """How much is measured: rounds of so many seconds, longer where fewer than `least` requests would be answered.
+
+    `servers` and `client` are the cores on which servers and wrk run (None: on any).
+    """
 
     rounds: int
     seconds: float
     warm_up: float
+    least: int
     servers: set[int] | None
     client: set[int] | None
 
@@ -36,6 +40,7 @@ def interleaved(
     """
     runs: dict[str, list[Run]] = {name: [] for name in targets}
     names = list(targets)
+    seconds = dict.fromkeys(names, plan.warm_up)
     for number in range(-1, plan.rounds):  # the first is to warm up
         turned = names[number % len(names) :] + names[: number % len(names)]
         for name in turned:
@@ -46,12 +51,14 @@ def interleaved(
                 run = load.run(
                     arguments,
                     server.url,
-                    seconds=plan.warm_up if number < 0 else plan.seconds,
+                    seconds=seconds[name],
                     server=server.pid,
                     database=database,
                     cores=plan.client,
                 )
-            if number >= 0:
+            if number < 0:
+                seconds[name] = max(plan.seconds, plan.least / run.rps)
+            else:
                 runs[name].append(run)
     return runs
 

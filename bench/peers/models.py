@@ -1,8 +1,7 @@
 """The given tables as SQLAlchemy models, for the two peers that stand on its ORM.
 
-Relations go over (organisation_id, …_uid), so that none leaves its organisation, and only to rows that are not
-deleted. What is not loaded eagerly is not loaded at all (`lazy="raise"`). Columns that the API does not use are left
-out.
+Relations go over (organisation_id, …_uid), so that none leaves its organisation. What is not loaded eagerly is not
+loaded at all (`lazy="raise"`). Columns that the API does not use are left out.
 """
 
 from __future__ import annotations
@@ -45,18 +44,19 @@ def parent(target: str, child: str, column: str) -> Any:  # noqa: ANN401 (relati
     return relationship(
         target,
         primaryjoin=f"and_({target}.organisation_id == foreign({child}.organisation_id), "
-        f"{target}.uid == foreign({child}.{column}), {target}.deleted_at.is_(None))",
+        f"{target}.uid == foreign({child}.{column}))",
         viewonly=True,
         lazy="raise",
     )
 
 
-def children(child: str, of: str, column: str) -> Any:  # noqa: ANN401
-    """Make the relation of a row to its children, in their order."""
+def children(child: str, of: str, column: str, also: str = "") -> Any:  # noqa: ANN401
+    """Make the relation of a row to its children, in their order; `also` is a column that both have."""
+    pairs = {"organisation_id": "organisation_id", "uid": column, **({also: also} if also else {})}
+    conditions = (f"{of}.{one} == foreign({child}.{other})" for one, other in pairs.items())
     return relationship(
         child,
-        primaryjoin=f"and_({of}.organisation_id == foreign({child}.organisation_id), "
-        f"{of}.uid == foreign({child}.{column}), {child}.deleted_at.is_(None))",
+        primaryjoin=f"and_({', '.join(conditions)})",
         order_by=f"[{child}.position, {child}.uid]",
         viewonly=True,
         lazy="raise",
@@ -239,11 +239,12 @@ class FulfillmentOrder(Deletable, Base):
     __tablename__ = "fulfillment_orders"
     order_uid: Mapped[str]
     position: Mapped[int]
+    # The index is the order's.
     items: Mapped[list[FulfillmentOrderItem]] = children(
-        "FulfillmentOrderItem", "FulfillmentOrder", "fulfillment_order_uid"
+        "FulfillmentOrderItem", "FulfillmentOrder", "fulfillment_order_uid", also="order_uid"
     )
     prescriptions: Mapped[list[Prescription]] = children(
-        "Prescription", "FulfillmentOrder", "fulfillment_order_uid"
+        "Prescription", "FulfillmentOrder", "fulfillment_order_uid", also="order_uid"
     )
 
 
@@ -251,6 +252,7 @@ class FulfillmentOrderItem(Deletable, Base):
     """A position that a fulfillment order takes on."""
 
     __tablename__ = "fulfillment_order_items"
+    order_uid: Mapped[str]
     fulfillment_order_uid: Mapped[str]
     order_item_uid: Mapped[str]
     position: Mapped[int]

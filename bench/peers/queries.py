@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Date, Select, Update, cast, exists, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import Insert, array, insert
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, joinedload, selectinload
 
 from bench.peers.models import (
     ApiKey,
@@ -47,6 +47,11 @@ def living(entity: type[Entity], tenant: int) -> Select[tuple[Entity]]:
     return select(entity).where(entity.organisation_id == tenant, entity.deleted_at.is_(None))
 
 
+def live(relation: InstrumentedAttribute[Any]) -> Any:  # noqa: ANN401 (what a loader option takes)
+    """Only the rows of a relation that are not deleted."""
+    return relation.and_(relation.property.mapper.class_.deleted_at.is_(None))
+
+
 def key(reference: KeyReference) -> Select[tuple[ApiKey]]:
     """Select the key that a caller showed, if it is valid."""
     return select(ApiKey).where(
@@ -63,15 +68,15 @@ def order(tenant: int, uid: str) -> Select[tuple[Order]]:
         living(Order, tenant)
         .where(Order.uid == uid)
         .options(
-            joinedload(Order.patient_profile),
-            selectinload(Order.shop_orders).joinedload(ShopOrder.shop, innerjoin=True),
-            selectinload(Order.items),
-            selectinload(Order.prescriptions),
-            selectinload(Order.fulfillment_orders).options(
-                selectinload(FulfillmentOrder.items).joinedload(
-                    FulfillmentOrderItem.order_item, innerjoin=True
+            joinedload(live(Order.patient_profile)),
+            selectinload(live(Order.shop_orders)).joinedload(live(ShopOrder.shop), innerjoin=True),
+            selectinload(live(Order.items)),
+            selectinload(live(Order.prescriptions)),
+            selectinload(live(Order.fulfillment_orders)).options(
+                selectinload(live(FulfillmentOrder.items)).joinedload(
+                    live(FulfillmentOrderItem.order_item), innerjoin=True
                 ),
-                selectinload(FulfillmentOrder.prescriptions).joinedload(Prescription.doctor),
+                selectinload(live(FulfillmentOrder.prescriptions)).joinedload(live(Prescription.doctor)),
             ),
         )
     )
@@ -80,7 +85,9 @@ def order(tenant: int, uid: str) -> Select[tuple[Order]]:
 def prescription(tenant: int, uid: str) -> Select[tuple[Prescription]]:
     """Select a prescription with its doctor."""
     return (
-        living(Prescription, tenant).where(Prescription.uid == uid).options(joinedload(Prescription.doctor))
+        living(Prescription, tenant)
+        .where(Prescription.uid == uid)
+        .options(joinedload(live(Prescription.doctor)))
     )
 
 
@@ -156,11 +163,11 @@ def products(tenant: int, paging: Paging) -> Select[tuple[Product]]:
         .offset(paging.page * paging.size)
         .limit(paging.size)
         .options(
-            selectinload(Product.skus).options(
-                selectinload(Sku.shop_skus).joinedload(ShopSku.shop, innerjoin=True),
-                selectinload(Sku.pharmacy_skus).joinedload(PharmacySku.pharmacy, innerjoin=True),
+            selectinload(live(Product.skus)).options(
+                selectinload(live(Sku.shop_skus)).joinedload(live(ShopSku.shop), innerjoin=True),
+                selectinload(live(Sku.pharmacy_skus)).joinedload(live(PharmacySku.pharmacy), innerjoin=True),
             ),
-            selectinload(Product.shop_products).joinedload(ShopProduct.shop, innerjoin=True),
+            selectinload(live(Product.shop_products)).joinedload(live(ShopProduct.shop), innerjoin=True),
         )
     )
 
@@ -291,7 +298,7 @@ def position(tenant: int, shop_uid: str, turn: int) -> Select[tuple[int]]:
 
 def visit(tenant: int, uid: str) -> Select[tuple[Visit]]:
     """Select a visit with its shop."""
-    return living(Visit, tenant).where(Visit.uid == uid).options(joinedload(Visit.shop, innerjoin=True))
+    return living(Visit, tenant).where(Visit.uid == uid).options(joinedload(live(Visit.shop), innerjoin=True))
 
 
 def cancelled(caller: Caller, uid: str) -> Update:
@@ -322,7 +329,7 @@ def passes(tenant: int, uids: Iterable[str]) -> Select[tuple[Pass]]:
     return (
         living(Pass, tenant)
         .where(Pass.uid.in_(set(uids)))
-        .options(joinedload(Pass.template, innerjoin=True), joinedload(Pass.patient))
+        .options(joinedload(live(Pass.template), innerjoin=True), joinedload(live(Pass.patient)))
     )
 
 
