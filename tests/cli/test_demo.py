@@ -107,9 +107,18 @@ def test_organisations_that_are_not_the_demos_are_left_alone(copy: Path) -> None
 def test_a_stale_ready_file_is_removed_at_the_start(copy: Path, tmp_path: Path) -> None:
     stale = tmp_path / "stale.json"
     stale.write_text("{}")
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        refused(rxdesk("demo", "--data-dir", copy, "--port", other.getsockname()[1], "--ready-file", stale))
+    (copy / "demo.json").unlink()  # it is refused for that, after it has taken port and folder
+    refused(rxdesk("demo", "--data-dir", copy, "--port", 0, "--ready-file", stale))
     assert not stale.exists()
+
+
+def test_the_ready_file_of_a_running_server_is_left_to_it(demo: Server, copy: Path) -> None:
+    ready = demo.ready_file
+    said = ready.read_bytes()
+    refused(rxdesk("demo", "--data-dir", demo.ready["folder"], "--port", 0, "--ready-file", ready))
+    refused(rxdesk("demo", "--data-dir", copy, "--port", demo.port, "--ready-file", ready))
+    refused(rxdesk("serve", "--data-dir", demo.ready["folder"], "--port", 0, "--ready-file", ready))
+    assert ready.read_bytes() == said
 
 
 def test_a_second_one_on_the_folder_says_so(demo: Server) -> None:

@@ -111,6 +111,32 @@ def test_another_schema_is_refused(copy: Path, revision: str | None, said: str) 
         assert said in refused(inside("migrate", "--data-dir", copy))
 
 
+def test_a_ring_that_lost_or_changed_a_key_is_refused(copy: Path) -> None:
+    file = copy / "encryption.key"
+    first = file.read_text()
+    cases = {
+        "": "the encryption key is missing",
+        sealing.new_keys(): "'k1' is not the one that has sealed",
+        sealing.new_keys().replace(
+            "k1:", "k2:"
+        ): "'k1' has sealed secrets in this database and is not configured",
+    }
+    for text, said in cases.items():
+        file.write_text(text) if text else file.unlink()
+        assert said in refused(inside("serve", "--data-dir", copy, "--port", 0))
+        assert said in refused(inside("demo", "--data-dir", copy, "--port", 0))
+        checked = inside("check", "--data-dir", copy, "--port", free_port())
+        assert checked.returncode == 1
+        assert "✗ sealed secrets" in checked.stdout
+        assert file.exists() == bool(text)
+    # A second key that seals from now on, and the first behind it.
+    file.write_text(f"{sealing.new_keys().replace('k1:', 'k2:').strip()},{first}")
+    with serving("demo", "--data-dir", copy, "--port", 0) as it:
+        assert it.order() == 200
+    file.write_text(first)
+    assert "'k2' has sealed" in refused(inside("serve", "--data-dir", copy, "--port", 0))
+
+
 class _Old:
     """Answers as a connection to a PostgreSQL of another version: none that old is at hand to be asked."""
 

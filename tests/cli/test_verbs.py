@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,25 @@ def test_check_without_a_running_server(copy: Path) -> None:
     text = inside("check", "--data-dir", copy, "--port", free_port())
     assert text.returncode == 0
     assert all(line.startswith("✓ ") for line in text.stdout.splitlines())
+
+
+def test_check_asks_redis_and_looks_at_every_port(copy: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        nobody = free_port()
+        status, found = _checks(
+            "--data-dir",
+            copy,
+            "--port",
+            free_port(),
+            RXDESK_REDIS_URL=f"redis://127.0.0.1:{nobody}/0",
+            RXDESK_METRICS_PORT=str(taken),
+        )
+    assert status == 1
+    assert not found["Redis"]["ok"]
+    assert "does not answer" in found["Redis"]["message"]
+    assert not found["metrics port"]["ok"]
+    assert found["port"]["ok"]
 
 
 def test_check_names_what_is_wrong(copy: Path, tmp_path: Path) -> None:

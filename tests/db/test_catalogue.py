@@ -13,7 +13,7 @@ from rxdesk.db import embedded, migrate
 from rxdesk.db.pool import Connection
 
 # Tables that route and hold nothing of a tenant (architecture, section 4, the second wall).
-WITHOUT_TENANT = {"organisations", "alembic_version", "jobs"}
+WITHOUT_TENANT = {"organisations", "alembic_version", "encryption_keys", "jobs"}
 TABLES = "c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace"
 
 

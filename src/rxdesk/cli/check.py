@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rxdesk.db.location import Finding
+    from rxdesk.db.pool import Connection
     from rxdesk.settings import Settings
 
 _LOW_DISK_BYTES = 1 << 30
@@ -58,7 +59,9 @@ def _findings(data_dir: Any, config: Any, port: int | None) -> list[Finding]:  #
     serving = False
     usable = True
     if not settings.database_url:
-        folder = [_folder(settings), _disk(settings), _version(settings)]
+        folder = [_folder(settings)]
+        if folder[0].well:
+            folder += [_disk(settings), _version(settings)]
         findings += folder
         usable = all(finding.well for finding in folder)
         if usable:
@@ -67,7 +70,13 @@ def _findings(data_dir: Any, config: Any, port: int | None) -> list[Finding]:  #
     findings.append(_time_zones())
     if usable:
         findings += _database(settings, serving=serving)
-    findings.append(_port(settings, serving=serving))
+    if settings.redis_url:
+        findings.append(_redis(settings))
+    findings.append(_port("port", settings.address, settings.port, serving=serving))
+    if settings.metrics_port:
+        findings.append(
+            _port("metrics port", settings.metrics_address, settings.metrics_port, serving=serving)
+        )
     return findings
 
 
@@ -147,7 +156,7 @@ def _version(settings: Settings) -> Finding:
 
 def _key(settings: Settings) -> Finding:
     from rxdesk.cli.common import CliError
-    from rxdesk.kit.sealing import read_keys
+    from rxdesk.kit.sealing import KEY_FILE, read_keys
 
     def look() -> str:
         text = settings.encryption_keys
@@ -156,7 +165,7 @@ def _key(settings: Settings) -> Finding:
             if settings.database_url:
                 message = "encryption_keys is not set, and with database_url no key is made"
                 raise CliError(message)
-            path = settings.data_dir / "encryption.key"
+            path = settings.data_dir / KEY_FILE
             where = str(path)
             if not path.exists():
                 return f"none yet; the first `rxdesk serve` or `rxdesk demo` makes {path}"
@@ -207,7 +216,10 @@ def _database(settings: Settings, *, serving: bool) -> list[Finding]:
 
     async def look(arguments: Any) -> list[Finding]:  # noqa: ANN401 (asyncpg's)
         async with connected(arguments) as connection:
-            return await inspect(connection)
+            found = await inspect(connection)
+            if all(finding.well for finding in found):
+                found.append(await _sealed(settings, connection))
+            return found
 
     place = "by its URL"
     if not settings.database_url:
@@ -229,15 +241,52 @@ def _database(settings: Settings, *, serving: bool) -> list[Finding]:
     return [Finding("database", well=True, message=place), *found]
 
 
-def _port(settings: Settings, *, serving: bool) -> Finding:
+async def _sealed(settings: Settings, connection: Connection) -> Finding:
+    """Judge whether the keys open what keys of this database have sealed."""
+    from rxdesk.db import keyring
+    from rxdesk.db.location import Finding
+    from rxdesk.kit.sealing import KEY_FILE
+
+    name = "sealed secrets"
+    file = settings.data_dir / KEY_FILE
+    text = settings.encryption_keys
+    if not text and not settings.database_url and file.exists():
+        text = file.read_text("ascii")
+    try:
+        if not text and (known := await keyring.known(connection)):
+            message = f"sealed with {', '.join(known)}, and there is no key: put it back from your backup"
+            return Finding(name, well=False, message=message)
+        count = await keyring.verify(connection, text)
+    except (ValueError, keyring.KeyringError) as error:
+        return Finding(name, well=False, message=str(error))
+    return Finding(
+        name, well=True, message=f"{count} of {count} keys that sealed here open it" if count else "none yet"
+    )
+
+
+def _redis(settings: Settings) -> Finding:
+    from redis import Redis, RedisError
+
+    from rxdesk.db.location import Finding
+
+    try:
+        with Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=2) as client:
+            client.ping()
+    except (RedisError, OSError, ValueError) as error:
+        message = f"does not answer ({type(error).__name__}): each process limits on its own until it does"
+        return Finding("Redis", well=False, message=message)
+    return Finding("Redis", well=True, message="answers")
+
+
+def _port(name: str, address: str, port: int, *, serving: bool) -> Finding:
     from rxdesk.db.location import Finding
     from rxdesk.serving import PortInUseError, hold_port
 
-    where = f"{settings.address}:{settings.port}"
+    where = f"{address}:{port}"
     try:
-        hold_port(settings.address, settings.port).close()
+        hold_port(address, port).close()
     except PortInUseError as error:
         if serving:
-            return Finding("port", well=True, message=f"{where} is in use, and a server runs on this folder")
-        return Finding("port", well=False, message=str(error))
-    return Finding("port", well=True, message=f"{where} is free")
+            return Finding(name, well=True, message=f"{where} is in use, and a server runs on this folder")
+        return Finding(name, well=False, message=str(error))
+    return Finding(name, well=True, message=f"{where} is free")

@@ -53,6 +53,7 @@ _EXPECTED = frozenset(
         "rxdesk.settings.SettingsError",
         "rxdesk.serving.PortInUseError",
         "rxdesk.serving.ServingError",
+        "rxdesk.db.keyring.KeyringError",
         "rxdesk.db.location.LocationError",
         "rxdesk.db.migrate.MigrationError",
         "rxdesk.db.embedded_process.EmbeddedError",

@@ -16,6 +16,7 @@ from rxdesk.cli.serve import (
     Port,
     ReadyFile,
     Workers,
+    fitting_keys,
     located_for_serving,
     ready_of,
     run,
@@ -80,14 +81,15 @@ def demo(  # noqa: PLR0913 (the options of a verb)
         level = "warning" if loaded.origins["log_level"] == "default" else settings.log_level
         settings = dataclasses.replace(settings, database_url="", log_level=level)
         with (
+            located_for_serving(settings, "demo", note, ready_file=ready_file) as (location, holder),
             ready_of(ready_file) as write_ready,
-            located_for_serving(settings, "demo", note) as (location, holder),
         ):
             import asyncio
 
             shown = asyncio.run(
                 _prepare(location, settings.data_dir, seed=seed, orders=orders, as_of=present)
             )
+            keys = fitting_keys(settings, location)
             number = holder.getsockname()[1]
             base = url_of(settings, number)
             content = {"base_url": base, "organisations": shown}
@@ -97,7 +99,7 @@ def demo(  # noqa: PLR0913 (the options of a verb)
                 print(_welcome(base, shown, settings.data_dir), flush=True)
 
             key = {"X-API-Key": shown[0]["api_key"]}
-            run(settings, location, number, ready=ready, probe=("/v1/management/health/", key))
+            run(settings, location, keys, number, ready=ready, probe=("/v1/management/health/", key))
 
 
 async def _prepare(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import socket
 
     from rxdesk.db.location import Location
+    from rxdesk.db.pool import Connection
     from rxdesk.settings import Settings
 
 BASE = "/v1/management"
@@ -91,12 +92,18 @@ def serve(
             raise CliError(message)
         refuse_absent(settings)
         with (
+            located_for_serving(settings, "serve", ready_file=ready_file) as (location, holder),
             ready_of(ready_file) as write_ready,
-            located_for_serving(settings, "serve") as (location, holder),
         ):
-            refuse_unfit(location)
+            keys = fitting_keys(settings, location)
             number = holder.getsockname()[1]
-            run(settings, location, number, ready=lambda: write_ready({"base_url": url_of(settings, number)}))
+            run(
+                settings,
+                location,
+                keys,
+                number,
+                ready=lambda: write_ready({"base_url": url_of(settings, number)}),
+            )
 
 
 # ------------------------------------------------------------------------------------------- shared with demo
@@ -111,7 +118,10 @@ def until_ended() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ready_of(file: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Give the function that writes the ready file; one of an earlier run is removed, and ours at the end."""
+    """Give the function that writes the ready file; one of an earlier run is removed, and ours at the end.
+
+    To be entered by whoever holds port and data folder: before, the file may be that of a server that runs.
+    """
     from rxdesk.serving import write_privately
 
     written = False
@@ -123,9 +133,6 @@ def ready_of(file: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]
             write_privately(file, json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
 
     if file is not None:
-        if file.parent.exists() and not os.access(file.parent, os.W_OK | os.X_OK):
-            message = f"the ready file cannot be written to {file.parent}"
-            raise CliError(message)
         file.unlink(missing_ok=True)
     try:
         yield write
@@ -136,12 +143,20 @@ def ready_of(file: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]
 
 @contextlib.contextmanager
 def located_for_serving(
-    settings: Settings, purpose: str, say: Callable[[str], None] = lambda _: None
+    settings: Settings,
+    purpose: str,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    ready_file: Path | None = None,
 ) -> Iterator[tuple[Location, socket.socket]]:
     """Hold the port, then the database; meanwhile import what forked workers need."""
     from rxdesk import serving
 
     serving.check_settings(settings, settings.encryption_keys or None)
+    folder = None if ready_file is None else ready_file.parent
+    if folder is not None and folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        message = f"the ready file cannot be written to {folder}"
+        raise CliError(message)
     with serving.hold_port(settings.address, settings.port) as holder:
         threading.Thread(target=_preload, name="preload").start()  # the exit waits for it
         from rxdesk.db.location import located
@@ -162,19 +177,38 @@ def _preload() -> None:
             import rxdesk.app  # noqa: F401
 
 
-def refuse_unfit(location: Location) -> None:
-    """Refuse a database of a wrong version, role or schema."""
+def fitting_keys(settings: Settings, location: Location) -> str:
+    """Refuse a database of a wrong version, role or schema; give the encryption keys that fit it."""
     import asyncio
 
-    from rxdesk.db.location import Finding, connected, inspect
+    from rxdesk.db.location import connected, inspect
 
-    async def look() -> list[Finding]:
+    async def look() -> str:
         async with connected(location.app) as connection:
-            return await inspect(connection)
+            wrong = [finding.message for finding in await inspect(connection) if not finding.well]
+            if wrong:
+                raise CliError("; ".join(wrong))
+            return await _keys(settings, connection)
 
-    wrong = [finding.message for finding in asyncio.run(look()) if not finding.well]
-    if wrong:
-        raise CliError("; ".join(wrong))
+    return asyncio.run(look())
+
+
+async def _keys(settings: Settings, connection: Connection) -> str:
+    from rxdesk import serving
+    from rxdesk.db import keyring
+    from rxdesk.kit.sealing import KEY_FILE, keys_beside
+
+    file = settings.data_dir / KEY_FILE
+    if not settings.encryption_keys and not file.exists() and await keyring.known(connection):
+        message = (
+            f"the encryption key is missing: the database holds secrets that it has sealed, and {file} is not "
+            "there. Put the file back from your backup; without it they cannot be read"
+        )
+        raise CliError(message)
+    keys = settings.encryption_keys or keys_beside(settings.data_dir)
+    serving.check_settings(settings, keys)
+    await keyring.enrol(connection, keys)
+    return keys
 
 
 def url_of(settings: Settings, port: int) -> str:
@@ -187,6 +221,7 @@ def url_of(settings: Settings, port: int) -> str:
 def run(
     settings: Settings,
     location: Location,
+    keys: str,
     port: int,
     *,
     ready: Callable[[], None],
@@ -196,10 +231,7 @@ def run(
     import structlog
 
     from rxdesk import serving
-    from rxdesk.kit.sealing import keys_beside
 
-    keys = settings.encryption_keys or keys_beside(settings.data_dir)
-    serving.check_settings(settings, keys)
     log = structlog.get_logger("rxdesk.postgresql")
     kept = location.kept
     started = [] if kept is None else [lambda: kept.watch(log.warning)]

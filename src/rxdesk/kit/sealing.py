@@ -18,6 +18,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+KEY_FILE = "encryption.key"  # of an embedded database, in its folder
 _VERSION = 1
 _NONCE_LENGTH = 12
 _KEY_LENGTH = 32
@@ -104,7 +105,7 @@ def new_keys(*, random_bytes: Callable[[int], bytes] = os.urandom) -> str:
 
 def keys_beside(folder: Path) -> str:
     """Read the key file of an embedded database's folder, making it (0600) when it is not there."""
-    path = folder / "encryption.key"
+    path = folder / KEY_FILE
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
