@@ -29,7 +29,7 @@ _APPROVED = ("approved", "signed", "non_qes_signed", "externally_signed")
 _LONGEST_HEADER = 256
 _LONGEST_MESSAGE = 500
 _LONGEST_INTENT = 256
-_PLACEHOLDER = re.compile(r"\{([^{}\s]+)\}")
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _MINUTES, _DOCTORS = 10, 1  # where the shop sets none
 _VALID_DAYS = 365
 _DAY = 86400
@@ -221,7 +221,12 @@ def message(text: str, holder: Holder | None, now: datetime) -> str:
         raise UnfitError("expired")
     if holder.status != "active":
         raise UnfitError(holder.status)
-    filled = _PLACEHOLDER.sub(lambda match: _value(match[1], holder), text)
+
+    def fill(match: re.Match[str]) -> str:
+        name = match[1].strip()
+        return _value(name, holder) if name else match[0]
+
+    filled = _PLACEHOLDER.sub(fill, text)
     if len(filled) > _LONGEST_MESSAGE:
         raise UnfitError("too_long")
     return filled

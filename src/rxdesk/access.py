@@ -121,7 +121,7 @@ class Access:
     async def write(self, caller: Caller, command: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run a command in one transaction; an ApiError that it raises undoes all of it."""
         async with (
-            self._pool.acquire(caller.organisation_id, timeout_seconds=self._timeout) as connection,
+            self._pool.acquire_to_write(caller.organisation_id, timeout_seconds=self._timeout) as connection,
             connection.transaction(),
         ):
             return await command(

@@ -142,7 +142,8 @@ def hold_port(address: str, port: int) -> socket.socket:
                 continue
             why = error.strerror or str(error)
             message = (
-                f"cannot listen on {_host(address)}:{port}: {why}. Choose another with --port or --address"
+                f"cannot listen on {_host(address)}:{port}: {why}. "
+                "Choose another with --port (make: PORT=…) or --address"
             )
             raise PortInUseError(message) from error
         os.register_at_fork(after_in_child=holder.close)
@@ -263,9 +264,9 @@ def serve(
     url = base_url(launch.settings.address, port)
     prober = threading.Thread(target=_probe, args=(url, probe, ready, ending), name="probe", daemon=True)
     server = _make_server(launch.settings, port, (*started, prober.start))
-    _log.info("serving", address=launch.settings.address, port=port, workers=launch.settings.workers)
     try:
         with _metrics_shown(launch.settings):
+            _log.info("serving", address=launch.settings.address, port=port, workers=launch.settings.workers)
             server.serve(target_loader=partial(load_worker, launch, os.getpid()), wrap_loader=False)
     finally:
         ending.set()

@@ -139,10 +139,8 @@ def _unknown(name: str, origin: str, known: Mapping[str, Option]) -> SettingsErr
     import difflib  # noqa: PLC0415 (only on the way to an error)
 
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return SettingsError(
-        f"unknown setting {name} (from {origin}){hint or ';'} `rxdesk config` lists all of them"
-    )
+    hint = f"; did you mean {near[0]}?" if near else "."
+    return SettingsError(f"unknown setting {name} (from {origin}){hint} There are: {', '.join(known)}")
 
 
 def load(

@@ -214,7 +214,19 @@ def test_kill_9_of_everything_loses_nothing(copy: Path, first: First) -> None:
     with serving("demo", "--data-dir", copy, "--port", 0) as it:
         slug = first.ready["organisations"][0]["slug"]
         made = answer(
-            rxdesk("keys", "create", "--organisation", slug, "--name", "kept", "--data-dir", copy, "--json")
+            rxdesk(
+                "keys",
+                "create",
+                "--permission",
+                "doctor:read",
+                "--organisation",
+                slug,
+                "--name",
+                "kept",
+                "--data-dir",
+                copy,
+                "--json",
+            )
         )
         for one in it.family():
             one.kill()

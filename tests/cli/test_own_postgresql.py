@@ -156,7 +156,11 @@ def test_owner_and_serving_role(database: Database) -> None:
 
     serve = {"RXDESK_DATABASE_URL": made["database_url"], **KEYS}
     answer(inside("organisations", "create", "mine", "--json", **serve))
-    key = answer(inside("keys", "create", "--organisation", "mine", "--name", "x", "--json", **serve))
+    key = answer(
+        inside(
+            "keys", "create", "--organisation", "mine", "--name", "x", "--all-permissions", "--json", **serve
+        )
+    )
     with serving("serve", "--port", 0, **serve) as it:
         assert it.get("/notification-subscriptions", key["api_key"]) == 200
         password = httpx.URL(made["database_url"]).password

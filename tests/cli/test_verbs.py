@@ -86,6 +86,11 @@ def test_keys_live_and_die(demo: Server) -> None:
     assert demo.order(made["api_key"]) == 401
     assert demo.order(second["api_key"]) == 200
     third = answer(inside("keys", "rotate", *at, second["uid"]))
+    assert third["rotated_from"]["uid"] == second["uid"]
+    # It was rotated: a second successor would end with the overlap, unlike the first one.
+    assert f"rotated already, to {third['uid']}" in refused(
+        inside("keys", "rotate", *(part for part in at if part != "--json"), second["uid"])
+    )
     assert demo.order(second["api_key"]) == 200
     assert demo.order(third["api_key"]) == 200
 
@@ -129,6 +134,8 @@ def test_a_key_with_everything_and_a_test_key(demo: Server) -> None:
         (["--expires", "2026-13-01"], "is no time"),
         (["--expires", "999999w"], "too far away"),
         (["--name", ""], "a key needs a name"),
+        (["--name", "\x1b[31mred"], "without control characters"),
+        (["--all-permissions"], "give --permission or --all-permissions, not both"),
         (["--organisation", "nobody"], "no organisation 'nobody'"),
     ],
 )
@@ -141,7 +148,7 @@ def test_a_wrong_key_is_refused(demo: Server, arguments: list[str], said: str) -
         slug,
         "--name",
         "x",
-        *arguments,
+        *(arguments if "--permission" in arguments else ["--permission", "order:read", *arguments]),
         "--data-dir",
         demo.ready["folder"],
     )

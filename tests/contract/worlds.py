@@ -211,6 +211,7 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         uid=uid,
         notification_type="order_created",
         target=TARGET.format(mark=mark),
+        target_key=TARGET.format(mark=mark),
         payload_version="1",
         meta_data=json.dumps({"team": mark}),
         header_key=f"X-{mark}",

@@ -66,9 +66,10 @@ FROM generate_series(1, :few) i;
 INSERT INTO wallet_passes (organisation_id, uid, wallet_pass_template_uid, shop_customer_id, status, :making)
 SELECT :organisation, 'wp-' || i, 'wpt-' || i, 'c-1', 'active', :made
 FROM generate_series(1, :few) i;
-INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, payload_version,
-  sealed_signing_secret, full_data, created_at, actor_kind, actor_uid)
-SELECT :organisation, 'ns-' || i, 'order_created', 'https://example.com/' || i, '1', '', true, '2026-01-05',
+INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, target_key,
+  payload_version, sealed_signing_secret, full_data, created_at, actor_kind, actor_uid)
+SELECT :organisation, 'ns-' || i, 'order_created', 'https://example.com/' || i, 'https://example.com/' || i, '1',
+  '', true, '2026-01-05',
   'system', 'test'
 FROM generate_series(1, :few) i;
 """

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -84,6 +85,24 @@ async def test_who_finds_none_is_told_after_the_wait(two: Opened) -> None:
         assert 0.09 < time.monotonic() - started < 0.4
         assert not await two.pool.answers(0.5)
     assert await two.pool.answers(0.5)
+
+
+async def test_writers_never_have_all_connections(cluster: embedded.Address) -> None:
+    """However many wait for one row's lock, readers are answered."""
+    opened = await _open(cluster, 4, wait_seconds=0.1)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(opened.pool.acquire_to_write(1, timeout_seconds=2))
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnavailableError):
+            async with opened.pool.acquire_to_write(1, timeout_seconds=2):
+                pass
+        assert 0.09 < time.monotonic() - started < 0.4
+        assert (await use(opened.pool, 2))[0] == "2"
+    async with opened.pool.acquire_to_write(1, timeout_seconds=2):
+        pass
+    assert opened.alive() == 4
+    await opened.pool.close()
 
 
 async def test_first_come_first_served(cluster: embedded.Address) -> None:

@@ -150,8 +150,8 @@ def world(**changes: list[Row]) -> dict[str, list[Row]]:
         "products": [PRODUCT],
         "patients": [PATIENT],
         "orders": [ORDER],
-        "waiting_room": [VISIT],
         "wallet_templates": [TEMPLATE],
         "wallet_passes": [PASS],
+        "waiting_room": [VISIT],
         **changes,
     }

@@ -103,6 +103,14 @@ LINES: list[tuple[Kind, Row, str, Any, str]] = [
 ]
 
 
+def test_a_decision_stands_beside_a_decided_status() -> None:
+    faults = decode("orders", changed(ORDER, "prescriptions.0.status", "waiting_for_doctor"))
+    assert isinstance(faults, list)
+    assert [tuple(fault) for fault in faults] == [
+        ("prescriptions.0.decided_at", "decided, but still waiting for the doctor")
+    ]
+
+
 @pytest.mark.parametrize(("kind", "row", "path", "value", "reason"), LINES)
 def test_a_fault_is_named(kind: Kind, row: Row, path: str, value: object, reason: str) -> None:
     faults = decode(kind, changed(row, path, value))
@@ -299,6 +307,7 @@ async def test_what_is_unique(importing: Import) -> None:
             (1, "identifier", 'taken: shop "shop-1" has this identifier'),
             (3, "identifier", "taken on line 2 already"),
         ],
+        [(1, "shop_customer_id", 'taken: pass "wp-1" is this customer\'s pass of this template')],
         [
             (
                 1,
@@ -306,7 +315,6 @@ async def test_what_is_unique(importing: Import) -> None:
                 'taken: visit "q-1" of this patient is present in this shop\'s waiting room',
             )
         ],
-        [(1, "shop_customer_id", 'taken: pass "wp-1" is this customer\'s pass of this template')],
     ]
     twice = [VISIT, VISIT | {"uid": "q-2"}]
     report = await importing(waiting_room=twice)

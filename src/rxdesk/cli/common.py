@@ -220,4 +220,9 @@ def _cell(value: object) -> str:
     value = plain(value)
     if isinstance(value, list):
         return ",".join(str(item) for item in value) or "-"
-    return "-" if value is None or value == "" else str(value)
+    return "-" if value is None or value == "" else printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Give a text that somebody else wrote without what could steer a terminal."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rxdesk.db.pool import Connection
 
 _FILE = "demo.json"
+_SEED, _ORDERS = 1, 5000
+_EARLIEST, _LATEST = 2000, 2100  # years; prescriptions and passes reach back and ahead from there
 _KEY_NAME = "demo"
 _FILES_PREFIX = "demo-files-"
 
@@ -47,8 +50,22 @@ def demo(  # noqa: PLR0913 (the options of a verb)
     port: Port = None,
     workers: Workers = None,
     ready_file: ReadyFile = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same data.")] = 1,
-    orders: Annotated[int, typer.Option("--orders", min=1, help="Orders of each organisation.")] = 5000,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            show_default="1",
+            help="The same seed and the same --as-of give the same data.",
+        ),
+    ] = None,
+    orders: Annotated[
+        int | None,
+        typer.Option(
+            "--orders", metavar="N", min=1, show_default="5000", help="Orders of each organisation."
+        ),
+    ] = None,
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -72,7 +89,7 @@ def demo(  # noqa: PLR0913 (the options of a verb)
 
     end_on_signals()
     with until_ended():
-        present = utc_now() if as_of is None else moment(as_of)
+        wanted = {"seed": seed, "orders": orders, "as_of": None if as_of is None else _as_of(moment(as_of))}
         flags = {"data_dir": data_dir, "address": address, "port": port, "workers": workers}
         loaded = load(file=config, flags=flags)
         settings = loaded.settings
@@ -86,9 +103,7 @@ def demo(  # noqa: PLR0913 (the options of a verb)
         ):
             import asyncio
 
-            shown = asyncio.run(
-                _prepare(location, settings.data_dir, seed=seed, orders=orders, as_of=present)
-            )
+            shown = asyncio.run(_prepare(location, settings.data_dir, wanted, now=int(utc_now().timestamp())))
             keys = fitting_keys(settings, location)
             number = holder.getsockname()[1]
             base = url_of(settings, number)
@@ -102,10 +117,20 @@ def demo(  # noqa: PLR0913 (the options of a verb)
             run(settings, location, keys, number, ready=ready, probe=("/v1/management/health/", key))
 
 
+def _as_of(moment: datetime) -> int:
+    if not _EARLIEST <= moment.year < _LATEST:
+        message = f"--as-of is an instant from {_EARLIEST} to {_LATEST}"
+        raise CliError(message)
+    return int(moment.timestamp())
+
+
 async def _prepare(
-    location: Location, data_dir: Path, *, seed: int, orders: int, as_of: datetime
+    location: Location, data_dir: Path, wanted: Mapping[str, int | None], *, now: int
 ) -> list[dict[str, Any]]:
-    """Bring schema, data and keys up to date; give what the ready file says of each organisation."""
+    """Bring schema, data and keys up to date; give what the ready file says of each organisation.
+
+    `wanted`: seed, orders and as_of where they were given; a folder that has data keeps its own.
+    """
     from rxdesk.db.location import connected, schema
     from rxdesk.organisations import queries
 
@@ -124,9 +149,15 @@ async def _prepare(
                 )
                 raise CliError(message)
             # Written first: a start that was interrupted goes on with the same data.
-            state = {"seed": seed, "orders": orders, "as_of": int(as_of.timestamp()), "complete": False}
-            state["organisations"] = []
+            given = {name: value for name, value in wanted.items() if value is not None}
+            state = {"seed": _SEED, "orders": _ORDERS, "as_of": now, **given}
+            state |= {"complete": False, "organisations": []}
             _write_state(file, state)
+        elif any(value not in {None, state[name]} for name, value in wanted.items()):
+            note(
+                f"--seed, --orders and --as-of are not used: {data_dir} has the data of seed {state['seed']} with "
+                f"{state['orders']} orders already; name another --data-dir for other data"
+            )
         if not state["complete"]:
             await _load_all(connection, data_dir, state)
             async with connected(location.owner) as owner:

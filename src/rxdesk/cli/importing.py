@@ -21,6 +21,7 @@ from rxdesk.cli.common import (
     note,
     on_database,
     print_json,
+    printable,
     settings_of,
 )
 
@@ -152,7 +153,9 @@ def print_report(report: ImportReport) -> None:
             _print_faults(file)
         else:
             rate = f", {file.rows / file.seconds:,.0f} rows/s" if file.seconds else ""
-            print(f"{file.path}: {file.lines} lines, {file.rows} rows in {file.seconds:.1f} s{rate}")
+            read = "" if report.ok else "read and checked, not written: "
+            lines = "1 line" if file.lines == 1 else f"{file.lines} lines"
+            print(f"{file.path}: {read}{lines}, {file.rows} rows in {file.seconds:.1f} s{rate}")
             for table, written in file.written.items():
                 if report.ok and (written.added or written.changed or written.removed):
                     print(
@@ -169,11 +172,6 @@ def print_report(report: ImportReport) -> None:
 def _print_faults(file: FileReport) -> None:
     for fault in file.faults:
         place = f"{file.path}:{fault.line}: "
-        print(_printable(place + (f"{fault.field}: " if fault.field else "") + fault.reason))
+        print(printable(place + (f"{fault.field}: " if fault.field else "") + fault.reason))
     if file.fault_count > len(file.faults):
         print(f"{file.path}: and {file.fault_count - len(file.faults)} more")
-
-
-def _printable(text: str) -> str:
-    """Give a text that came from a file without what could steer a terminal."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -32,8 +32,15 @@ def _permissions(wanted: list[str], *, every: bool) -> list[str]:
 
     from rxdesk.permissions import ALL
 
+    if every and wanted:
+        raise CliError("give --permission or --all-permissions, not both")
     if every:
         return list(ALL)
+    if not wanted:
+        message = (
+            f"a key without any permission can do next to nothing: give --permission, of {', '.join(ALL)}"
+        )
+        raise CliError(message)
     for permission in wanted:
         if permission not in ALL:
             near = difflib.get_close_matches(permission, ALL, n=1, cutoff=0.4)
@@ -95,11 +102,25 @@ def create(  # noqa: PLR0913 (the options of a verb)
     ] = None,
     rate_limit_per_second: Annotated[
         int | None,
-        typer.Option("--rate-limit-per-second", min=0, max=1_000_000, show_default=False, help="0: none."),
+        typer.Option(
+            "--rate-limit-per-second",
+            metavar="N",
+            min=0,
+            max=1_000_000,
+            show_default=False,
+            help="0: none.",
+        ),
     ] = None,
     rate_limit_per_minute: Annotated[
         int | None,
-        typer.Option("--rate-limit-per-minute", min=0, max=60_000_000, show_default=False, help="0: none."),
+        typer.Option(
+            "--rate-limit-per-minute",
+            metavar="N",
+            min=0,
+            max=60_000_000,
+            show_default=False,
+            help="0: none.",
+        ),
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Mark it as a test key: rxd_test_….")] = False,
     data_dir: DataDir = None,
@@ -199,6 +220,7 @@ def rotate(
     """Make a new key with the same rights and let the old one end after an overlap."""
     from datetime import timedelta
 
+    from rxdesk.cli.common import plain
     from rxdesk.cli.times import span
     from rxdesk.kit.clock import utc_now
     from rxdesk.organisations import commands, queries
@@ -208,14 +230,15 @@ def rotate(
     async def work(connection: Connection) -> dict[str, Any]:
         of = await queries.organisation(connection, organisation)
         await commands.enter(connection, of.id)
-        made = await commands.rotate_key(connection, of.id, uid=uid, overlap=seconds, now=utc_now())
+        made, ends_at = await commands.rotate_key(connection, of.id, uid=uid, overlap=seconds, now=utc_now())
         facts = next(key for key in await queries.keys(connection, of.id) if key["uid"] == made.uid)
-        return _shown(made, organisation, facts)
+        shown = _shown(made, organisation, facts)
+        return {**shown, "rotated_from": {"uid": uid, "expires_at": ends_at}}
 
     made = on_database(settings_of(data_dir, config).settings, "keys", work)
     _tell(made, as_json=as_json)
     if not as_json:
-        print(f"The old key {uid} ends in {overlap}.")
+        print(f"The old key {uid} ends at {plain(made['rotated_from']['expires_at'])}.")
 
 
 @app.command(epilog=EPILOG + "rxdesk keys revoke --organisation nordlicht key-01J…")

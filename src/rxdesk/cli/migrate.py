@@ -49,6 +49,9 @@ def migrate(
     import asyncio
 
     settings = settings_of(data_dir, config).settings
+    if create_app_role and not settings.database_url:
+        message = "the embedded PostgreSQL has its serving role already; leave --create-app-role out"
+        raise CliError(message)
     with database(settings, "migrate", may_make=not check) as location:
         work = _check(location) if check else _migrate(location, settings, to, create=create_app_role)
         done = asyncio.run(work)
@@ -88,9 +91,6 @@ async def _migrate(location: Location, settings: Settings, to: str | None, *, cr
     target = to or migrate.HEAD
     async with connected(location.owner) as owner:
         before = await migrate.current_revision(owner)
-        if create and location.is_embedded:
-            message = "the embedded PostgreSQL has its serving role already; leave --create-app-role out"
-            raise CliError(message)
     if before != target:
         known = migrate.known_revisions()
         if target not in known:

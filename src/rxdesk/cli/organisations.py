@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -65,7 +66,8 @@ def create(
         print_json(_shown(made))
         return
     print(f"{made.slug} created ({made.uid}).")
-    print(f"Next: rxdesk keys create --organisation {made.slug} --name … --permission …")
+    where = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    print(f"Next: rxdesk keys create{where} --organisation {made.slug} --name … --permission …")
 
 
 @app.command("list", epilog=EPILOG + "rxdesk organisations list --json")

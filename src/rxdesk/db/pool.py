@@ -68,6 +68,25 @@ class Pool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._in_use: set[_Pooled] = set()
         self._closed = False
+        # Writers may wait long for one row's lock, such as that of a waiting room. Some connections are never theirs,
+        # so that readers do not wait with them.
+        self._writers = asyncio.Semaphore(max(1, size * 3 // 4))
+
+    @asynccontextmanager
+    async def acquire_to_write(
+        self, organisation_id: int, *, timeout_seconds: float
+    ) -> AsyncIterator[Connection]:
+        """Lend one of the connections that writers may have, as `acquire` does."""
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await self._writers.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailableError(type(error).__name__) from error
+        try:
+            async with self.acquire(organisation_id, timeout_seconds=timeout_seconds) as connection:
+                yield connection
+        finally:
+            self._writers.release()
 
     @asynccontextmanager
     async def acquire(self, organisation_id: int, *, timeout_seconds: float) -> AsyncIterator[Connection]:

@@ -44,12 +44,19 @@ def find_files(paths: Sequence[Path], kind: Kind | None = None) -> list[ImportFi
     found: list[ImportFile] = []
     for path in paths:
         if path.is_dir():
+            if kind is not None:
+                raise ImportFileError(
+                    f"{path}: a folder's files are named after their kinds; leave --kind out"
+                )
             inside = [file for name in sorted(path.iterdir()) if (file := _known(name)) is not None]
             if not inside:
                 raise ImportFileError(f"{path}: no file in it is named after a kind, such as orders.ndjson")
             found += inside
         elif not path.is_file():
-            raise ImportFileError(f"{path}: there is no such file")
+            reason = (
+                "is no plain file, which is read more than once" if path.exists() else "there is no such file"
+            )
+            raise ImportFileError(f"{path}: {reason}")
         elif kind is not None:
             found.append(ImportFile(path, kind))
         elif (file := _known(path)) is not None:

@@ -24,12 +24,15 @@ Kind: TypeAlias = Literal[
     "products",
     "patients",
     "orders",
-    "waiting_room",
     "wallet_templates",
     "wallet_passes",
+    "waiting_room",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""In the order in which they refer to each other: what is named comes before what names it."""
+"""In the order in which they refer to each other: what is named comes before what names it.
+
+The waiting room comes last, since its queues are locked from there to the end.
+"""
 
 # `(?![\s\S])` is the end of the text in Python and ECMAScript alike; Python's `$` lets a line break follow.
 Uid = Annotated[

@@ -129,6 +129,8 @@ def _prescription(path: str, prescription: Prescription) -> Iterator[FieldReason
         yield f"{path}.decided_at", "decided, but not assigned"
     elif prescription.decided_at < prescription.assigned_at:
         yield f"{path}.decided_at", "before assigned_at"
+    elif prescription.status == "waiting_for_doctor":
+        yield f"{path}.decided_at", "decided, but still waiting for the doctor"
 
 
 def _visit(visit: Visit) -> Iterator[FieldReason]:

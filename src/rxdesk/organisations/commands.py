@@ -64,8 +64,8 @@ async def create_organisation(
     if _SLUG.fullmatch(slug) is None:
         message = "a slug is 1–63 of a–z, 0–9 and - and neither begins nor ends with -"
         raise OperatorError(message)
-    if not display_name.strip() or "\x00" in display_name:
-        message = "the display name is empty or holds NUL"
+    if not display_name.strip() or not display_name.isprintable():
+        message = "the display name is empty or holds control characters"
         raise OperatorError(message)
     try:
         ZoneInfo(time_zone)
@@ -114,8 +114,8 @@ async def create_key(  # noqa: PLR0913 (a key's own facts)
     if unknown:
         message = f"unknown permission {', '.join(unknown)}; there are: {', '.join(ALL)}"
         raise OperatorError(message)
-    if not name.strip() or "\x00" in name:
-        message = "a key needs a name, so that its owner knows it again"
+    if not name.strip() or not name.isprintable():
+        message = "a key needs a name without control characters, so that its owner knows it again"
         raise OperatorError(message)
     if per_second < 0 or per_minute < 0:
         message = "a rate limit is a whole number from 0; 0 means none"
@@ -158,10 +158,11 @@ async def permit(
 
 async def rotate_key(
     connection: Connection, organisation_id: int, *, uid: str, overlap: timedelta, now: datetime
-) -> NewKey:
+) -> tuple[NewKey, datetime]:
     """Make a new key with the same rights and let the old one live for the overlap (0–7 days).
 
-    The old key never lives longer than it would have. Raises OperatorError when the key is gone.
+    Give the new key, and when the old one ends: it never lives longer than it would have. Raises OperatorError when
+    the key is gone, or has been rotated.
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         message = "the overlap is from 0 to 7 days"
@@ -177,13 +178,25 @@ async def rotate_key(
     if old is None:
         message = f"no active key {uid} in this organisation; `rxdesk keys list` shows them"
         raise OperatorError(message)
-    await connection.execute(
-        "UPDATE api_keys SET expires_at = LEAST(expires_at, $3) WHERE organisation_id = $1 AND uid = $2",
+    # The row above is locked, so of two that rotate it at once the second one sees the first one's key.
+    successor = await connection.fetchval(
+        "SELECT uid FROM api_keys WHERE organisation_id = $1 AND rotated_from = $2 AND revoked_at IS NULL",
+        organisation_id,
+        uid,
+    )
+    if successor is not None:
+        message = (
+            f"{uid} was rotated already, to {successor}: rotate that one, or revoke it and rotate {uid} again"
+        )
+        raise OperatorError(message)
+    ends_at = await connection.fetchval(
+        "UPDATE api_keys SET expires_at = LEAST(expires_at, $3) WHERE organisation_id = $1 AND uid = $2 "
+        "RETURNING expires_at",
         organisation_id,
         uid,
         now + overlap,
     )
-    return await create_key(
+    made = await create_key(
         connection,
         organisation_id,
         name=old["name"],
@@ -194,6 +207,7 @@ async def rotate_key(
         live=old["hint"].startswith("rxd_live_"),
         rotated_from=uid,
     )
+    return made, ends_at
 
 
 async def revoke_key(connection: Connection, organisation_id: int, *, uid: str, now: datetime) -> None:

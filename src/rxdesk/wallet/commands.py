@@ -12,8 +12,8 @@ from rxdesk.kit.uids import new_uid
 from rxdesk.wallet.queries import PASS_STATUS
 from rxdesk.wallet.schemas import MAX_MESSAGE, Push, PushResult, PushResults
 
-# Whatever stands in braces without white space: a misspelt name must fail, not reach the holder as it is.
-_PLACEHOLDER = re.compile(r"\{([^{}\s]+)\}")
+# Whatever stands in braces: a misspelt name must fail, not reach the holder as it is.
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PERSONAL = ("display_name", "first_name", "last_name")
 
 # The holder is the patient where the pass is linked to one, else what the pass itself was given.
@@ -78,7 +78,9 @@ def _message(text: str, holder: Mapping[str, Any] | None) -> str:
     values = json.loads(holder["field_values"], parse_int=str, parse_float=str)
 
     def fill(match: re.Match[str]) -> str:
-        name = match[1]
+        name = match[1].strip()
+        if not name:
+            return match[0]
         if name not in _PERSONAL and name not in holder["fields"]:
             raise _Unfit(f"unknown_placeholder:{name}")
         value = holder[name] if name in _PERSONAL else values.get(name)

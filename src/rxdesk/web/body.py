@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 MAX_BODY = 1024 * 1024
 _MOST_FAULTS = 1000
+_LONGEST_FAULT = 200
 _LONGEST_NAME = 100  # of an unknown member, as it is echoed
 _JSON = re.compile(r'\s*application/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?;?\s*', re.IGNORECASE)
 _INTEGER = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -79,7 +80,7 @@ def convert(value: object, kind: type[T]) -> T:
 def _faults(value: object, kind: Any, first: str) -> list[dict[str, str]]:  # noqa: ANN401 (a type form)
     """Name all faulty members, the first thousand: a second pass, on the way to an error only."""
     found = list(itertools.islice(_each_fault(value, kind), _MOST_FAULTS))
-    return found or [errors.fault("", "body", _plain(first))]
+    return found or [errors.fault("", "body", _plain(first, kind))]
 
 
 def _each_fault(value: object, kind: Any) -> Iterator[dict[str, str]]:  # noqa: ANN401 (a type form)
@@ -106,7 +107,7 @@ def _member_faults(value: dict[str, Any], kind: Any) -> Iterator[dict[str, str]]
         try:
             msgspec.convert(value[name], hints[field.name])
         except msgspec.ValidationError as error:
-            yield errors.fault(name, "body", _plain(str(error)))
+            yield errors.fault(name, "body", _plain(str(error), hints[field.name]))
     for name in value:
         if name not in fields:
             yield errors.fault(name[:_LONGEST_NAME], "body", "is not known here")
@@ -127,8 +128,20 @@ def _fields(kind: type[Any]) -> tuple[dict[str, msgspec.structs.FieldInfo], dict
     return fields, typing.get_type_hints(kind, include_extras=True)
 
 
-def _plain(message: str) -> str:
-    return message.replace("Object ", "Members ").replace("`", "'")
+def _plain(message: str, kind: Any) -> str:  # noqa: ANN401 (a type form)
+    """Say a fault in our words, and never with more of the input than one can read."""
+    if message.startswith("Invalid enum value") and (values := _choices(kind)):
+        return f"must be one of: {', '.join(values)}"
+    message = message.replace("Object ", "Members ").replace("`", "'")
+    return message if len(message) <= _LONGEST_FAULT else message[:_LONGEST_FAULT] + "…"
+
+
+@cache
+def _choices(kind: Any) -> tuple[str, ...]:  # noqa: ANN401 (a type form)
+    """Give the texts that a schema allows, where it is a choice of them."""
+    if typing.get_origin(kind) is typing.Literal:
+        return typing.get_args(kind)
+    return tuple(choice for part in typing.get_args(kind) for choice in _choices(part))
 
 
 def read_query(query: bytes, kind: type[T]) -> T:
@@ -148,7 +161,7 @@ def read_query(query: bytes, kind: type[T]) -> T:
             try:
                 values[name] = msgspec.convert(_typed(texts[0], hints[field.name]), hints[field.name])
             except (msgspec.ValidationError, ValueError) as error:
-                faults.append(errors.fault(name, "query", _plain(str(error))))
+                faults.append(errors.fault(name, "query", _plain(str(error), hints[field.name])))
         elif field.required and name not in bad:
             faults.append(errors.fault(name, "query", "is required"))
     if faults:

@@ -103,21 +103,28 @@ class Call:
         """Give all values of a header, in the order they came."""
         return [value for key, value in self.scope["headers"] if key == name]
 
-    @property
-    def has_body(self) -> bool:
-        """Whether the request announces a body."""
-        lengths = self.header_values(b"content-length")
-        return bool(self.header_values(b"transfer-encoding")) or any(value != b"0" for value in lengths)
-
     async def body(self, kind: type[T]) -> T:
         """Read and check the body; the caller is judged first."""
         if self.caller is None:
             await self.authorise()
-        door.check_content_type(self.header_values(b"content-type"))
+        return self._read(await self._data(), kind)
+
+    async def body_or_query(self, kind: type[T]) -> T:
+        """Read the body, or the query parameters when it is empty; the caller is judged before a body is read."""
+        if not self.header_values(b"content-length") and not self.header_values(b"transfer-encoding"):
+            return self.query(kind)
+        await self.authorise()
+        data = await self._data()
+        return self._read(data, kind) if data else self.query(kind)
+
+    async def _data(self) -> bytes:
         lengths = self.header_values(b"content-length")
-        data = await door.read_body(
+        return await door.read_body(
             self.receive, lengths[0] if lengths else None, deadline=self.scope["rxdesk.deadline"]
         )
+
+    def _read(self, data: bytes, kind: type[T]) -> T:
+        door.check_content_type(self.header_values(b"content-type"))
         self._body = door.decode(data)
         value = door.convert(self._body, kind)
         self._idempotent()  # a bad Idempotency-Key is a 400 as well, before any 404 or 422

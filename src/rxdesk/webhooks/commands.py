@@ -9,22 +9,23 @@ from rxdesk import errors
 from rxdesk.access import Transaction
 from rxdesk.kit.sealing import Place
 from rxdesk.kit.signing import new_signing_secret
+from rxdesk.kit.targets import Target
 from rxdesk.kit.uids import new_uid
-from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference, TestDelivery
+from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference
 
 # A subscription made by a key that may not read what the events carry gets them cut to uid, status, times.
 _CREATE = """
-INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, payload_version,
-  meta_data, header_key, sealed_header_value, sealed_signing_secret, full_data, created_at, actor_kind,
-  actor_uid)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, k.permissions @> ARRAY['order:read', 'patient:read'], $10, $11, $12
-FROM api_keys k WHERE k.organisation_id = $1 AND k.uid = $12
-ON CONFLICT (organisation_id, notification_type, target) WHERE deactivated_at IS NULL DO NOTHING
+INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, target_key,
+  payload_version, meta_data, header_key, sealed_header_value, sealed_signing_secret, full_data, created_at,
+  actor_kind, actor_uid)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, k.permissions @> ARRAY['order:read', 'patient:read'], $11, $12, $13
+FROM api_keys k WHERE k.organisation_id = $1 AND k.uid = $13
+ON CONFLICT (organisation_id, notification_type, target_key) WHERE deactivated_at IS NULL DO NOTHING
 RETURNING uid"""
 
 _SEALED = """
 SELECT uid, sealed_signing_secret FROM notification_subscriptions
-WHERE organisation_id = $1 AND notification_type = $2 AND target = $3 AND deactivated_at IS NULL"""
+WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND deactivated_at IS NULL"""
 
 
 def _secret_place(organisation_id: int, uid: str) -> Place:
@@ -35,8 +36,8 @@ def _header_place(organisation_id: int, uid: str) -> Place:
     return Place(organisation_id, uid, "notification_subscriptions.sealed_header_value")
 
 
-async def create_subscription(tx: Transaction, body: NewSubscription) -> CreatedSubscription:
-    """Store a subscription, its secret and header value sealed.
+async def create_subscription(tx: Transaction, body: NewSubscription, target: Target) -> CreatedSubscription:
+    """Store a subscription, its secret and header value sealed; `target` is the body's, taken apart.
 
     Raises 409 for the same type and target twice.
     """
@@ -53,6 +54,7 @@ async def create_subscription(tx: Transaction, body: NewSubscription) -> Created
         uid,
         body.notification_type,
         body.target,
+        target.url,
         version,
         json.dumps(body.meta_data or {}),
         body.header_key,
@@ -74,26 +76,31 @@ async def create_subscription(tx: Transaction, body: NewSubscription) -> Created
     )
 
 
-async def remove_subscription(tx: Transaction, reference: SubscriptionReference) -> None:
-    """Deactivate the active subscription of a type and target. Raises 404 when there is none."""
+async def remove_subscription(tx: Transaction, reference: SubscriptionReference, target_key: str) -> None:
+    """Deactivate the active subscription of a type and target, in whatever spelling.
+
+    `target_key` is the target's normal spelling, or the target as it was given where it has none. Raises 404 when
+    there is none.
+    """
     removed = await tx.connection.fetchval(
         "UPDATE notification_subscriptions SET deactivated_at = $4, actor_kind = $5, actor_uid = $6 "
-        "WHERE organisation_id = $1 AND notification_type = $2 AND target = $3 AND deactivated_at IS NULL "
-        "RETURNING uid",
+        "WHERE organisation_id = $1 AND notification_type = $2 AND (target_key = $3 OR target = $7) "
+        "AND deactivated_at IS NULL RETURNING uid",
         tx.organisation_id,
         reference.notification_type,
-        reference.target,
+        target_key,
         tx.now,
         tx.actor_kind,
         tx.actor_uid,
+        reference.target,
     )
     if removed is None:
         raise errors.not_found()
 
 
-async def signing_secret(tx: Transaction, delivery: TestDelivery) -> str | None:
+async def signing_secret(tx: Transaction, event_type: str, target: Target) -> str | None:
     """Give the secret of the active subscription for a target and type, or None."""
-    row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, delivery.event_type, delivery.target_url)
+    row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, event_type, target.url)
     if row is None:
         return None
     return tx.sealer.open(row["sealed_signing_secret"], _secret_place(tx.organisation_id, row["uid"]))

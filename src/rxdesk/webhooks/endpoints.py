@@ -10,7 +10,14 @@ from rxdesk import errors
 from rxdesk.kit.clock import unix
 from rxdesk.kit.headers import check_custom_header
 from rxdesk.kit.signing import delivery_headers, new_signing_secret
-from rxdesk.kit.targets import TargetForbidden, TargetInvalid, judge_target
+from rxdesk.kit.targets import (
+    Target,
+    TargetForbidden,
+    TargetInvalid,
+    TargetRefused,
+    judge_target,
+    parse_target,
+)
 from rxdesk.kit.uids import new_uid
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
@@ -33,10 +40,10 @@ def _check_header(key: str | None, value: str | None) -> None:
         raise errors.invalid(errors.fault(field, "body", reason))
 
 
-async def _check_target(call: Call, field: str, url: str) -> None:
+async def _target(call: Call, field: str, url: str) -> Target:
     egress = call.services.egress
     try:
-        await judge_target(url, egress.allow, egress.resolver)
+        return await judge_target(url, egress.allow, egress.resolver)
     except TargetInvalid as error:
         raise errors.invalid(errors.fault(field, "body", str(error))) from error
     except TargetForbidden as error:
@@ -79,8 +86,8 @@ async def create_subscription(call: Call) -> Answer:
     _check_header(body.header_key, body.header_value)
     if (kept := await call.kept()) is not None:
         return kept
-    await _check_target(call, "target", body.target)
-    return await call.write(commands.create_subscription, body)
+    target = await _target(call, "target", body.target)
+    return await call.write(commands.create_subscription, body, target)
 
 
 @endpoint(
@@ -100,11 +107,12 @@ async def create_subscription(call: Call) -> Answer:
 )
 async def remove_subscription(call: Call) -> Answer:
     """Remove the active subscription; its deliveries stop, its log stays."""
-    if call.has_body:
-        reference = await call.body(schemas.SubscriptionReference)
-    else:
-        reference = call.query(schemas.SubscriptionReference)
-    return await call.write(commands.remove_subscription, reference)
+    reference = await call.body_or_query(schemas.SubscriptionReference)
+    try:
+        key = parse_target(reference.target, call.services.egress.allow).url
+    except TargetRefused:  # the policy was another one when it was made
+        key = reference.target
+    return await call.write(commands.remove_subscription, reference, key)
 
 
 @endpoint(
@@ -124,11 +132,13 @@ async def send_test(call: Call) -> Answer:
     """Send one signed sample event and say what became of it."""
     body = await call.body(schemas.TestDelivery)
     _check_header(body.header_key, body.header_value)
-    await _check_target(call, "target_url", body.target_url)
+    target = await _target(call, "target_url", body.target_url)
     caller = await call.authorise()
     if not await call.services.limiter.may_test(caller.organisation_id):
         raise errors.too_many(1)
-    kept = await call.services.access.write(caller, lambda tx: commands.signing_secret(tx, body))
+    kept = await call.services.access.write(
+        caller, lambda tx: commands.signing_secret(tx, body.event_type, target)
+    )
     secret = kept or new_signing_secret(secrets.token_bytes)
     now = unix(call.now)
     content = msgspec.json.encode(envelope(body.event_type, now, EVENT_TYPES[body.event_type].sample(now)))

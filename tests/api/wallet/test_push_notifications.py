@@ -182,8 +182,10 @@ async def test_the_holder_is_the_patient_where_there_is_one(
         ("{points!r}", "unknown_placeholder:points!r"),
         ("{0}", "unknown_placeholder:0"),
         ("{" + "x" * 490 + "}", "unknown_placeholder:" + "x" * 490),
+        ("{ points }", "120"),
+        ("{a b}", "unknown_placeholder:a b"),
         # No names, so no placeholders.
-        ("{} { points } {a b} }{ { }", "{} { points } {a b} }{ { }"),
+        ("{} {\t} }{ { }", "{} {\t} }{ { }"),
         ("100 % sicher \\1 $1 %s", "100 % sicher \\1 $1 %s"),
         ("{backslash}", "\\1\\g<0>\n"),
     ],

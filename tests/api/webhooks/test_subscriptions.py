@@ -116,6 +116,7 @@ async def test_what_is_stored(inside: InProcess, tenant: Tenant, other: Tenant) 
         "uid": uid,
         "notification_type": TYPE,
         "target": TARGET,
+        "target_key": TARGET,
         "payload_version": "1",
         "header_key": "Authorization",
         "full_data": False,
@@ -169,6 +170,46 @@ async def test_the_same_type_and_target_twice(
     again = (await create(client, headers)).json()
     assert again["uid"] != first["uid"]
     assert again["signing_secret"] != first["signing_secret"]
+
+
+async def test_a_target_is_one_in_every_spelling(client: httpx.AsyncClient, tenant: Tenant) -> None:
+    headers = await tenant.headers()
+    given = "https://93.184.216.34:443"
+    spellings = ["https://93.184.216.34", "https://93.184.216.34/", "HTTPS://93.184.216.34:443/"]
+    assert (await create(client, headers, target=given)).json()["target"] == given
+    for target in (given, *spellings):
+        assert (await create(client, headers, target=target)).status_code == 409, target
+    assert (await create(client, headers, target=f"{given}/x")).status_code == 201
+    assert [row["target"] for row in await listed(client, headers)] == [given, f"{given}/x"]
+    for target in (given, *spellings):
+        query = {"target": target, "notification_type": TYPE}
+        assert (await client.delete(PATH, params=query, headers=headers)).status_code == 204, target
+        assert (await create(client, headers, target=given)).status_code == 201
+
+
+@pytest.mark.parametrize("framing", [{"Transfer-Encoding": "chunked"}, {"Content-Length": "0"}])
+async def test_an_empty_body_is_none(
+    client: httpx.AsyncClient, tenant: Tenant, framing: dict[str, str]
+) -> None:
+    headers = await tenant.headers()
+    await create(client, headers)
+    query = {"target": TARGET, "notification_type": TYPE}
+    removed = await client.request("DELETE", PATH, params=query, headers=headers | framing, content=b"")
+    assert removed.status_code == 204
+    nothing = await client.request("DELETE", PATH, headers=headers | framing, content=b"")
+    assert nothing.status_code == 400
+    assert {fault["location"] for fault in nothing.json()["details"]} == {"query"}
+
+
+async def test_a_wrong_choice_is_told_the_right_ones_and_never_itself(
+    client: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    answer = await create(client, await tenant.headers(), kind="n" * 400_000, payload_version="2" * 400_000)
+    assert answer.status_code == 400
+    assert len(answer.content) < 2000
+    message = answer.json()["details"][0]["message"]
+    assert message.startswith("must be one of: ")
+    assert TYPE in message
 
 
 async def test_twenty_at_once_make_one(client: httpx.AsyncClient, tenant: Tenant) -> None:
