@@ -6,20 +6,24 @@ READY  ?= $(DATA)/ready.json
 PYTHON ?=
 VENV   ?= .venv
 ARGS   ?=
+QUICK  ?=
+BENCH_VENV ?= .venv-bench
 # Test processes; each has a PostgreSQL of its own.
 WORKERS ?= 2
 
 BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEV     := $(VENV)/.dev-installed
+BENCH   := $(BENCH_VENV)/.bench-installed
 # Wheels only: nothing is compiled here, and nothing is installed that its hash does not name.
-PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+INSTALL := -m pip --disable-pip-version-check --no-input install --quiet
+PIP     := $(BIN)/python $(INSTALL)
 LOCK    := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header \
            --universal --python-version 3.11
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install dev test test-tools lint format docs proof wheel lock lock-upgrade clean
+.PHONY: help demo install dev test test-tools lint format docs bench bench-tools proof wheel lock lock-upgrade clean
 
 help: ## this list
 	@echo 'usage: make TARGET [NAME=value]'
@@ -52,6 +56,12 @@ format: $(DEV) ## let ruff lay out the code and repair what it can
 docs: $(DEV) ## write docs/configuration.md and docs/openapi.json from the code
 	$(BIN)/python -m scripts.generate_docs
 
+bench: $(RUNTIME) $(BENCH) ## RxDesk measured beside its peers, about 20 minutes; QUICK=1 takes less than 3
+	@VENV='$(VENV)' $(BENCH_VENV)/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
+
+bench-tools: ## wrk (installed if root on Debian) and an environment for the peers' packages
+	@sh scripts/bench_tools.sh '$(BENCH_VENV)' '$(PYTHON)'
+
 proof: $(DEV) test-tools ## the long proofs, at full size; resumes where it stopped
 	$(BIN)/python -m pytest -p tests.proof.recording -m proof -o faulthandler_timeout=7200 $(ARGS)
 
@@ -62,15 +72,17 @@ lock: $(DEV) ## write requirements/*.txt anew after a change of pyproject.toml o
 	$(LOCK) pyproject.toml -o requirements/runtime.txt
 	$(LOCK) requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
 	$(LOCK) requirements/dev.in -o requirements/dev.txt
+	$(LOCK) requirements/bench.in -o requirements/bench.txt
 
 lock-upgrade: $(DEV) ## the same, with the newest versions that are allowed
 	$(LOCK) --upgrade pyproject.toml -o requirements/runtime.txt
 	$(LOCK) --upgrade requirements/build.in -c requirements/runtime.txt -o requirements/build.txt
 	$(LOCK) --upgrade requirements/dev.in -o requirements/dev.txt
+	$(LOCK) --upgrade requirements/bench.in -o requirements/bench.txt
 
 clean: ## remove .venv, caches and built files; demo data in $(DATA) stays
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find src tests scripts bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@sh scripts/make_venv.sh '$(VENV)' '$(PYTHON)'
@@ -85,3 +97,11 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 	@echo 'Installing what tests and linters need into $(VENV) …'
 	@$(PIP) --only-binary :all: --require-hashes -r requirements/dev.txt
 	@touch $@
+
+$(BENCH): bench-tools pyproject.toml requirements/runtime.txt requirements/build.txt requirements/bench.txt
+	@if [ ! -e $@ ] || [ -n "$$(find pyproject.toml requirements -newer $@)" ]; then \
+		echo 'Installing what the peers need into $(BENCH_VENV) …' && \
+		$(BENCH_VENV)/bin/python $(INSTALL) --only-binary :all: --require-hashes \
+			-r requirements/runtime.txt -r requirements/build.txt -r requirements/bench.txt && \
+		$(BENCH_VENV)/bin/python $(INSTALL) --no-deps --no-index --no-build-isolation --editable . && \
+		touch $@; fi

@@ -65,8 +65,8 @@ class Run:
 
 
 @contextmanager
-def prepared(workload: Workload) -> Iterator[list[str]]:
-    """Give the arguments of wrk that send the workload."""
+def prepared(workload: Workload, connections: int = 8) -> Iterator[list[str]]:
+    """Give the arguments of wrk that send the workload; conversations have four connections in any case."""
     if not workload.requests:
         threads = ["-t4", "-c4", "-s", str(LUA / workload.script)]
         yield [*threads, "URL", "--", *workload.arguments]
@@ -74,7 +74,7 @@ def prepared(workload: Workload) -> Iterator[list[str]]:
     with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as file:
         file.writelines(f"{one.method}\t{one.path}\t{one.key}\t{one.body}\n" for one in workload.requests)
         file.flush()
-        yield ["-t1", "-c8", "-s", str(LUA / workload.script), "URL", "--", file.name]
+        yield ["-t1", f"-c{connections}", "-s", str(LUA / workload.script), "URL", "--", file.name]
 
 
 def wrk() -> str:

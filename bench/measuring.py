@@ -15,13 +15,14 @@ from bench.servers import Running
 class Plan:
     """How much is measured: rounds of so many seconds, longer where fewer than `least` requests would be answered.
 
-    `servers` and `client` are the cores on which servers and wrk run (None: on any).
+    wrk holds so many `connections`. `servers` and `client` are the cores on which servers and wrk run (None: on any).
     """
 
     rounds: int
     seconds: float
     warm_up: float
     least: int
+    connections: int
     servers: set[int] | None
     client: set[int] | None
 
@@ -47,7 +48,7 @@ def interleaved(
             server, workload = targets[name]
             tell(f"{workload.name}: {name}")
             before()
-            with load.prepared(workload) as arguments:
+            with load.prepared(workload, plan.connections) as arguments:
                 run = load.run(
                     arguments,
                     server.url,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
@@ -23,6 +24,7 @@ BASE = "/v1/management"
 RXDESK = "rxdesk"
 _BIN = Path(sys.executable).parent
 _START_SECONDS = 30
+_KEYS = new_keys()  # one ring for all databases of a run
 _open = build_opener(ProxyHandler({})).open
 
 
@@ -82,6 +84,12 @@ CONTESTANTS = (
 )
 
 
+def present() -> tuple[Contestant, ...]:
+    """Give those that can run here: Django 6 needs Python 3.12."""
+    lacking = set() if find_spec("django") else {"django_ninja"}
+    return tuple(one for one in CONTESTANTS if one.name not in lacking)
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A server that answers."""
@@ -119,7 +127,7 @@ def running(
         "PGUSER": embedded.OWNER,
         "PGDATABASE": address.database,
         "RXDESK_DATABASE_URL": address.url(embedded.APP),
-        "RXDESK_ENCRYPTION_KEYS": new_keys(),
+        "RXDESK_ENCRYPTION_KEYS": _KEYS,
         **(settings or {}),
     }
     with log.open("wb") as output:
