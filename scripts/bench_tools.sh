@@ -19,7 +19,7 @@ fi
 
 [ ! -x "$folder/bin/python" ] || exit 0
 if [ -z "$wanted" ]; then
-    for candidate in python3 python3.12 python3.13 python3.14; do
+    for candidate in python3 python3.12 python3.13 python3.14 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[234]*/bin/python3; do
         if "$candidate" -c 'import sys; sys.exit(not (3, 12) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; then
             wanted=$candidate
             break
