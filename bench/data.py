@@ -80,6 +80,11 @@ SELECT $1, 'wp-' || i, 'wpt-1', 'customer-' || i, 'pp-' || lpad(i::text, 8, '0')
   jsonb_build_object('next_date', '1. Juli'), $2, $2, {_ACTOR}
 FROM generate_series(1, {PASSES}) i"""
 
+_DOCUMENTS = """
+INSERT INTO product_documents (organisation_id, uid, document)
+SELECT $1, d.uid, d.document
+FROM product_documents_of($1, ARRAY(SELECT uid FROM products WHERE organisation_id = $1)) d"""
+
 _ORDER = "'ord-' || lpad(i::text, 8, '0')"
 # $5: patients
 _ORDERS = (
@@ -145,7 +150,7 @@ async def fill(
 ) -> Filled:
     """Make one organisation with `orders` orders, as a superuser; `tell` hears how many are done.
 
-    Foreign keys are not looked at but for prescriptions, whose trigger keeps the statistics.
+    Triggers and foreign keys rest, but for prescriptions, whose trigger keeps the statistics.
     """
     start = today.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(
         days=DAYS + 1
@@ -169,6 +174,7 @@ async def fill(
         last = min(first + BATCH - 1, patients)
         await connection.execute(_PATIENTS, organisation.id, start, first, last)
         await connection.execute(_SUBMISSIONS, organisation.id, start, first, last)
+    await connection.execute(_DOCUMENTS, organisation.id)
     await connection.execute(_PASSES, organisation.id, start)
     for first in range(1, orders + 1, BATCH):
         last = min(first + BATCH - 1, orders)
