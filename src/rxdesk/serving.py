@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import ipaddress
 import multiprocessing
 import os
@@ -229,7 +230,11 @@ def load_worker(launch: Launch, parent: int) -> Callable[..., Any]:
             statement_seconds=launch.settings.statement_timeout_seconds,
             name="rxdesk serve",
         )
-        return create_app(launch.settings, connect, launch.encryption_keys)
+        app = create_app(launch.settings, connect, launch.encryption_keys)
+        # What lives as long as the process is not looked at again by each collection of garbage.
+        gc.collect()
+        gc.freeze()
+        return app  # noqa: TRY300 (an error of the two lines above is one of the start as well)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is said in the log's form and not as a trace)
         at = error.__traceback__
         while at is not None and at.tb_next is not None:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = sorted((ROOT / "requirements").glob("*.txt"))
-SKIPPED = {".git", ".venv", ".rxdesk", ".proof", "build", "dist", "__pycache__"}
+SKIPPED = {".git", ".venv", ".venv-bench", ".rxdesk", ".proof", "build", "dist", "__pycache__"}
 # Spelt in two halves: this file is read as well.
 REGISTRIES = ["py" + "pi.org", "pythonhosted" + ".org", "registry.npm" + "js.org", "files.python" + "hosted"]
 
