@@ -103,7 +103,7 @@ class Bench:
         with self._servers(sizes) as servers:
             curve: dict[str, Any] = {}
             for name in GROWTH:
-                targets = {size: (servers[size], workloads.workload(sizes[size], name)) for size in sizes}
+                targets = {size: (servers[size], workloads.growing(sizes[size], name)) for size in sizes}
                 runs = interleaved(self.plan, targets, self.server.pid, tell=self.tell)
                 curve[name] = {size: ratio(runs[size], runs[least]) for size in others}
             busy = None

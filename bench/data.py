@@ -20,6 +20,7 @@ PRODUCTS = 120
 SHOPS = 8
 PASSES = 200
 DAYS = 730
+YEAR = 366
 # Doctors with a given number of prescriptions, where there are enough orders: all others share the rest.
 BUSY, QUIET = 100_000, 100
 
@@ -113,20 +114,24 @@ _ORDERS = (
     FROM generate_series($3::int, $4::int) i, (SELECT $5::int) unused WHERE i % 2 = 0""",
 )
 # $5: orders. Times to a decision are such as the rollup's histogram keeps exactly, since all contestants must
-# give the same median. Where there are enough orders, doctor 1 has 100,000 of them and doctor 2 has 100.
+# give the same median. Doctor 1 has worked on each day of the last year, however few orders there are, so that answers
+# of databases of any size are alike. Where there are enough orders, doctor 1 has 100,000 of them, and doctor 2 has 100
+# on the days of this year.
 _PRESCRIPTIONS = f"""
 INSERT INTO prescriptions (organisation_id, uid, order_uid, fulfillment_order_uid, position, status, doctor_uid,
   assigned_at, decided_at, rendered, created_at, updated_at, actor_kind, actor_uid)
 SELECT $1, 'px-' || lpad(i::text, 8, '0'), {_ORDER}, 'fo-' || i, 0, p.status,
-  'doc-' || CASE WHEN $5 < {2 * BUSY} THEN i % {DOCTORS} + 1 WHEN i <= {BUSY} THEN 1 WHEN i <= {BUSY + QUIET} THEN 2
-                 ELSE i % {DOCTORS - 2} + 3 END,
+  'doc-' || CASE WHEN i <= {YEAR} THEN 1 WHEN $5 < {2 * BUSY} THEN i % {DOCTORS} + 1 WHEN i <= {BUSY} THEN 1
+                 WHEN i <= {BUSY + QUIET} THEN 2 ELSE i % {DOCTORS - 2} + 3 END,
   p.assigned_at,
   CASE WHEN p.status <> 'waiting_for_doctor'
     THEN p.assigned_at + decision_bucket_seconds(60 + i % 400) * interval '1 s' END,
   i % 3 > 0, p.assigned_at, p.assigned_at, {_ACTOR}
 FROM generate_series($3::int, $4::int) i CROSS JOIN LATERAL (SELECT
   (ARRAY['signed', 'signed', 'approved', 'declined', 'waiting_for_doctor', 'cancelled'])[i % 6 + 1] AS status,
-  $2::timestamptz + (i % {DAYS}) * interval '1 day' + i % 80000 * interval '1 s' AS assigned_at) p"""
+  $2::timestamptz + i % 80000 * interval '1 s' + interval '1 day'
+    * CASE WHEN i <= {YEAR} THEN {DAYS - YEAR} + i WHEN $5 >= {2 * BUSY} AND i BETWEEN {BUSY} + 1 AND {BUSY + QUIET}
+           THEN {DAYS - QUIET - 30 - BUSY} + i ELSE i % {DAYS} END AS assigned_at) p"""
 
 
 @dataclass(frozen=True, slots=True)

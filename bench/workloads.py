@@ -86,6 +86,11 @@ def doctor_statistics(filled: Filled, uid: str) -> Workload:
     return Workload(f"statistics of {uid}", (Request(f"{BASE}/doctors/{uid}/statistics", filled.key),))
 
 
+def growing(filled: Filled, name: str) -> Workload:
+    """Give the workload that databases of several sizes are compared by: its answers are alike in all of them."""
+    return doctor_statistics(filled, "doc-1") if name == "statistics" else workload(filled, name)
+
+
 def many_organisations(all_filled: list[Filled], name: str) -> Workload:
     """Give a read whose every request comes from another organisation than the one before."""
     requests = [reads(filled, name)[number % _ASKED] for number, filled in enumerate(all_filled)]

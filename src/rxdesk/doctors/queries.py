@@ -140,9 +140,10 @@ WITH bounds AS (
       ORDER BY starts_on DESC LIMIT 1))) AS day, s.w1, s.w2
   FROM spans s
 ), daily AS (
+  -- a day's counts are small: sums of int are bigint, and those of bigint slow numerics
   SELECT day, sum(total) AS total, sum(signed) AS signed, sum(declined) AS declined
   FROM (
-    SELECT k.starts_on AS day, {_TOTAL} AS total, k.signed, k.declined
+    SELECT k.starts_on AS day, ({_TOTAL})::int AS total, k.signed::int, k.declined::int
     FROM last_day l JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = $4
       AND k.span = 'day' AND k.starts_on >= greatest(l.w1, l.day - 365) AND k.starts_on <= l.day
       AND k.starts_on < l.w2
@@ -162,9 +163,9 @@ SELECT json_build_object(
     'median', (SELECT decision_bucket_seconds(min(bucket)) FROM times WHERE upto * 2 >= n),
     'p90', (SELECT decision_bucket_seconds(min(bucket)) FROM times WHERE upto * 10 >= n * 9),
     'mean', round(t.decision_seconds::numeric / t.decided)) END,
-  'daily', coalesce((
-    SELECT json_agg(json_build_object('date', day::text, 'total', total, 'signed', signed,
-                                      'declined', declined) ORDER BY day) FROM daily), '[]'))::text AS body
+  -- numbers and dates need no quoting: put together as text in a third of the time
+  'daily', (SELECT '[' || coalesce(string_agg('{{"date": "' || day || '", "total": ' || total || ', "signed": ' || signed
+    || ', "declined": ' || declined || '}}', ', ' ORDER BY day), '') || ']' FROM daily)::json)::text AS body
 FROM doctors d CROSS JOIN total t
 WHERE d.organisation_id = $1 AND d.uid = $4 AND d.deleted_at IS NULL
 """)

@@ -1,0 +1,149 @@
+"""The benchmark's own arithmetic, checks and report; the measuring itself is `make bench`."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench import checks, cpu, report
+from bench.load import BenchError, Request, Run
+from bench.measuring import figures, ratio
+from bench.servers import CONTESTANTS, RXDESK, Running
+
+
+def run(server: float, database: float = 100, p99: int = 1000) -> Run:
+    return Run(100, 500.0, p99 // 2, p99, p99 * 2, server, database)
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    """A machine that is slow for one round is slow for both: no ratio of medians shows that."""
+    ours = [run(100), run(900), run(200)]
+    theirs = [run(300), run(1900), run(500)]
+    assert ratio(ours, theirs) == ratio(ours, theirs, lambda one: one.cpu_us)
+    assert (ratio(ours, theirs).median, ratio(ours, theirs).least, ratio(ours, theirs).most) == (
+        0.5,
+        0.5,
+        0.5,
+    )
+    uneven = ratio([run(100), run(100), run(100)], [run(100), run(300), run(0, 50)])
+    assert (uneven.median, uneven.least, uneven.most) == (1.0, 0.5, 4.0)
+
+
+def test_figures_are_medians_and_the_sum_of_requests() -> None:
+    found = figures([run(100, p99=1000), run(400, p99=9000), run(150, p99=2000)])
+    assert (found.cpu_us, found.server_us, found.p99_ms, found.requests) == (250.0, 150.0, 2.0, 300)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells processor times in /proc")
+def test_the_time_of_a_process_and_those_below_it() -> None:
+    mine = os.getpid()
+    assert cpu.tree(mine)[0] == mine
+    before = cpu.seconds([mine])
+    sum(number * number for number in range(300_000))
+    assert before < cpu.seconds([mine]) < before + 60
+    assert cpu.seconds([2**22 + 1]) == 0
+    assert 5 < cpu.memory_mb([mine]) < 100_000
+
+
+Answers = dict[str, tuple[int, Any]]
+
+
+@contextmanager
+def answering(answers: Answers) -> Iterator[str]:
+    """A server that answers so by path and key."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(f"{self.path} {self.headers['X-API-Key']}", (404, {}))
+            data = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def two(ours: Answers, theirs: Answers) -> Iterator[dict[str, Running]]:
+    with ExitStack() as stack:
+        yield {
+            name: Running(name, stack.enter_context(answering(answers)), 0)
+            for name, answers in ((RXDESK, ours), ("peer", theirs))
+        }
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ((200, {"b": [2], "a": 1}), None),  # equal as JSON
+        ((200, {"a": 1, "b": [3]}), "peer answers GET /x otherwise"),
+        ((200, {"a": 1}), "peer answers GET /x otherwise"),
+        ((500, {"a": 1, "b": [2]}), "peer answers GET /x otherwise"),
+    ],
+)
+def test_a_peer_that_answers_otherwise_ends_the_run(theirs: tuple[int, Any], said: str | None) -> None:
+    with two({"/x k": (200, {"a": 1, "b": [2]})}, {"/x k": theirs}) as servers:
+        if said is None:
+            assert checks.same_bodies(servers, [Request("/x", "k")]) == 2
+        else:
+            with pytest.raises(BenchError, match=said):
+                checks.same_bodies(servers, [Request("/x", "k")])
+
+
+def test_a_peer_without_a_check_of_keys_ends_the_run() -> None:
+    good: Answers = {"/o ka": (200, {}), "/o None": (401, {}), "/o kb": (401, {}), "/o poor": (403, {})}
+    with two(good, good) as servers:
+        checks.refusals(servers, Request("/o", "ka"), "poor")
+    with (
+        two(good, {**good, "/o kb": (200, {})}) as servers,
+        pytest.raises(BenchError, match="peer answers 200 where 401 is due"),
+    ):
+        checks.refusals(servers, Request("/o", "ka"), "poor")
+
+
+def test_the_report_holds_what_it_must_and_names_no_machine(tmp_path: Path) -> None:
+    found = figures([run(100), run(200)])
+    one = {"median": 0.1, "least": 0.09, "most": 0.2}
+    names = [contestant.name for contestant in CONTESTANTS]
+    result: dict[str, Any] = {
+        "machine": {"processor": "P", "cores": 2, "memory_gb": 8.0, "system": "Linux 6"},
+        "versions": {"rxdesk": "1"},
+        "plan": {"rounds": 5, "seconds_a_run": 2.0, "quick": False},
+        "routes": {"order": {name: asdict(found) for name in names}},
+        "ratios": {"order": dict.fromkeys(names[1:], one)},
+        "p99_ratios": {"order": dict.fromkeys(names[1:], one)},
+        "growth_curve": {"orders": [1000, 3_000_000], "order": {"bench_3000000": one}},
+        "start_s": 1.5,
+        "seconds": 3,
+    }
+    report.write(result, tmp_path)
+    assert json.loads((tmp_path / "latest.json").read_text()) == result
+    text = (tmp_path / "latest.md").read_text()
+    for name in names:
+        assert f"| {name} |" in text
+    assert "| 1/10.0 (1/11.1 – 1/5.0) |" in text
+    assert "1.5 s" in text
+    described = json.dumps(report.machine())
+    assert platform.node() not in described
+    assert str(Path.home()) not in described
