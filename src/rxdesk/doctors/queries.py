@@ -164,8 +164,8 @@ SELECT json_build_object(
     'p90', (SELECT decision_bucket_seconds(min(bucket)) FROM times WHERE upto * 10 >= n * 9),
     'mean', round(t.decision_seconds::numeric / t.decided)) END,
   -- numbers and dates need no quoting: put together as text in a third of the time
-  'daily', (SELECT '[' || coalesce(string_agg('{{"date": "' || day || '", "total": ' || total || ', "signed": ' || signed
-    || ', "declined": ' || declined || '}}', ', ' ORDER BY day), '') || ']' FROM daily)::json)::text AS body
+  'daily', (SELECT '[' || coalesce(string_agg('{{"date": "' || day || '", "total": ' || total || ', "signed": '
+    || signed || ', "declined": ' || declined || '}}', ', ' ORDER BY day), '') || ']' FROM daily)::json)::text AS body
 FROM doctors d CROSS JOIN total t
 WHERE d.organisation_id = $1 AND d.uid = $4 AND d.deleted_at IS NULL
 """)
