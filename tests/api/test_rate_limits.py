@@ -62,7 +62,7 @@ class Seconds:
         return self.now
 
 
-def test_a_window_moves() -> None:
+async def test_a_window_moves() -> None:
     """Whatever second is cut out of time holds no more than the rate, and no less than may be."""
     clock = Seconds()
     windows = Windows(clock=clock)
@@ -70,29 +70,29 @@ def test_a_window_moves() -> None:
     for step in range(400):
         clock.now = 1000 + step * 0.0625
         free = sum(clock.now - 1 < moment for moment in taken) < 5
-        window = windows.hit("key", 5, 1)
-        assert window.allowed is free
+        assert await windows.acquire_entry("key", 5, 1) is free
         if free:
             taken.append(clock.now)
         recent = [moment for moment in taken if moment > clock.now - 1]
-        assert (window.remaining, window.resets_at) == (5 - len(recent), recent[0] + 1)
-        assert windows.look("key", 5, 1) == (len(recent) < 5, 5 - len(recent), recent[0] + 1)
+        assert await windows.get_moving_window("key", 5, 1) == (recent[0], len(recent))
     assert len(taken) == 125
     clock.now += 1
-    assert windows.look("key", 5, 1) == (True, 5, clock.now + 1)
-    assert windows.hit("other", 5, 1) == (True, 4, clock.now + 1)
+    assert await windows.get_moving_window("key", 5, 1) == (clock.now, 0)
+    assert not await windows.acquire_entry("key", 5, 1, amount=6)
+    assert await windows.acquire_entry("key", 5, 1, amount=5)
+    assert await windows.acquire_entry("other", 5, 1)
 
 
-def test_dead_windows_do_not_pile_up() -> None:
+async def test_dead_windows_do_not_pile_up() -> None:
     clock = Seconds()
     windows = Windows(clock=clock)
     for number in range(200_000):  # as an attacker with many addresses would make them
         clock.now += 0.01
-        assert windows.hit(f"address-{number}", 5, 60).allowed
-        assert windows.look(f"other-{number}", 5, 60).remaining == 5
+        assert await windows.acquire_entry(f"address-{number}", 5, 60)
+        assert await windows.get_moving_window(f"other-{number}", 5, 60) == (clock.now, 0)
     assert len(windows._moments) <= 20_000  # noqa: SLF001 (memory is what this is about)
-    assert windows.look("address-199999", 5, 60) == (True, 4, clock.now + 60)
-    assert windows.look("address-195000", 5, 60).remaining == 4
+    assert await windows.get_moving_window("address-199999", 5, 60) == (clock.now, 1)
+    assert (await windows.get_moving_window("address-195000", 5, 60))[1] == 1
 
 
 def test_the_defaults() -> None:

@@ -149,14 +149,14 @@ class Call:
         key = read_key(values[0].decode("ascii"))
         if key is None:
             raise errors.key_invalid()
-        if not self.services.limiter.may_try(self._address(), key.digest):
+        if not await self.services.limiter.may_try(self._address(), key.digest):
             raise errors.too_many(60)
         self._key = key
         return key
 
     async def _judge(self, key: KeyReference, caller: Caller | None) -> Caller:
         if caller is None:
-            self.services.limiter.note_unknown(self._address(), key.digest)
+            await self.services.limiter.note_unknown(self._address(), key.digest)
             raise errors.key_invalid()
         self.services.limiter.note_known(key.digest)
         self.caller = caller
