@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import checks, cpu, report
+from bench import checks, cpu, load, report
 from bench.load import BenchError, Request, Run
 from bench.measuring import figures, ratio
 from bench.servers import CONTESTANTS, RXDESK, Running
@@ -43,7 +43,12 @@ def test_figures_are_medians_and_the_sum_of_requests() -> None:
     assert (found.cpu_us, found.server_us, found.p99_ms, found.requests) == (250.0, 150.0, 2.0, 300)
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells processor times in /proc")
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="only Linux tells processor times in /proc"
+)
+
+
+@needs_proc
 def test_the_time_of_a_process_and_those_below_it() -> None:
     mine = os.getpid()
     assert cpu.tree(mine)[0] == mine
@@ -52,6 +57,22 @@ def test_the_time_of_a_process_and_those_below_it() -> None:
     assert before < cpu.seconds([mine]) < before + 60
     assert cpu.seconds([2**22 + 1]) == 0
     assert 5 < cpu.memory_mb([mine]) < 100_000
+
+
+@needs_proc
+def test_a_load_that_was_ended_before_it_began_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {"requests": 8, "errors": 0, "seconds": 0.5, "p50_us": 1, "p99_us": 2, "p999_us": 3}
+    program = tmp_path / "wrk"
+    program.write_text(
+        f"#!/bin/sh\nif [ ! -e {tmp_path}/again ]; then : > {tmp_path}/again; exit 1; fi\necho '{json.dumps(found)}'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    mine = os.getpid()
+    made = load.run(["-t1", "-c2", "URL"], "http://x", seconds=1, server=mine, database=mine, cores=None)
+    assert (made.requests, made.rps) == (8, 16)
 
 
 Answers = dict[str, tuple[int, Any]]
