@@ -40,14 +40,9 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
-def openapi_document() -> str:
-    """The OpenAPI document, as the server gives it."""
-    return openapi.encode(routes.ENDPOINTS, routes.BASE).decode()
-
-
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
-    "openapi.json": openapi_document,
+    **{api.document: lambda api=api: openapi.encode(api).decode() for api in routes.APIS},  # type: ignore[misc]
 }
 
 

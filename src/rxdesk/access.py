@@ -1,14 +1,15 @@
 """Access: key, permission, tenant and rows in one statement (architecture, section 4).
 
-`$1` organisation, `$2` digest of the key, `$3` permission or NULL for any valid key; a feature's query
-numbers its own arguments from `$4` and yields one column, `body`, as JSON text. Nothing is cached, so nothing
-is stale: a revoked key is dead at the next request.
+`$1` organisation, `$2` digest of the key, `$3` permission or NULL for any valid key of the organisation; a feature's
+query numbers its own arguments from `$4` and yields one column, `body`, as JSON text. A pharmacy's key has permissions
+of its own kind only, so it is not allowed anything else; `c.pharmacy_uid` is the pharmacy that the query must keep to.
+Nothing is cached, so nothing is stale: a revoked key is dead at the next request.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -25,13 +26,13 @@ _GRACE_SECONDS = 0.5
 
 _CALLER = """
 WITH caller AS (
-  SELECT uid, permissions, rate_limit_per_second, rate_limit_per_minute,
-         $3::text IS NULL OR $3 = ANY (permissions) AS allowed
+  SELECT uid, permissions, pharmacy_uid, rate_limit_per_second, rate_limit_per_minute,
+         CASE WHEN $3::text IS NULL THEN pharmacy_uid IS NULL ELSE $3 = ANY (permissions) END AS allowed
   FROM api_keys
   WHERE organisation_id = $1 AND digest = $2
     AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 )
-SELECT c.uid, c.allowed, c.rate_limit_per_second, c.rate_limit_per_minute, {body} AS body
+SELECT c.uid, c.allowed, c.rate_limit_per_second, c.rate_limit_per_minute, c.pharmacy_uid, {body} AS body
 FROM caller c {rows}"""
 
 _CALLER_ONLY = _CALLER.format(body="NULL::text", rows="")
@@ -70,11 +71,16 @@ class Caller:
     allowed: bool
     per_second: int
     per_minute: int
+    pharmacy_uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """What a command gets: one open transaction, the tenant, the actor, the time and the sealer."""
+    """What a command gets: one open transaction, the tenant, the actor, the time and the sealer.
+
+    `pharmacy_uid` is set for a pharmacy's key: the command must keep to that pharmacy. What is put into
+    `before_commit` runs when the command has ended well, as the transaction's last statements.
+    """
 
     connection: Connection
     organisation_id: int
@@ -82,6 +88,16 @@ class Transaction:
     actor_uid: str
     now: datetime
     sealer: Sealer
+    pharmacy_uid: str | None = None
+    before_commit: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+async def run_command(tx: Transaction, command: Callable[[Transaction], Awaitable[T]]) -> T:
+    """Run a command, then what it left for the transaction's end; the caller holds the transaction."""
+    result = await command(tx)
+    for last in tx.before_commit:
+        await last()
+    return result
 
 
 class Access:
@@ -114,9 +130,9 @@ class Access:
             )
         if row is None:
             return None, None
-        uid, allowed, per_second, per_minute, body = row
+        uid, allowed, per_second, per_minute, pharmacy_uid, body = row
         self.used_keys[key.organisation_id, uid] = self._clock()
-        return Caller(key.organisation_id, uid, allowed, per_second, per_minute), body
+        return Caller(key.organisation_id, uid, allowed, per_second, per_minute, pharmacy_uid), body
 
     async def write(self, caller: Caller, command: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run a command in one transaction; an ApiError that it raises undoes all of it."""
@@ -124,16 +140,16 @@ class Access:
             self._pool.acquire_to_write(caller.organisation_id, timeout_seconds=self._timeout) as connection,
             connection.transaction(),
         ):
-            return await command(
-                Transaction(
-                    connection=connection,
-                    organisation_id=caller.organisation_id,
-                    actor_kind="key",
-                    actor_uid=caller.key_uid,
-                    now=self._clock(),
-                    sealer=self._sealer,
-                )
+            tx = Transaction(
+                connection=connection,
+                organisation_id=caller.organisation_id,
+                actor_kind="key",
+                actor_uid=caller.key_uid,
+                now=self._clock(),
+                sealer=self._sealer,
+                pharmacy_uid=caller.pharmacy_uid,
             )
+            return await run_command(tx, command)
 
     async def note_used_keys(self) -> None:
         """Write the gathered times of last use, a batch an organisation; what fails is kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -88,10 +89,12 @@ def create_app(
         return await pool.answers(_READY_SECONDS)
 
     handlers: dict[str, dict[str, App]] = {}
-    for endpoint in routes.ENDPOINTS:
-        at = handlers.setdefault(routes.BASE + endpoint.operation.path, {})
-        at[endpoint.operation.method] = endpoint.app(services)
-    handlers |= pages.handlers(routes.ENDPOINTS, routes.BASE, ready=ready)
+    for api in routes.APIS:
+        for base, endpoint in itertools.product(api.bases, api.endpoints):
+            at = handlers.setdefault(base + endpoint.operation.path, {})
+            at[endpoint.operation.method] = endpoint.app(services)
+        handlers |= pages.documents(api)
+    handlers |= pages.probes(ready)
     app = router(handlers, lifespan)
     return Outer(
         app,

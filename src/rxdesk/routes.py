@@ -1,4 +1,4 @@
-"""The table of contents: every endpoint that the server has."""
+"""The table of contents: every API and endpoint that the server has."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from rxdesk.prescriptions import endpoints as prescriptions
 from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
 from rxdesk.wallet import endpoints as wallet
-from rxdesk.web.endpoint import Endpoint
+from rxdesk.web.api import Api
 from rxdesk.webhooks import endpoints as webhooks
 
-BASE = "/v1/management"
-
-ENDPOINTS: tuple[Endpoint, ...] = (
+_ENDPOINTS = (
     *orders.ENDPOINTS,
     *prescriptions.ENDPOINTS,
     *products.ENDPOINTS,
@@ -26,3 +24,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *webhooks.ENDPOINTS,
     *health.ENDPOINTS,
 )
+
+MANAGEMENT = Api(
+    base="/v1/management",
+    title="RxDesk Management API",
+    description="The Management API of a telemedicine provider, served by RxDesk. Authorize with a key "
+    "(`X-API-Key`); a key belongs to one organisation and carries a list of permissions.",
+    document="openapi.json",
+    endpoints=_ENDPOINTS,
+)
+APIS = (MANAGEMENT,)

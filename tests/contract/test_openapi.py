@@ -18,7 +18,7 @@ from rxdesk import routes
 from rxdesk.web import openapi
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT: dict[str, Any] = openapi.document(routes.ENDPOINTS, routes.BASE)
+DOCUMENT: dict[str, Any] = openapi.document(routes.MANAGEMENT)
 OPERATIONS = [
     (method.upper(), path, operation)
     for path, methods in DOCUMENT["paths"].items()
@@ -54,16 +54,16 @@ def test_it_is_valid() -> None:
 
 def test_the_committed_one_is_the_code_s() -> None:
     committed = (ROOT / "docs/openapi.json").read_bytes()
-    assert committed == openapi.encode(routes.ENDPOINTS, routes.BASE), "run `make docs` and commit"
+    assert committed == openapi.encode(routes.MANAGEMENT), "run `make docs` and commit"
 
 
 async def test_it_is_served_without_a_key(live: Live) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         for path in ("/openapi.json", "/openapi.json/"):
-            answer = await client.get(live.url + routes.BASE + path)
+            answer = await client.get(live.url + routes.MANAGEMENT.base + path)
             assert answer.status_code == 200
             assert answer.headers["content-type"] == "application/json"
-            assert answer.content == openapi.encode(routes.ENDPOINTS, routes.BASE)
+            assert answer.content == openapi.encode(routes.MANAGEMENT)
 
 
 def test_routes_and_permissions_are_the_contract_s() -> None:
@@ -112,14 +112,14 @@ def test_each_parameter_has_an_example_that_fits() -> None:
 async def test_the_page_and_its_files_are_ours(live: Live) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         for path in ("/apidocs/", "/apidocs"):
-            page = await client.get(live.url + routes.BASE + path)
+            page = await client.get(live.url + routes.MANAGEMENT.base + path)
             assert page.status_code == 200
             assert page.headers["content-type"].startswith("text/html")
             assert "default-src 'none'" in page.headers["content-security-policy"]
             linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
             assert linked
             for link in linked:
-                assert link.startswith(routes.BASE)
+                assert link.startswith(routes.MANAGEMENT.base)
                 assert (await client.get(live.url + link)).status_code == 200
-        missing = await client.get(live.url + routes.BASE + "/apidocs/..%2F..%2Fapp.py")
+        missing = await client.get(live.url + routes.MANAGEMENT.base + "/apidocs/..%2F..%2Fapp.py")
         assert missing.status_code == 404

@@ -20,7 +20,7 @@ from rxdesk.web import openapi
 
 Build: TypeAlias = Callable[["World"], "Asked"]
 
-DOCUMENT = openapi.document(routes.ENDPOINTS, routes.BASE)
+DOCUMENT = openapi.document(routes.MANAGEMENT)
 # Nobody listens there, and the live server of the tests may reach loopback: refused at once.
 TARGET = "https://127.0.0.1:9/{mark}"
 FORBIDDEN_TARGET = "https://10.0.0.1/{mark}"
@@ -220,6 +220,73 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         created_at=LONG_AGO,
         **kinds,
     )
+    await put(
+        tenant,
+        "notification_subscriptions",
+        uid=f"ns-{mark}-of-pharmacy",
+        notification_type="pharmacy_order_created",
+        target=TARGET.format(mark=mark),
+        target_key=TARGET.format(mark=mark),
+        payload_version="1",
+        meta_data="{}",
+        sealed_signing_secret=b"x",
+        full_data=True,
+        pharmacy_uid=pharmacy,
+        created_at=LONG_AGO,
+        **kinds,
+    )
+    await put(
+        tenant,
+        "changes",
+        uid=f"chg-{mark}",
+        subject_kind="order",
+        subject_uid=kept["orders"],
+        what="status",
+        old_value=f"old {mark}",
+        new_value=f"new {mark}",
+        reason=f"reason {mark}",
+        changed_at=LONG_AGO,
+        **kinds,
+    )
+    event = f"evt-{mark}"
+    await put(
+        tenant,
+        "events",
+        uid=event,
+        position=1,
+        event_type="pharmacy_order_created",
+        subject_uid=kept["pharmacy_orders"],
+        pharmacy_uid=pharmacy,
+        occurred_at=LONG_AGO,
+        body=json.dumps({"data": mark}).encode(),
+        **kinds,
+    )
+    await put(tenant, "event_streams", uid="all", last_position=1)
+    delivery_uid = f"dlv-{mark}"
+    await put(
+        tenant,
+        "deliveries",
+        uid=delivery_uid,
+        subscription_uid=uid,
+        event_uid=event,
+        status="delivered",
+        attempts=1,
+        attempted=1,
+        created_at=LONG_AGO,
+        ended_at=LONG_AGO,
+    )
+    await put(
+        tenant,
+        "delivery_attempts",
+        uid=f"{delivery_uid}:1",
+        delivery_uid=delivery_uid,
+        number=1,
+        started_at=LONG_AGO,
+        duration_ms=5,
+        status_code=200,
+        answer=mark.encode(),
+    )
+    kept |= {"events": event, "deliveries": delivery_uid, "notification_subscriptions": uid}
     fresh = [
         await tenant.insert("patients", uid=f"wait-{mark}-{number}", **{**person, "email": None})
         for number in range(patients_to_wait)

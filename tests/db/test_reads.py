@@ -17,10 +17,10 @@ from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
 from rxdesk.kit.keys import new_key
 from rxdesk.permissions import ALL
-from rxdesk.routes import ENDPOINTS
+from rxdesk.routes import MANAGEMENT
 from rxdesk.web.endpoint import Endpoint
 
-READS = {e.operation.name: e for e in ENDPOINTS if e.operation.method == "GET"}
+READS = {e.operation.name: e for e in MANAGEMENT.endpoints if e.operation.method == "GET"}
 
 # Where each read finds something (`fill` puts it there), and where nothing (None: a list, never a 404).
 PATHS: dict[str, tuple[str, str | None]] = {

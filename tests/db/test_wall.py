@@ -484,6 +484,6 @@ def test_every_read_is_known() -> None:
     """The reads that are opened above are those of the routes: a new feature's are found by their place."""
     assert {name.split(".")[0] for name in _reads()} >= {
         route.handler.__module__.split(".")[1]
-        for route in routes.ENDPOINTS
+        for route in routes.MANAGEMENT.endpoints
         if route.operation.method == "GET"
     } - {"health"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import secrets
@@ -23,7 +24,7 @@ from rxdesk.kit.keys import new_key
 from rxdesk.permissions import ALL
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
-from rxdesk.web.endpoint import Endpoint, endpoint
+from rxdesk.web.endpoint import endpoint
 
 SECRET = "zq-never-in-a-log"
 ALLOWED = {
@@ -67,8 +68,8 @@ def _http() -> Callable[[str], Exception]:
 async def broken(
     cluster: embedded.Address, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[httpx.AsyncClient]:
-    endpoints: tuple[Endpoint, ...] = (*routes.ENDPOINTS, raises)
-    monkeypatch.setattr(routes, "ENDPOINTS", endpoints)
+    broken = dataclasses.replace(routes.MANAGEMENT, endpoints=(*routes.MANAGEMENT.endpoints, raises))
+    monkeypatch.setattr(routes, "APIS", (broken,))
     connect = connector(cluster.connect_args(embedded.APP), statement_seconds=5, name="faults")
     app = create_app(settings_for(), connect, ENCRYPTION_KEYS)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
@@ -168,7 +169,7 @@ async def test_log_lines_of_a_busy_run(
     assert len(requests) == sent
     for line in requests:
         assert set(line) == ALLOWED["request"]
-    known = {route.operation.path for route in routes.ENDPOINTS}
+    known = {route.operation.path for route in routes.MANAGEMENT.endpoints}
     for line in requests:
         route = line["route"].removeprefix(BASE)
         assert route == "-" or route in known or route.rstrip("/") in known, route

@@ -7,13 +7,13 @@ their input behind the strict door; and each operation carries its permission, e
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from rxdesk import __version__, errors
-from rxdesk.web.endpoint import PARAMETER, Endpoint, Operation
+from rxdesk.web.api import Api
+from rxdesk.web.endpoint import PARAMETER, Operation
 
 _REF = "#/components/schemas/{name}"
 _REQUEST_ID = "req-01JD3Z6V0A0B0C0D0E0F0G0H0J"
@@ -115,9 +115,9 @@ _HEADERS = {
 }
 
 
-def document(endpoints: Iterable[Endpoint], base: str) -> dict[str, Any]:
-    """Make the whole document."""
-    operations = [endpoint.operation for endpoint in endpoints]
+def document(api: Api) -> dict[str, Any]:
+    """Make the whole document of an API."""
+    operations = [endpoint.operation for endpoint in api.endpoints]
     types = [
         kind for operation in operations for kind in (operation.body, operation.answer) if kind is not None
     ]
@@ -130,13 +130,12 @@ def document(endpoints: Iterable[Endpoint], base: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {
-            "title": "RxDesk Management API",
+            "title": api.title,
             "version": __version__,
-            "description": "The Management API of a telemedicine provider, served by RxDesk. Authorize with a key "
-            "(`X-API-Key`); a key belongs to one organisation and carries a list of permissions.",
+            "description": api.description,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": base}],
+        "servers": [{"url": base} for base in api.bases],
         "security": _SECURITY,
         "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
@@ -286,6 +285,6 @@ def _content(schema: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:  #
     return {"application/json": {"schema": schema, "examples": named}}
 
 
-def encode(endpoints: Iterable[Endpoint], base: str) -> bytes:
+def encode(api: Api) -> bytes:
     """Give the document as it is served and committed: indented, in a stable order."""
-    return msgspec.json.format(msgspec.json.encode(document(endpoints, base)), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(document(api)), indent=2) + b"\n"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib import resources
 
 from rxdesk import errors
 from rxdesk.web import openapi
 from rxdesk.web.answers import Answer, App, Receive, Scope, Send, error_answer, send_answer
-from rxdesk.web.endpoint import Endpoint
+from rxdesk.web.api import Api
 
 # Nothing from elsewhere: scripts, styles, images and requests are our own origin's.
 _POLICY = (
@@ -29,12 +29,12 @@ def _asset(name: str) -> bytes:
     return resources.files("rxdesk.web").joinpath("swagger_ui", name).read_bytes()
 
 
-def _page(base: str) -> bytes:
+def _page(base: str, title: str) -> bytes:
     return (
         "<!doctype html>\n"
         '<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        "<title>RxDesk Management API</title>\n"
+        f"<title>{title}</title>\n"
         f'<link rel="stylesheet" href="{base}/apidocs/swagger-ui.css">\n'
         f'<link rel="icon" type="image/png" href="{base}/apidocs/favicon-32x32.png">\n'
         f'</head>\n<body>\n<div id="swagger-ui" data-document="{base}/openapi.json"></div>\n'
@@ -53,12 +53,10 @@ def _at(give: Callable[[Scope], Awaitable[Answer]]) -> dict[str, App]:
     return {"GET": serve}
 
 
-def handlers(
-    endpoints: Iterable[Endpoint], base: str, *, ready: Callable[[], Awaitable[bool]]
-) -> dict[str, dict[str, App]]:
-    """Make the handlers that need no key, by path and method."""
-    page = _page(base)
-    document = cache(lambda: openapi.encode(endpoints, base))
+def documents(api: Api) -> dict[str, dict[str, App]]:
+    """Make the handlers of an API's Swagger page and document, by path and method."""
+    page = _page(api.base, api.title)
+    document = cache(lambda: openapi.encode(api))
 
     async def apidocs(_: Scope) -> Answer:
         headers = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"}
@@ -73,6 +71,16 @@ def handlers(
     async def openapi_document(_: Scope) -> Answer:
         return Answer(200, document(), {"Cache-Control": "no-cache"})
 
+    return {
+        f"{api.base}/apidocs": _at(apidocs),
+        f"{api.base}/apidocs/{{name}}": _at(asset),
+        f"{api.base}/openapi.json": _at(openapi_document),
+    }
+
+
+def probes(ready: Callable[[], Awaitable[bool]]) -> dict[str, dict[str, App]]:
+    """Make the handlers of an orchestrator's probes, by path and method."""
+
     async def livez(_: Scope) -> Answer:
         return Answer(200, b'{"status":"ok"}')
 
@@ -81,10 +89,4 @@ def handlers(
             return Answer(200, b'{"status":"ok"}')
         return Answer(503, b'{"status":"unavailable"}', {"Retry-After": "1"})
 
-    return {
-        f"{base}/apidocs": _at(apidocs),
-        f"{base}/apidocs/{{name}}": _at(asset),
-        f"{base}/openapi.json": _at(openapi_document),
-        "/livez": _at(livez),
-        "/readyz": _at(readyz),
-    }
+    return {"/livez": _at(livez), "/readyz": _at(readyz)}

@@ -16,16 +16,19 @@ from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, Subscr
 # A subscription made by a key that may not read what the events carry gets them cut to uid, status, times.
 _CREATE = """
 INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, target_key,
-  payload_version, meta_data, header_key, sealed_header_value, sealed_signing_secret, full_data, created_at,
-  actor_kind, actor_uid)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, k.permissions @> ARRAY['order:read', 'patient:read'], $11, $12, $13
+  payload_version, meta_data, header_key, sealed_header_value, sealed_signing_secret, full_data, pharmacy_uid,
+  created_at, actor_kind, actor_uid)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+  k.pharmacy_uid IS NOT NULL OR k.permissions @> ARRAY['order:read', 'patient:read'], k.pharmacy_uid, $11, $12, $13
 FROM api_keys k WHERE k.organisation_id = $1 AND k.uid = $13
-ON CONFLICT (organisation_id, notification_type, target_key) WHERE deactivated_at IS NULL DO NOTHING
+ON CONFLICT (organisation_id, notification_type, target_key, (coalesce(pharmacy_uid, ''))) WHERE deactivated_at IS NULL
+DO NOTHING
 RETURNING uid"""
 
 _SEALED = """
 SELECT uid, sealed_signing_secret FROM notification_subscriptions
-WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND deactivated_at IS NULL"""
+WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND pharmacy_uid IS NULL
+  AND deactivated_at IS NULL"""
 
 
 def _secret_place(organisation_id: int, uid: str) -> Place:
@@ -83,9 +86,10 @@ async def remove_subscription(tx: Transaction, reference: SubscriptionReference,
     there is none.
     """
     removed = await tx.connection.fetchval(
-        "UPDATE notification_subscriptions SET deactivated_at = $4, actor_kind = $5, actor_uid = $6 "
+        "UPDATE notification_subscriptions SET deactivated_at = $4, deactivated_reason = 'removed', "
+        "actor_kind = $5, actor_uid = $6 "
         "WHERE organisation_id = $1 AND notification_type = $2 AND (target_key = $3 OR target = $7) "
-        "AND deactivated_at IS NULL RETURNING uid",
+        "AND pharmacy_uid IS NULL AND deactivated_at IS NULL RETURNING uid",
         tx.organisation_id,
         reference.notification_type,
         target_key,

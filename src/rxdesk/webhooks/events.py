@@ -5,7 +5,7 @@ Five types are the vendor's, five are ours; ours are thin (uid, status, times; n
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,6 @@ _ALL = (
 EVENT_TYPES = {event.name: event for event in _ALL}
 
 
-def envelope(event_type: str, timestamp: int, data: dict[str, Any]) -> dict[str, Any]:
+def envelope(event_type: str, timestamp: int, data: Mapping[str, Any]) -> dict[str, Any]:
     """Put the data of an event into the body that is delivered; `timestamp` is when it happened."""
     return {"event_type": event_type, "timestamp": timestamp, "payload_version": "1", "data": data}

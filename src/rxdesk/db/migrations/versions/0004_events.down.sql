@@ -1,0 +1,9 @@
+DROP TABLE jobs, delivery_attempts, deliveries, events, event_streams, changes;
+DROP SEQUENCE worker_ids;
+DROP INDEX notification_subscriptions_active;
+ALTER TABLE notification_subscriptions DROP COLUMN pharmacy_uid, DROP COLUMN endpoint,
+  DROP COLUMN sealed_previous_secret, DROP COLUMN previous_secret_until, DROP COLUMN switched,
+  DROP COLUMN failing_since, DROP COLUMN deactivated_reason;
+CREATE UNIQUE INDEX notification_subscriptions_active
+  ON notification_subscriptions (organisation_id, notification_type, target_key) WHERE deactivated_at IS NULL;
+ALTER TABLE api_keys DROP COLUMN pharmacy_uid;
