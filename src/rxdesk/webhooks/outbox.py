@@ -41,7 +41,7 @@ WITH added AS (
   FROM added a CROSS JOIN stream s
 ), wanted AS (
   SELECT 'dlv-' || substr(a.uid, 5) || '.' || substr(n.uid, 4) AS uid, n.uid AS subscription_uid, a.uid AS event_uid,
-    n.endpoint
+    hashtextextended(n.target_key, 0) AS endpoint
   FROM added a JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.deactivated_at IS NULL
     AND n.notification_type = a.event_type
     AND (n.pharmacy_uid IS NULL OR n.pharmacy_uid = a.pharmacy_uid)

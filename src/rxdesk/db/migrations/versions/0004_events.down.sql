@@ -1,7 +1,7 @@
 DROP TABLE jobs, delivery_attempts, deliveries, events, event_streams, changes;
 DROP SEQUENCE worker_ids;
 DROP INDEX notification_subscriptions_active;
-ALTER TABLE notification_subscriptions DROP COLUMN pharmacy_uid, DROP COLUMN endpoint,
+ALTER TABLE notification_subscriptions DROP COLUMN pharmacy_uid,
   DROP COLUMN sealed_previous_secret, DROP COLUMN previous_secret_until, DROP COLUMN switched,
   DROP COLUMN failing_since, DROP COLUMN deactivated_reason;
 CREATE UNIQUE INDEX notification_subscriptions_active

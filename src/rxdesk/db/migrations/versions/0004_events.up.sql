@@ -55,7 +55,6 @@ CREATE INDEX events_of_subject ON events (organisation_id, subject_uid, position
 -- Subscriptions -----------------------------------------------------------------------------------------------
 ALTER TABLE notification_subscriptions
   ADD COLUMN pharmacy_uid text COLLATE "C",             -- made by that pharmacy's key, and hears of nothing else
-  ADD COLUMN endpoint bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(target_key, 0)) STORED,
   ADD COLUMN sealed_previous_secret bytea,              -- while a rotation's overlap lasts
   ADD COLUMN previous_secret_until timestamptz,
   ADD COLUMN switched boolean NOT NULL DEFAULT false,   -- the vendor's one signature is the new secret's already
@@ -113,7 +112,7 @@ CREATE TABLE jobs (
   uid text COLLATE "C" NOT NULL,          -- of the row that is to be worked on
   kind text COLLATE "C" NOT NULL,
   lane text COLLATE "C" NOT NULL CHECK (lane IN ('first', 'retry')),
-  endpoint bigint NOT NULL,               -- work of one endpoint goes to one place
+  endpoint bigint NOT NULL,               -- a hash of where it goes: work for one place is one queue
   due_at timestamptz NOT NULL,
   worker_id integer,
   lease_until timestamptz,
