@@ -1,6 +1,6 @@
 """The catalogue of event types: one place, from which checks, samples and documents are made.
 
-Five types are the vendor's, five are ours; ours are thin (uid, status, times; no personal data).
+Five types are the vendor's, the others are ours; ours are thin (uid, status, times; no personal data).
 """
 
 from __future__ import annotations
@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from rxdesk.permissions import Permission
+from rxdesk.webhooks.payloads import PharmacyOrder, SkuStock, Thin
 
 _ADDRESS = {
     "first_name": "Max",
@@ -87,32 +90,95 @@ def _thin(uid: str, status: str) -> Callable[[int], dict[str, Any]]:
     return lambda now: {"uid": uid, "status": status, "created_at": now, "updated_at": now}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
-    """An event type and a sample of its data, made for a Unix time."""
+    """An event type: what its data looks like, and who gets all of it.
+
+    `sample` makes an example of the data for a Unix time. A subscription gets the data whole when the key that made
+    it has all of `needs`; else it is cut to uid, status and times, which is all that a `thin` type has.
+    """
 
     name: str
     summary: str
     sample: Callable[[int], dict[str, Any]]
+    payload: type[PharmacyOrder | SkuStock | Thin] = Thin
+    needs: tuple[Permission, ...] = ()
+
+    @property
+    def thin(self) -> bool:
+        """Whether there is nothing to cut."""
+        return self.payload is Thin
 
 
+_ORDER_AND_PATIENT = (Permission.ORDER_READ, Permission.PATIENT_READ)
 _ALL = (
-    EventType("pharmacy_order_created", "A pharmacy order was made", _pharmacy_order),
-    EventType("pharmacy_order_updated", "A pharmacy order changed", _pharmacy_order),
-    EventType("pharmacy_sku_stock_updated", "A pharmacy's stock of a SKU changed", _sku_stock),
     EventType(
-        "patient_doctor_meeting_updated",
-        "A meeting of patient and doctor changed",
-        _thin("vr-sample", "allocated"),
+        name="pharmacy_order_created",
+        summary="A pharmacy order was made",
+        sample=_pharmacy_order,
+        payload=PharmacyOrder,
+        needs=_ORDER_AND_PATIENT,
     ),
     EventType(
-        "appointment_reminder_due", "A reminder of an appointment is due", _thin("apt-sample", "confirmed")
+        name="pharmacy_order_updated",
+        summary="A pharmacy order changed",
+        sample=_pharmacy_order,
+        payload=PharmacyOrder,
+        needs=_ORDER_AND_PATIENT,
     ),
-    EventType("order_created", "An order was made", _thin("ord-sample", "init")),
-    EventType("order_updated", "An order changed", _thin("ord-sample", "waiting for doctor")),
-    EventType("prescription_created", "A prescription was made", _thin("px-sample", "waiting_for_doctor")),
-    EventType("prescription_updated", "A prescription changed", _thin("px-sample", "signed")),
-    EventType("waiting_room_updated", "A visit in the waiting room changed", _thin("q-sample", "waiting")),
+    EventType(
+        name="pharmacy_sku_stock_updated",
+        summary="A pharmacy's stock of a SKU changed",
+        sample=_sku_stock,
+        payload=SkuStock,
+        needs=(Permission.PRODUCT_READ,),
+    ),
+    EventType(
+        name="patient_doctor_meeting_updated",
+        summary="A meeting of patient and doctor changed",
+        sample=_thin("vr-sample", "allocated"),
+        needs=(Permission.WAITING_ROOM_READ,),
+    ),
+    EventType(
+        name="appointment_reminder_due",
+        summary="A reminder of an appointment is due",
+        sample=_thin("apt-sample", "confirmed"),
+    ),
+    EventType(
+        name="order_created",
+        summary="An order was made",
+        sample=_thin("ord-sample", "init"),
+        needs=(Permission.ORDER_READ,),
+    ),
+    EventType(
+        name="order_updated",
+        summary="An order changed",
+        sample=_thin("ord-sample", "waiting for doctor"),
+        needs=(Permission.ORDER_READ,),
+    ),
+    EventType(
+        name="prescription_created",
+        summary="A prescription was made",
+        sample=_thin("px-sample", "waiting_for_doctor"),
+        needs=(Permission.PRESCRIPTION_READ,),
+    ),
+    EventType(
+        name="prescription_updated",
+        summary="A prescription changed",
+        sample=_thin("px-sample", "signed"),
+        needs=(Permission.PRESCRIPTION_READ,),
+    ),
+    EventType(
+        name="waiting_room_updated",
+        summary="A visit in the waiting room changed",
+        sample=_thin("q-sample", "waiting"),
+        needs=(Permission.WAITING_ROOM_READ,),
+    ),
+    EventType(
+        name="notification_subscription_disabled",
+        summary="A subscription was deactivated: its receiver answered 410 (`gone`), or failed for days (`failing`)",
+        sample=_thin("ns-sample", "failing"),
+    ),
 )
 EVENT_TYPES = {event.name: event for event in _ALL}
 

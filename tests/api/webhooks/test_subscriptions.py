@@ -122,6 +122,12 @@ async def test_what_is_stored(inside: InProcess, tenant: Tenant, other: Tenant) 
         "full_data": False,
         "created_at": inside.clock.moment,
         "deactivated_at": None,
+        "deactivated_reason": None,
+        "failing_since": None,
+        "pharmacy_uid": None,
+        "sealed_previous_secret": None,
+        "previous_secret_until": None,
+        "switched": False,
         "actor_kind": "key",
         "actor_uid": made.uid,
     }
@@ -234,6 +240,34 @@ async def test_whether_the_key_may_read_what_the_events_carry(
         headers = {"X-API-Key": await tenant.key(*permissions)}
         uid = (await create(client, headers, target=f"{TARGET}{number}")).json()["uid"]
         assert {row["uid"]: row["full_data"] for row in await rows(tenant)}[uid] is full
+
+
+NEEDS = {
+    "pharmacy_order_created": {"order:read", "patient:read"},
+    "pharmacy_order_updated": {"order:read", "patient:read"},
+    "pharmacy_sku_stock_updated": {"product:read"},
+    "patient_doctor_meeting_updated": {"waiting_room:read"},
+    "appointment_reminder_due": set(),
+    "order_created": {"order:read"},
+    "order_updated": {"order:read"},
+    "prescription_created": {"prescription:read"},
+    "prescription_updated": {"prescription:read"},
+    "waiting_room_updated": {"waiting_room:read"},
+    "notification_subscription_disabled": set(),
+}
+
+
+async def test_each_type_has_its_own_permissions(client: httpx.AsyncClient, tenant: Tenant) -> None:
+    assert set(NEEDS) == set(EVENT_TYPES)
+    for kind, needs in NEEDS.items():
+        assert set(EVENT_TYPES[kind].needs) == needs
+        just = {"X-API-Key": await tenant.key(*needs)}
+        uid = (await create(client, just, kind=kind)).json()["uid"]
+        assert {row["uid"]: row["full_data"] for row in await rows(tenant)}[uid] is True, kind
+        for missing in needs:
+            less = {"X-API-Key": await tenant.key(*(set(ALL) - {missing}))}
+            uid = (await create(client, less, target=f"{TARGET}{missing}", kind=kind)).json()["uid"]
+            assert {row["uid"]: row["full_data"] for row in await rows(tenant)}[uid] is False, (kind, missing)
 
 
 async def test_faulty_members_are_named(client: httpx.AsyncClient, tenant: Tenant) -> None:
