@@ -14,6 +14,7 @@ from pathlib import Path
 from rxdesk import routes
 from rxdesk.settings import options
 from rxdesk.web import openapi
+from rxdesk.webhooks import documents
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -42,6 +43,7 @@ def configuration() -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
+    "events.md": documents.page,
     **{api.document: lambda api=api: openapi.encode(api).decode() for api in routes.APIS},  # type: ignore[misc]
 }
 

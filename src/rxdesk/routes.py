@@ -11,6 +11,7 @@ from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
 from rxdesk.wallet import endpoints as wallet
 from rxdesk.web.api import Api
+from rxdesk.webhooks import documents
 from rxdesk.webhooks import endpoints as webhooks
 
 _ENDPOINTS = (
@@ -32,5 +33,6 @@ MANAGEMENT = Api(
     "(`X-API-Key`); a key belongs to one organisation and carries a list of permissions.",
     document="openapi.json",
     endpoints=_ENDPOINTS,
+    webhooks=documents.webhooks(),
 )
 APIS = (MANAGEMENT,)

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from rxdesk.web.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A request that the server makes: its body's member `data` has one of the shapes `data`.
+
+    `headers` are name, meaning and example of each that comes with it.
+    """
+
+    name: str
+    summary: str
+    description: str
+    data: tuple[type[msgspec.Struct], ...]
+    example: Mapping[str, Any]
+    headers: tuple[tuple[str, str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +39,7 @@ class Api:
     document: str
     endpoints: tuple[Endpoint, ...]
     others: tuple[str, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
 
     @property
     def bases(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from rxdesk import __version__, errors
+from rxdesk.web import openapi_webhooks
 from rxdesk.web.api import Api
 from rxdesk.web.endpoint import PARAMETER, Operation
 
@@ -122,11 +123,13 @@ def document(api: Api) -> dict[str, Any]:
         kind for operation in operations for kind in (operation.body, operation.answer) if kind is not None
     ]
     types += [Error, ValidationError, AuthError, ServerError, Unavailable]
+    types += [kind for webhook in api.webhooks for kind in webhook.data]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type)
+    webhooks = {webhook.name: openapi_webhooks.described(webhook, by_type) for webhook in api.webhooks}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -139,6 +142,7 @@ def document(api: Api) -> dict[str, Any]:
         "security": _SECURITY,
         "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
+        **({"webhooks": webhooks} if webhooks else {}),
         "components": {
             "schemas": {name: components[name] for name in sorted(components)},
             "headers": {
