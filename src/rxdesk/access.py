@@ -17,7 +17,7 @@ from rxdesk.db.pool import Connection, Pool
 from rxdesk.kit.clock import Clock
 from rxdesk.kit.keys import KeyReference
 from rxdesk.kit.sealing import Sealer
-from rxdesk.permissions import Permission
+from rxdesk.permissions import ALL, Permission
 
 T = TypeVar("T")
 
@@ -60,6 +60,25 @@ _STATEMENTS: dict[str, str] = {}
 def _compose(query: str) -> str:
     rows = f"LEFT JOIN LATERAL (\nSELECT q.body FROM (\n{query}\n) q WHERE c.allowed OFFSET 0\n) f ON true"
     return _CALLER.format(body="f.body", rows=rows)
+
+
+_AS_OPERATOR = """
+WITH caller AS (SELECT $2::text AS uid, $3::text[] AS permissions, NULL::text AS pharmacy_uid)
+SELECT f.body FROM caller c LEFT JOIN LATERAL (
+{query}
+) f ON true"""
+
+
+async def read_as_operator(
+    connection: Connection, organisation_id: int, read: Read, *arguments: object
+) -> str | None:
+    """Run a feature's read for the operator, who may see all of an organisation; None: no row.
+
+    The connection is set to the organisation.
+    """
+    statement = _AS_OPERATOR.format(query=read.query)
+    body: str | None = await connection.fetchval(statement, organisation_id, "cli", list(ALL), *arguments)
+    return body
 
 
 @dataclass(frozen=True, slots=True)

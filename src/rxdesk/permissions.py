@@ -19,6 +19,9 @@ class Permission(StrEnum):
     WALLET_PASS_TEMPLATE_READ = "wallet_pass_template:read"  # noqa: S105 (a permission, not a password)
     WALLET_PASS_READ = "wallet_pass:read"  # noqa: S105 (likewise)
     WALLET_PASS_PUSH_NOTIFICATION_WRITE = "wallet_pass_push_notification:write"  # noqa: S105 (likewise)
+    EVENT_READ = "event:read"
+    DELIVERY_READ = "delivery:read"
+    DELIVERY_WRITE = "delivery:write"
 
 
 ALL: tuple[str, ...] = tuple(permission.value for permission in Permission)

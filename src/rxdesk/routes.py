@@ -13,6 +13,7 @@ from rxdesk.wallet import endpoints as wallet
 from rxdesk.web.api import Api
 from rxdesk.webhooks import documents
 from rxdesk.webhooks import endpoints as webhooks
+from rxdesk.webhooks import operations as webhook_operations
 
 _ENDPOINTS = (
     *orders.ENDPOINTS,
@@ -35,4 +36,12 @@ MANAGEMENT = Api(
     endpoints=_ENDPOINTS,
     webhooks=documents.webhooks(),
 )
-APIS = (MANAGEMENT,)
+OPERATIONS = Api(
+    base="/v1/operations",
+    title="RxDesk Operations API",
+    description="What RxDesk offers beside the vendor's API: the log of events and deliveries, and sending again. "
+    "Authorize with a key (`X-API-Key`) of the organisation.",
+    document="openapi-operations.json",
+    endpoints=(*webhook_operations.ENDPOINTS,),
+)
+APIS = (MANAGEMENT, OPERATIONS)

@@ -208,6 +208,9 @@ _PATH_EXAMPLES = {
     "patient_uid": "pp-abc123",
     "intent": "weight-loss",
     "queue_uid": "q-abc123",
+    "event_uid": "evt-abc123",
+    "delivery_uid": "dlv-abc123.abc123",
+    "subscription_uid": "ns-abc123",
 }
 _QUERY_EXAMPLES: dict[str, Any] = {
     "page": 0,
@@ -234,12 +237,13 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
             property_ = next(dict(part) for part in property_["anyOf"] if part != {"type": "null"})
         if given.get("default") is not None:
             property_["default"] = given["default"]
+        examples = property_.pop("examples", None)
         parameter = {
             "name": name,
             "in": "query",
             "required": operation.query_required and name in schema.get("required", []),
             "schema": property_,
-            "example": _QUERY_EXAMPLES[name],
+            "example": examples[0] if examples else _QUERY_EXAMPLES[name],
         }
         if description := property_.pop("description", None):
             parameter["description"] = description

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
+from datetime import timedelta
+
+import asyncpg
 
 from rxdesk import errors
 from rxdesk.access import Transaction
+from rxdesk.kit.clock import unix
 from rxdesk.kit.sealing import Place
 from rxdesk.kit.signing import new_signing_secret
 from rxdesk.kit.targets import Target
 from rxdesk.kit.uids import new_uid
 from rxdesk.webhooks.events import EVENT_TYPES
+from rxdesk.webhooks.log_schemas import Enabled, ReplayHint, Rotated, Rotation
 from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference
 
 # A subscription made by a key that may not read what the events carry gets them cut to uid, status, times.
@@ -110,3 +115,88 @@ async def signing_secret(tx: Transaction, event_type: str, target: Target) -> st
     if row is None:
         return None
     return tx.sealer.open(row["sealed_signing_secret"], _secret_place(tx.organisation_id, row["uid"]))
+
+
+# What it has missed began with the first event that did not reach it, and at the latest when it ended.
+_TO_ENABLE = """
+SELECT n.notification_type, n.target, n.deactivated_at, n.deactivated_reason,
+  least(n.failing_since, n.deactivated_at, (
+    SELECT min(e.occurred_at) FROM deliveries d
+    JOIN events e ON e.organisation_id = $1 AND e.uid = d.event_uid
+    WHERE d.organisation_id = $1 AND d.subscription_uid = n.uid AND d.status IN ('failed', 'cancelled'))) AS since
+FROM notification_subscriptions n WHERE n.organisation_id = $1 AND n.uid = $2 FOR UPDATE"""
+
+
+async def enable_subscription(tx: Transaction, uid: str) -> Enabled:
+    """Make a subscription active again that ended by itself; one that is active stays so.
+
+    Says from when a replay brings what was missed. Raises 404 for an unknown one, 409 when its owner removed it or
+    another one has taken its place.
+    """
+    row = await tx.connection.fetchrow(_TO_ENABLE, tx.organisation_id, uid)
+    if row is None:
+        raise errors.not_found()
+    enabled = Enabled(uid=uid, notification_type=row["notification_type"], target=row["target"], replay=None)
+    if row["deactivated_at"] is None:
+        return enabled
+    if row["deactivated_reason"] == "removed":
+        raise errors.simple(409, "The subscription was removed by its owner: make a new one")
+    try:
+        await tx.connection.execute(
+            "UPDATE notification_subscriptions SET deactivated_at = NULL, deactivated_reason = NULL, "
+            "failing_since = NULL, actor_kind = $3, actor_uid = $4 WHERE organisation_id = $1 AND uid = $2",
+            tx.organisation_id,
+            uid,
+            tx.actor_kind,
+            tx.actor_uid,
+        )
+    except asyncpg.UniqueViolationError as error:
+        raise errors.simple(409, "There is an active subscription of this type for this target") from error
+    enabled.replay = ReplayHint(subscription_uid=uid, since=unix(row["since"]))
+    return enabled
+
+
+def previous_secret_place(organisation_id: int, uid: str) -> Place:
+    """Where the secret that a rotation replaces is sealed for, while it still signs."""
+    return Place(organisation_id, uid, "notification_subscriptions.sealed_previous_secret")
+
+
+async def rotate_secret(tx: Transaction, uid: str, rotation: Rotation) -> Rotated:
+    """Give an active subscription a new signing secret, which is shown this once; the old one signs on for a while.
+
+    A rotation during another one's overlap ends the oldest secret at once. Raises 404 for an unknown one, 409 when it
+    is not active.
+    """
+    row = await tx.connection.fetchrow(
+        "SELECT sealed_signing_secret, deactivated_at FROM notification_subscriptions "
+        "WHERE organisation_id = $1 AND uid = $2 FOR UPDATE",
+        tx.organisation_id,
+        uid,
+    )
+    if row is None:
+        raise errors.not_found()
+    if row["deactivated_at"] is not None:
+        raise errors.simple(409, "The subscription is not active: enable it first")
+    place = _secret_place(tx.organisation_id, uid)
+    secret = new_signing_secret(secrets.token_bytes)
+    previous, until = None, None
+    if rotation.overlap_seconds:
+        old = tx.sealer.open(row["sealed_signing_secret"], place)
+        previous = tx.sealer.seal(old, previous_secret_place(tx.organisation_id, uid))
+        until = tx.now + timedelta(seconds=rotation.overlap_seconds)
+    await tx.connection.execute(
+        "UPDATE notification_subscriptions SET sealed_signing_secret = $3, sealed_previous_secret = $4, "
+        "previous_secret_until = $5, switched = $6, actor_kind = $7, actor_uid = $8 "
+        "WHERE organisation_id = $1 AND uid = $2",
+        tx.organisation_id,
+        uid,
+        tx.sealer.seal(secret, place),
+        previous,
+        until,
+        rotation.switch_now,
+        tx.actor_kind,
+        tx.actor_uid,
+    )
+    return Rotated(
+        uid=uid, signing_secret=secret, previous_secret_until=None if until is None else unix(until)
+    )

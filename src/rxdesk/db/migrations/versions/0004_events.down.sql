@@ -1,4 +1,5 @@
 DROP TABLE jobs, delivery_attempts, deliveries, events, event_streams, changes;
+DROP FUNCTION readable_text(bytea);
 DROP SEQUENCE worker_ids;
 DROP INDEX notification_subscriptions_active;
 ALTER TABLE notification_subscriptions DROP COLUMN pharmacy_uid,

@@ -102,6 +102,20 @@ CREATE TABLE delivery_attempts (
 );
 CREATE INDEX delivery_attempts_of_delivery ON delivery_attempts (organisation_id, delivery_uid, number);
 
+-- The bytes of an answer as text: UTF-8, the last character of which may be cut; else with escapes.
+CREATE FUNCTION readable_text(bytes bytea) RETURNS text LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+  FOR cut IN 0..least(3, length(bytes)) LOOP
+    BEGIN
+      IF cut = 0 OR get_byte(bytes, length(bytes) - cut) BETWEEN 194 AND 244 THEN -- the first byte of a character
+        RETURN convert_from(substr(bytes, 1, length(bytes) - cut), 'UTF8');
+      END IF;
+    EXCEPTION WHEN data_exception THEN -- not UTF-8
+    END;
+  END LOOP;
+  RETURN encode(bytes, 'escape');
+END $$;
+
 -- The queue ---------------------------------------------------------------------------------------------------
 -- Routes work and holds no payload, so it has no policy: a worker claims here before it knows whose work it is, and
 -- reads the payload under the organisation's policy. A claim is its worker's while that one's connection lives: the
