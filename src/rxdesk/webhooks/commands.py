@@ -37,11 +37,18 @@ WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND ph
   AND deactivated_at IS NULL"""
 
 
-def _secret_place(organisation_id: int, uid: str) -> Place:
+def secret_place(organisation_id: int, uid: str) -> Place:
+    """Give the place of a subscription's signing secret."""
     return Place(organisation_id, uid, "notification_subscriptions.sealed_signing_secret")
 
 
-def _header_place(organisation_id: int, uid: str) -> Place:
+def previous_secret_place(organisation_id: int, uid: str) -> Place:
+    """Give the place of the secret before, while a rotation's overlap lasts."""
+    return Place(organisation_id, uid, "notification_subscriptions.sealed_previous_secret")
+
+
+def header_place(organisation_id: int, uid: str) -> Place:
+    """Give the place of a subscription's header value."""
     return Place(organisation_id, uid, "notification_subscriptions.sealed_header_value")
 
 
@@ -55,7 +62,7 @@ async def create_subscription(tx: Transaction, body: NewSubscription, target: Ta
     header_value = (
         None
         if body.header_value is None
-        else tx.sealer.seal(body.header_value, _header_place(tx.organisation_id, uid))
+        else tx.sealer.seal(body.header_value, header_place(tx.organisation_id, uid))
     )
     created = await tx.connection.fetchval(
         _CREATE,
@@ -68,7 +75,7 @@ async def create_subscription(tx: Transaction, body: NewSubscription, target: Ta
         json.dumps(body.meta_data or {}),
         body.header_key,
         header_value,
-        tx.sealer.seal(secret, _secret_place(tx.organisation_id, uid)),
+        tx.sealer.seal(secret, secret_place(tx.organisation_id, uid)),
         tx.now,
         tx.actor_kind,
         tx.actor_uid,
@@ -114,7 +121,7 @@ async def signing_secret(tx: Transaction, event_type: str, target: Target) -> st
     row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, event_type, target.url)
     if row is None:
         return None
-    return tx.sealer.open(row["sealed_signing_secret"], _secret_place(tx.organisation_id, row["uid"]))
+    return tx.sealer.open(row["sealed_signing_secret"], secret_place(tx.organisation_id, row["uid"]))
 
 
 # What it has missed began with the first event that did not reach it, and at the latest when it ended.
@@ -156,34 +163,24 @@ async def enable_subscription(tx: Transaction, uid: str) -> Enabled:
     return enabled
 
 
-def previous_secret_place(organisation_id: int, uid: str) -> Place:
-    """Where the secret that a rotation replaces is sealed for, while it still signs."""
-    return Place(organisation_id, uid, "notification_subscriptions.sealed_previous_secret")
+async def rotate_secret(tx: Transaction, uid: str, *, overlap: timedelta, switch: bool = False) -> str:
+    """Give a subscription a new signing secret, which is shown this once.
 
-
-async def rotate_secret(tx: Transaction, uid: str, rotation: Rotation) -> Rotated:
-    """Give an active subscription a new signing secret, which is shown this once; the old one signs on for a while.
-
-    A rotation during another one's overlap ends the oldest secret at once. Raises 404 for an unknown one, 409 when it
-    is not active.
+    Until the overlap ends both sign in `webhook-signature`; the vendor's header, which can carry one signature, stays
+    with the old secret until then, or not at all with `switch`. A rotation during an overlap ends the one before. An
+    overlap of nothing makes the new secret the only one at once. Raises 404 for no active subscription of that uid.
     """
-    row = await tx.connection.fetchrow(
-        "SELECT sealed_signing_secret, deactivated_at FROM notification_subscriptions "
-        "WHERE organisation_id = $1 AND uid = $2 FOR UPDATE",
+    sealed = await tx.connection.fetchval(
+        "SELECT sealed_signing_secret FROM notification_subscriptions "
+        "WHERE organisation_id = $1 AND uid = $2 AND deactivated_at IS NULL FOR UPDATE",
         tx.organisation_id,
         uid,
     )
-    if row is None:
+    if sealed is None:
         raise errors.not_found()
-    if row["deactivated_at"] is not None:
-        raise errors.simple(409, "The subscription is not active: enable it first")
-    place = _secret_place(tx.organisation_id, uid)
+    place, before = secret_place(tx.organisation_id, uid), previous_secret_place(tx.organisation_id, uid)
+    previous = tx.sealer.seal(tx.sealer.open(sealed, place), before) if overlap else None
     secret = new_signing_secret(secrets.token_bytes)
-    previous, until = None, None
-    if rotation.overlap_seconds:
-        old = tx.sealer.open(row["sealed_signing_secret"], place)
-        previous = tx.sealer.seal(old, previous_secret_place(tx.organisation_id, uid))
-        until = tx.now + timedelta(seconds=rotation.overlap_seconds)
     await tx.connection.execute(
         "UPDATE notification_subscriptions SET sealed_signing_secret = $3, sealed_previous_secret = $4, "
         "previous_secret_until = $5, switched = $6, actor_kind = $7, actor_uid = $8 "
@@ -192,11 +189,20 @@ async def rotate_secret(tx: Transaction, uid: str, rotation: Rotation) -> Rotate
         uid,
         tx.sealer.seal(secret, place),
         previous,
-        until,
-        rotation.switch_now,
+        tx.now + overlap if overlap else None,
+        switch,
         tx.actor_kind,
         tx.actor_uid,
     )
+    return secret
+
+
+async def rotate(tx: Transaction, uid: str, rotation: Rotation) -> Rotated:
+    """Rotate a signing secret as the Operations API asks for it. Raises 404 for no active subscription of that uid."""
+    overlap = timedelta(seconds=rotation.overlap_seconds)
+    secret = await rotate_secret(tx, uid, overlap=overlap, switch=rotation.switch_now)
     return Rotated(
-        uid=uid, signing_secret=secret, previous_secret_until=None if until is None else unix(until)
+        uid=uid,
+        signing_secret=secret,
+        previous_secret_until=unix(tx.now + overlap) if overlap else None,
     )

@@ -176,12 +176,11 @@ async def enable_subscription(call: Call) -> Answer:
     body_example=log_schemas.ROTATION_EXAMPLE,
     answer=log_schemas.Rotated,
     answer_example=log_schemas.ROTATED_EXAMPLE,
-    errors=(409,),
 )
 async def rotate_secret(call: Call) -> Answer:
     """Replace a signing secret."""
     body = await call.body(log_schemas.Rotation)
-    return await call.write(commands.rotate_secret, call.uid("subscription_uid"), body)
+    return await call.write(commands.rotate, call.uid("subscription_uid"), body)
 
 
 ENDPOINTS = (

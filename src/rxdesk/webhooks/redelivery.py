@@ -17,6 +17,7 @@ from rxdesk.webhooks.outbox import CHANNEL, KIND
 AT_ONCE = 5000
 """Events that one replay looks at; the next one goes on after them."""
 
+# The queue's rows are locked before the deliveries', as a worker does when it records.
 # $2 the delivery, $3 now
 _RETRY = f"""
 WITH found AS (
@@ -24,9 +25,12 @@ WITH found AS (
   FROM deliveries d
   JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.uid = d.subscription_uid
   WHERE d.organisation_id = $1 AND d.uid = $2
+), held AS MATERIALIZED (
+  SELECT j.uid FROM jobs j WHERE j.organisation_id = $1 AND j.kind = '{KIND}' AND j.uid = $2 FOR UPDATE
 ), armed AS (
   UPDATE deliveries SET status = 'pending', attempts = 0, next_attempt_at = $3, ended_at = NULL
   FROM found f WHERE deliveries.organisation_id = $1 AND deliveries.uid = f.uid AND f.active
+    AND (SELECT count(*) FROM held) >= 0
   RETURNING deliveries.uid
 ), routed AS (
   INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at)
@@ -59,10 +63,14 @@ WITH happened AS (
     AND n.notification_type = h.event_type
     AND (n.pharmacy_uid IS NULL OR n.pharmacy_uid = h.pharmacy_uid)
     AND (n.uid = $2 OR ($2 IS NULL AND h.occurred_at >= n.created_at))
+), held AS MATERIALIZED (
+  SELECT j.uid FROM jobs j JOIN wanted w ON w.uid = j.uid WHERE j.organisation_id = $1 AND j.kind = '{KIND}'
+  ORDER BY j.uid FOR UPDATE OF j
 ), armed AS (
   INSERT INTO deliveries AS kept (organisation_id, uid, subscription_uid, event_uid, status, next_attempt_at,
     created_at)
   SELECT $1, uid, subscription_uid, event_uid, 'pending', $8, $8 FROM wanted
+  WHERE (SELECT count(*) FROM held) >= 0
   ON CONFLICT (organisation_id, uid) DO UPDATE SET status = 'pending', attempts = 0,
     next_attempt_at = excluded.next_attempt_at, ended_at = NULL
     WHERE kept.status IN ('failed', 'cancelled') OR ($9 AND kept.status = 'delivered')

@@ -144,4 +144,4 @@ async def test_rotate_with_an_overlap(operations: Operations, tenant: Tenant, ot
     for wrong in ({"overlap_seconds": -1}, {"overlap_seconds": 604801}, {"overlap_seconds": "1"}):
         await operations.post("/subscriptions/ns-1/rotate-secret", headers, 400, wrong)
     await tenant.update("notification_subscriptions", ns, deactivated_at=now, deactivated_reason="gone")
-    await operations.post("/subscriptions/ns-1/rotate-secret", headers, 409, {})
+    await operations.post("/subscriptions/ns-1/rotate-secret", headers, 404, {})

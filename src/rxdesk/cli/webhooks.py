@@ -1,0 +1,371 @@
+"""`rxdesk webhooks`: subscriptions and their deliveries, sending again, and help for those who write receivers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rxdesk.cli.common import (
+    EPILOG,
+    AsJson,
+    CliError,
+    ConfigFile,
+    DataDir,
+    OrganisationSlug,
+    on_organisation,
+    plain,
+    print_json,
+    print_table,
+    printable,
+    settings_of,
+)
+from rxdesk.cli.events import EventTypeOption, Limit, instant, known_type, looked_up
+
+if TYPE_CHECKING:
+    from rxdesk.access import Transaction
+    from rxdesk.webhooks.log_schemas import Armed, Enabled, Replayed, Rotated
+
+app = typer.Typer(
+    help="Look at webhook deliveries, send again, and try a receiver out.", no_args_is_help=True
+)
+DeliveryUid = Annotated[
+    str, typer.Argument(metavar="UID", help="The delivery's uid, as `rxdesk webhooks deliveries` shows it.")
+]
+SubscriptionUid = Annotated[
+    str,
+    typer.Argument(
+        metavar="UID", help="The subscription's uid, as `rxdesk webhooks subscriptions` shows it."
+    ),
+]
+OfSubscription = Annotated[
+    str | None,
+    typer.Option("--subscription", metavar="UID", show_default=False, help="Of one subscription."),
+]
+_STATUSES = ("pending", "delivered", "failed", "cancelled")
+
+
+def _seconds(text: str | None) -> int | None:
+    """Read a time: a span before now (`2h`) or an instant; None stays None. Raises CliError."""
+    import re
+
+    from rxdesk.cli.times import moment, span
+    from rxdesk.kit.clock import unix, utc_now
+
+    if text is None:
+        return None
+    ago = re.fullmatch(r"[0-9]{1,6}\s*[mhdw]", text.strip())
+    return unix(utc_now() - span(text) if ago else moment(text))
+
+
+@app.command(epilog=EPILOG + "rxdesk webhooks subscriptions --organisation nordlicht")
+def subscriptions(
+    *,
+    organisation: OrganisationSlug,
+    limit: Limit = 200,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all subscriptions, newest first, those that ended with the reason.
+
+    `removed`: by its owner. `gone`: the receiver answered 410. `failing`: nothing but failures for days. The last two
+    come back with `rxdesk webhooks enable`.
+    """
+    from rxdesk.webhooks import log
+
+    page = looked_up(data_dir, config, organisation, "subscription", log.SUBSCRIPTIONS, limit, 0)
+    if as_json:
+        print_json(page)
+        return
+    print_table(
+        ("UID", "STATE", "SINCE", "FAILING SINCE", "TYPE", "TARGET", "PHARMACY"),
+        [
+            (
+                n["uid"],
+                n["deactivated_reason"] or "active",
+                instant(n["deactivated_at"] or n["created_at"]),
+                instant(n["failing_since"]),
+                n["notification_type"],
+                n["target"],
+                n["pharmacy_uid"],
+            )
+            for n in page["data"]
+        ],
+    )
+
+
+@app.command(
+    epilog=EPILOG + "rxdesk webhooks deliveries --organisation nordlicht --status failed --since 2d\n\n"
+    "rxdesk webhooks deliveries --organisation nordlicht --subscription ns-01J… --json"
+)
+def deliveries(  # noqa: PLR0913 (the options of a verb)
+    *,
+    organisation: OrganisationSlug,
+    subscription: OfSubscription = None,
+    event: Annotated[
+        str | None, typer.Option("--event", metavar="UID", show_default=False, help="Of one event.")
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", metavar="S", show_default=False, help=f"One of {', '.join(_STATUSES)}."),
+    ] = None,
+    type_: EventTypeOption = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", metavar="WHEN", show_default=False, help="From then on: 2h, 3d (ago), or a time."
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", show_default=False, help="Before then.")
+    ] = None,
+    page: Annotated[int, typer.Option("--page", metavar="N", min=0, help="Of the list, from 0.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="Rows a page.")] = 50,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """List deliveries, newest first: which event, to whom, and what came of the last attempt.
+
+    A `pending` one will be attempted again, a `failed` one has no attempts left, a `cancelled` one has lost its
+    subscription.
+    """
+    from typing import cast
+
+    from rxdesk.webhooks import log
+    from rxdesk.webhooks.log_schemas import DeliveriesWanted
+
+    if status is not None and status not in _STATUSES:
+        message = f"there is no status {status!r}; there are: {', '.join(_STATUSES)}"
+        raise CliError(message)
+    wanted = DeliveriesWanted(
+        page=page,
+        limit=limit,
+        subscription_uid=subscription,
+        event_uid=event,
+        status=cast("Any", status),
+        kind=cast("Any", known_type(type_)),
+        since=_seconds(since),
+        until=_seconds(until),
+    )
+    found = looked_up(data_dir, config, organisation, "delivery", log.DELIVERIES, *log.deliveries(wanted))
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("UID", "STATUS", "ATTEMPTS", "LAST", "NEXT", "TYPE", "SUBJECT", "TARGET"),
+        [
+            (
+                d["uid"],
+                d["status"],
+                d["attempt_count"],
+                " ".join(str(part) for part in (d["last_status_code"], d["last_error"]) if part),
+                instant(d["next_attempt_at"]),
+                d["event_type"],
+                d["subject_uid"],
+                d["target"],
+            )
+            for d in found["data"]
+        ],
+    )
+    if found["totalPages"] > page + 1:
+        print(f"{found['totalRegistries']} in all; the next ones: --page {page + 1}")
+
+
+@app.command(epilog=EPILOG + "rxdesk webhooks show --organisation nordlicht dlv-01J….01J…")
+def show(
+    uid: DeliveryUid,
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a delivery with every attempt: when, how long, what the receiver answered, what went wrong."""
+    from rxdesk.webhooks import log
+
+    found = looked_up(data_dir, config, organisation, f"delivery {uid!r}", log.DELIVERY, uid)
+    if as_json:
+        print_json(found)
+        return
+    print(f"{uid}: {found['status']}")
+    print(f"{found['event_type']} of {found['subject_uid']}, event {found['event_uid']}")
+    print(printable(f"to {found['target']} ({found['subscription_uid']})\n"))
+    print_table(
+        ("NO", "STARTED", "MS", "STATUS", "ERROR", "ANSWER"),
+        [
+            (
+                a["number"],
+                instant(a["started_at"]),
+                a["duration_ms"],
+                a["status_code"],
+                a["error"],
+                a["answer"][:200],
+            )
+            for a in found["attempts"]
+        ],
+    )
+    if found["next_attempt_at"]:
+        print(f"\nNext attempt: {plain(instant(found['next_attempt_at']))}")
+
+
+@app.command(epilog=EPILOG + "rxdesk webhooks retry --organisation nordlicht dlv-01J….01J…")
+def retry(
+    uid: DeliveryUid,
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Attempt one delivery again at once, whatever became of it; the receiver sees the same `webhook-id`."""
+    from msgspec import to_builtins
+
+    from rxdesk.webhooks import redelivery
+
+    async def command(tx: Transaction) -> Armed:
+        return await redelivery.retry(tx, uid)
+
+    made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    if as_json:
+        print_json(to_builtins(made))
+        return
+    print(f"{uid} will be attempted at once; see `rxdesk webhooks show`.")
+
+
+@app.command(
+    epilog=EPILOG + "rxdesk webhooks replay --organisation nordlicht --since 2d --subscription ns-01J…\n\n"
+    "rxdesk webhooks replay --organisation nordlicht --since 2026-03-01 --until 2026-03-02 --all"
+)
+def replay(  # noqa: PLR0913 (the options of a verb)
+    *,
+    organisation: OrganisationSlug,
+    since: Annotated[
+        str,
+        typer.Option("--since", metavar="WHEN", help="What happened from then on: 2h, 3d (ago), or a time."),
+    ],
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="WHEN", show_default=False, help="And before then.")
+    ] = None,
+    type_: EventTypeOption = None,
+    subscription: OfSubscription = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also what was delivered, not only what is missing.")
+    ] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send again what happened since a time and was not delivered.
+
+    Also what a subscription missed while it was not active. Without --subscription it is for all active ones, for each
+    from its making on; a named one also gets what happened before. Called twice it sends nothing twice.
+    """
+    from typing import cast
+
+    from rxdesk.webhooks import redelivery
+    from rxdesk.webhooks.log_schemas import Replay
+
+    settings = settings_of(data_dir, config).settings
+    body = Replay(
+        since=_seconds(since) or 0,
+        until=_seconds(until),
+        subscription_uid=subscription,
+        kind=cast("Any", known_type(type_)),
+        everything=everything,
+    )
+    if body.until is not None and body.until <= body.since:
+        raise CliError("--until must be after --since")
+
+    async def command(tx: Transaction) -> Replayed:
+        return await redelivery.replay(tx, body)
+
+    armed = 0
+    while True:  # a transaction for each few thousand events, so that deliveries begin meanwhile
+        done = on_organisation(settings, "webhooks", organisation, command)
+        armed += done.armed
+        if done.next is None:
+            break
+        body.after = done.next
+    if as_json:
+        print_json({"organisation": organisation, "armed": armed})
+        return
+    print(f"{armed} {'delivery' if armed == 1 else 'deliveries'} will be attempted at once.")
+
+
+@app.command(epilog=EPILOG + "rxdesk webhooks enable --organisation nordlicht ns-01J…")
+def enable(
+    uid: SubscriptionUid,
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a subscription active again that ended by itself, and say how to bring what it has missed."""
+    from msgspec import to_builtins
+
+    from rxdesk.webhooks import commands
+
+    async def command(tx: Transaction) -> Enabled:
+        return await commands.enable_subscription(tx, uid)
+
+    made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    if as_json:
+        print_json(to_builtins(made))
+    elif made.replay is None:
+        print(f"{uid} was active already.")
+    else:
+        print(f"{uid} is active again. To bring what it has missed:")
+        since = plain(instant(made.replay.since))
+        print(f"  rxdesk webhooks replay --organisation {organisation} --subscription {uid} --since {since}")
+
+
+@app.command(
+    "rotate-secret",
+    epilog=EPILOG + "rxdesk webhooks rotate-secret --organisation nordlicht ns-01J…\n\n"
+    "rxdesk webhooks rotate-secret --organisation nordlicht ns-01J… --overlap 0h",
+)
+def rotate_secret(
+    uid: SubscriptionUid,
+    *,
+    organisation: OrganisationSlug,
+    overlap: Annotated[
+        str, typer.Option("--overlap", metavar="SPAN", help="How long the old one signs on: 0h to 7d.")
+    ] = "24h",
+    switch_now: Annotated[
+        bool,
+        typer.Option(
+            "--switch-now", help="Sign the vendor's header, which can carry one, with the new one at once."
+        ),
+    ] = False,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a subscription a new signing secret and print it, this once.
+
+    While the overlap lasts `webhook-signature` carries a signature of each secret, so a receiver that knows either one
+    accepts. `X-Webhook-Signature` is the old one's until then, or with --switch-now the new one's.
+    """
+    from msgspec import to_builtins
+
+    from rxdesk.cli.times import span
+    from rxdesk.webhooks import commands
+    from rxdesk.webhooks.log_schemas import LONGEST_OVERLAP, Rotation
+
+    seconds = 0 if overlap.strip() == "0" else int(span(overlap).total_seconds())
+    if seconds > LONGEST_OVERLAP:
+        raise CliError("--overlap is 7d at most")
+
+    async def command(tx: Transaction) -> Rotated:
+        return await commands.rotate(tx, uid, Rotation(overlap_seconds=seconds, switch_now=switch_now))
+
+    made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    if as_json:
+        print_json(to_builtins(made))
+        return
+    print(f"{uid} has a new signing secret. It is shown this once:\n\n  {made.signing_secret}\n")
+    if made.previous_secret_until is not None:
+        print(f"The old one signs beside it until {plain(instant(made.previous_secret_until))}.")
