@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rxdesk.cli import webhooks_try
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -42,6 +43,7 @@ OfSubscription = Annotated[
     str | None,
     typer.Option("--subscription", metavar="UID", show_default=False, help="Of one subscription."),
 ]
+webhooks_try.register(app)
 _STATUSES = ("pending", "delivered", "failed", "cancelled")
 
 

@@ -108,3 +108,9 @@ def emit(
         tx.before_commit.append(gathered)
     gathered.events.append(event)
     return uid
+
+
+def gathered(tx: Transaction, event_type: str) -> list[tuple[str, str]]:
+    """Give uid and subject of the events of a type that the transaction tells of so far."""
+    waiting = [one for one in tx.before_commit if isinstance(one, _Gathered)]
+    return [(e.uid, e.subject_uid) for one in waiting for e in one.events if e.event_type == event_type]

@@ -1,0 +1,126 @@
+"""Listening to an organisation's events from beside a running server, and passing them on to a local program."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from rxdesk.access import look
+from rxdesk.cli.common import CliError
+from rxdesk.db.location import connected, schema
+from rxdesk.db.pool import Connection
+from rxdesk.kit.addresses import AllowList
+from rxdesk.kit.clock import unix, utc_now
+from rxdesk.kit.egress import Egress
+from rxdesk.kit.signing import delivery_headers
+from rxdesk.kit.targets import TargetRefused, parse_target
+from rxdesk.organisations import commands, queries
+from rxdesk.settings import Settings
+from rxdesk.webhooks import log
+
+# An event without subscriptions wakes nobody, so new ones are looked for; one index look-up each time.
+_LOOK_SECONDS = 0.15
+_AT_ONCE = 100
+_LOOPBACK = "http+127.0.0.0/8:*, http+[::1/128]:*"
+_PATIENCE_SECONDS = 30.0  # a program that is being written may stand at a breakpoint
+
+Post: TypeAlias = Callable[[bytes, Mapping[str, str]], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event, the time of day it was heard at, and what the program answered (None: nothing was posted)."""
+
+    event: dict[str, Any]
+    clock: str
+    forward: dict[str, Any] | None
+
+
+def forwarding(settings: Settings, url: str) -> Post:
+    """Make the function that posts to a local program. Raises CliError for a target that is not allowed."""
+    configured = AllowList.parse(settings.egress_allow)
+    allow = AllowList((*AllowList.parse(_LOOPBACK).rules, *configured.rules))
+    try:
+        parse_target(url, allow)
+    except TargetRefused as error:
+        message = (
+            f"--forward-to {error}: a program on this machine, such as http://127.0.0.1:3000/hook, or a target that "
+            "`egress_allow` opens"
+        )
+        raise CliError(message) from error
+    egress = Egress(allow)
+
+    async def post(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+        try:
+            outcome = await egress.post(url, body, headers, total=_PATIENCE_SECONDS)
+        except TargetRefused:  # its name leads elsewhere than to this machine
+            return {"status_code": None, "duration_ms": 0, "error": "forbidden"}
+        return {
+            "status_code": outcome.status,
+            "duration_ms": outcome.duration_ms,
+            "error": outcome.error,
+        }
+
+    return post
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What listening needs: how to connect, whose events of which type (None: all), and what to do when it has
+    begun and with each.
+    """
+
+    database: Mapping[str, Any]
+    organisation: str
+    kind: str | None
+    secret: str
+    post: Post | None
+    begun: Callable[[], None]
+    tell: Callable[[Heard], None]
+
+    async def run(self) -> None:
+        """Tell of each event that happens from now on, in order, until cancelled."""
+        async with connected(self.database) as connection:
+            finding = await schema(connection)
+            if not finding.well:
+                raise CliError(finding.message)
+            of = await queries.organisation(connection, self.organisation)
+            await commands.enter(connection, of.id)
+            after = await self._newest(connection, of.id)
+            self.begun()
+            while True:
+                arguments = (after, _AT_ONCE, self.kind, *log.WHOLE_FOR)
+                page = json.loads(await look(connection, of.id, log.EVENTS, *arguments) or "{}")
+                for event in page.get("data", ()):
+                    self.tell(await self._heard(connection, of.id, event))
+                after = page.get("next") or after
+                if len(page.get("data", ())) < _AT_ONCE:
+                    await asyncio.sleep(_LOOK_SECONDS)
+
+    @staticmethod
+    async def _newest(connection: Connection, organisation_id: int) -> str:
+        newest: str | None = await connection.fetchval(
+            "SELECT uid FROM events WHERE organisation_id = $1 ORDER BY position DESC LIMIT 1",
+            organisation_id,
+        )
+        return newest or ""
+
+    async def _heard(self, connection: Connection, organisation_id: int, event: dict[str, Any]) -> Heard:
+        clock = datetime.now().astimezone().strftime("%H:%M:%S")
+        if self.post is None:
+            return Heard(event, clock, None)
+        body: bytes = await connection.fetchval(
+            "SELECT body FROM events WHERE organisation_id = $1 AND uid = $2", organisation_id, event["uid"]
+        )
+        headers = delivery_headers(
+            event_type=event["event_type"],
+            secret=self.secret,
+            message_id=event["uid"],
+            timestamp=unix(utc_now()),
+            body=body,
+        )
+        return Heard(event, clock, await self.post(body, headers))

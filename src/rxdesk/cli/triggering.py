@@ -1,0 +1,145 @@
+"""Changes that make an event of a type happen, by the very commands of the API."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from rxdesk.access import Transaction
+from rxdesk.cli.common import CliError
+from rxdesk.settings import Settings
+from rxdesk.webhooks.outbox import gathered
+
+# Makes the change and says what it was.
+Change: TypeAlias = Callable[[Transaction, Settings], Awaitable[str]]
+
+# The step that is taken from each status.
+_STEPS = {
+    "init": "waiting for pharmacy",
+    "waiting for pharmacy": "pending review",
+    "pending review": "in-progress",
+    "on-hold": "in-progress",
+    "in-progress": "ready_for_pickup",
+}
+
+# Somebody who waits nowhere, and a shop to wait in.
+_VISITOR = """
+SELECT p.uid AS patient_uid, s.uid AS shop_uid FROM patients p
+CROSS JOIN LATERAL (SELECT uid FROM shops WHERE organisation_id = $1 AND deleted_at IS NULL ORDER BY uid LIMIT 1) s
+WHERE p.organisation_id = $1 AND p.deleted_at IS NULL AND NOT EXISTS (
+  SELECT FROM waiting_room_visits v WHERE v.organisation_id = $1 AND v.patient_uid = p.uid
+    AND v.status IN ('waiting', 'allocated') AND v.deleted_at IS NULL)
+ORDER BY p.uid OFFSET $2 LIMIT 1"""
+
+_PHARMACY_ORDER = """
+SELECT uid, status FROM pharmacy_orders
+WHERE organisation_id = $1
+  AND status IN ('init', 'waiting for pharmacy', 'pending review', 'on-hold', 'in-progress')
+  AND deleted_at IS NULL
+ORDER BY created_at DESC, uid DESC OFFSET $2 LIMIT 1"""
+
+_PHARMACY_SKU = """
+SELECT k.uid, k.stock FROM pharmacy_skus k
+WHERE k.organisation_id = $1 AND k.stock IS NOT NULL AND k.deleted_at IS NULL ORDER BY k.uid OFFSET $2 LIMIT 1"""
+
+_PRESCRIPTION = """
+SELECT p.uid FROM prescriptions p WHERE p.organisation_id = $1 AND p.status = 'waiting_for_doctor'
+  AND p.deleted_at IS NULL ORDER BY p.created_at DESC, p.uid DESC OFFSET $2 LIMIT 1"""
+
+_CUSTOMER = """
+SELECT p.uid AS patient_uid, s.shop_uid, s.sku_uid FROM patients p
+CROSS JOIN LATERAL (
+  SELECT k.shop_uid, k.sku_uid FROM shop_skus k
+  JOIN skus u ON u.organisation_id = $1 AND u.uid = k.sku_uid AND u.deleted_at IS NULL
+  WHERE k.organisation_id = $1 AND k.deleted_at IS NULL ORDER BY k.uid LIMIT 1) s
+WHERE p.organisation_id = $1 AND p.deleted_at IS NULL ORDER BY p.uid OFFSET $2 LIMIT 1"""
+_SOME = 50  # of which one is drawn, so that it is not always the same
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """What was done, and the event that tells of it."""
+
+    what: str
+    event_uid: str
+    subject_uid: str
+
+
+async def _drawn(tx: Transaction, query: str, what: str) -> Any:  # noqa: ANN401 (a record)
+    """Give one row of the first few; CliError when there is none."""
+    for offset in (secrets.randbelow(_SOME), 0):
+        row = await tx.connection.fetchrow(query, tx.organisation_id, offset)
+        if row is not None:
+            return row
+    message = f"the organisation has {what}: a demo has some (`rxdesk demo`)"
+    raise CliError(message)
+
+
+async def _visit(tx: Transaction, settings: Settings) -> str:
+    from rxdesk.waiting_room.commands import register
+    from rxdesk.waiting_room.schemas import Registration
+
+    row = await _drawn(tx, _VISITOR, "nobody who could wait, or no shop")
+    body = Registration(shop_uid=row["shop_uid"], patient_profile_uid=row["patient_uid"])
+    place = await register(tx, body, settings.consultation_minutes, settings.doctors_on_duty)
+    return f"A patient waits, at place {place.position}"
+
+
+async def _pharmacy_order(tx: Transaction, _: Settings) -> str:
+    from rxdesk.pharmacies.commands import move_order  # type: ignore[import-not-found] # comes with the pharmacy's API
+
+    row = await _drawn(tx, _PHARMACY_ORDER, "no open pharmacy order")
+    await move_order(tx, row["uid"], _STEPS[row["status"]])
+    return f"A pharmacy order went from '{row['status']}' to '{_STEPS[row['status']]}'"
+
+
+async def _stock(tx: Transaction, _: Settings) -> str:
+    from rxdesk.pharmacies.commands import change_sku
+
+    row = await _drawn(tx, _PHARMACY_SKU, "no pharmacy that counts its stock")
+    await change_sku(tx, row["uid"], "stock", row["stock"] + 1)
+    return f"A stock went from {row['stock']} to {row['stock'] + 1}"
+
+
+async def _order(tx: Transaction, _: Settings) -> str:
+    from rxdesk.orders.commands import create  # type: ignore[import-not-found] # comes with the moves of orders
+    from rxdesk.orders.schemas import NewItem, NewOrder  # type: ignore[attr-defined] # likewise
+
+    row = await _drawn(tx, _CUSTOMER, "no patient, or no shop that sells a SKU")
+    items = [NewItem(sku_uid=row["sku_uid"], quantity=1)]
+    body = NewOrder(
+        shop_uid=row["shop_uid"], patient_profile_uid=row["patient_uid"], items=items, prescriptions=1
+    )
+    made = await create(tx, body)
+    return f"An order was made and is '{made.status}'"
+
+
+async def _prescription(tx: Transaction, _: Settings) -> str:
+    from rxdesk.prescriptions.commands import hold  # type: ignore[import-not-found] # comes with the moves of orders
+    from rxdesk.prescriptions.schemas import Explained  # type: ignore[attr-defined] # likewise
+
+    row = await _drawn(tx, _PRESCRIPTION, "no prescription that waits for its doctor")
+    await hold(tx, row["uid"], Explained(reason="rxdesk webhooks trigger"))
+    return "A prescription was put on hold"
+
+
+TRIGGERS: dict[str, Change] = {
+    "pharmacy_order_updated": _pharmacy_order,
+    "pharmacy_sku_stock_updated": _stock,
+    "order_created": _order,
+    "prescription_created": _order,
+    "prescription_updated": _prescription,
+    "waiting_room_updated": _visit,
+}
+
+
+async def trigger(tx: Transaction, settings: Settings, kind: str) -> Triggered:
+    """Make the change for a type of TRIGGERS. Raises CliError when the organisation has nothing to change."""
+    what = await TRIGGERS[kind](tx, settings)
+    told = gathered(tx, kind)
+    if not told:
+        message = f"{what}, and no {kind} was told of it"
+        raise CliError(message)
+    return Triggered(what, *told[0])

@@ -1,0 +1,198 @@
+"""`rxdesk webhooks listen`, `trigger`, `verify`: for those who write a receiver."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rxdesk.cli.common import (
+    EPILOG,
+    AsJson,
+    CliError,
+    ConfigFile,
+    DataDir,
+    OrganisationSlug,
+    database,
+    on_organisation,
+    printable,
+    settings_of,
+)
+from rxdesk.cli.events import EventTypeOption, known_type
+
+if TYPE_CHECKING:
+    from rxdesk.cli.listening import Heard
+
+_STYLES = {True: "green", False: "red"}
+
+
+def listen(
+    *,
+    organisation: OrganisationSlug,
+    forward_to: Annotated[
+        str | None,
+        typer.Option(
+            "--forward-to",
+            metavar="URL",
+            show_default=False,
+            help="Post each event there, signed; a program on this machine.",
+        ),
+    ] = None,
+    type_: EventTypeOption = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print each event as it happens and post it, signed, to a local program; Ctrl-C ends it.
+
+    Beside a running server, whose subscriptions stay as they are: nothing has to be reachable from outside. Both
+    signatures are made with a fresh secret, which is printed first. What the program answers is printed and nothing is
+    tried twice. With --json each line is a JSON object, the first of them {"signing_secret": …}.
+    """
+    import asyncio
+    import secrets
+
+    from rxdesk.cli.listening import Listener, forwarding
+    from rxdesk.kit.signing import new_signing_secret
+
+    settings = settings_of(data_dir, config).settings
+    kind = known_type(type_)
+    post = None if forward_to is None else forwarding(settings, forward_to)
+    secret = new_signing_secret(secrets.token_bytes)
+    with database(settings, "listen") as location:
+        if location.kept is not None:
+            raise CliError("no server is running on this folder: start `rxdesk demo` or `rxdesk serve` first")
+        first = json.dumps({"signing_secret": secret}) if as_json else f"Signing secret: {secret}"
+        tell = _tell_json if as_json else _teller()
+        listener = Listener(
+            location.app, organisation, kind, secret, post, lambda: print(first, flush=True), tell
+        )
+        asyncio.run(listener.run())
+
+
+def _tell_json(heard: Heard) -> None:
+    print(json.dumps({"event": heard.event, "forward": heard.forward}, ensure_ascii=False), flush=True)
+
+
+def _teller() -> Any:  # noqa: ANN401 (a function of Heard)
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+
+    def tell(heard: Heard) -> None:
+        event = heard.event
+        line = Text(f"{heard.clock}  ")
+        line.append(event["event_type"], style="bold cyan")
+        line.append(f"  {printable(event['subject_uid'])}  ")
+        line.append(event["uid"], style="dim")
+        if heard.forward is not None:
+            well = heard.forward["error"] is None
+            said = " ".join(
+                str(p) for p in (heard.forward["status_code"], heard.forward["error"]) if p is not None
+            )
+            line.append(f"  → {said}", style=_STYLES[well])
+            line.append(f" in {heard.forward['duration_ms']} ms")
+        console.print(line)
+        sys.stdout.flush()
+
+    return tell
+
+
+def trigger(
+    type_: Annotated[str, typer.Argument(metavar="TYPE", help="An event type.")],
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a real change of which an event of the type is told: the same that a request of the API makes.
+
+    It changes data, so use it on a demo or a test organisation. Subscriptions and `rxdesk webhooks listen` hear of it.
+    """
+    from rxdesk.cli.common import print_json
+    from rxdesk.cli.triggering import TRIGGERS, Triggered
+    from rxdesk.cli.triggering import trigger as run
+
+    kind = known_type(type_)
+    if kind not in TRIGGERS:
+        message = f"nothing can make {type_} happen yet; there are: {', '.join(TRIGGERS)}"
+        raise CliError(message)
+    settings = settings_of(data_dir, config).settings
+
+    async def command(tx: Any) -> Triggered:  # noqa: ANN401 (a Transaction)
+        return await run(tx, settings, str(kind))
+
+    made = on_organisation(settings, "trigger", organisation, command)
+    if as_json:
+        print_json({"event_type": kind, "event_uid": made.event_uid, "subject_uid": made.subject_uid})
+        return
+    print(f"{made.what}. Event {made.event_uid}, {kind} of {made.subject_uid}.")
+
+
+def verify(
+    *,
+    secret: Annotated[
+        str, typer.Option("--secret", metavar="SECRET", help="The subscription's signing secret: whsec_…")
+    ],
+    body: Annotated[
+        Path, typer.Option("--body", metavar="FILE", help="The raw body as it came, to the byte; - reads it.")
+    ],
+    header: Annotated[
+        list[str],
+        typer.Option("--header", metavar="'NAME: VALUE'", help="A header as it came; repeat it for each."),
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Check a delivery that a receiver refuses, and say exactly what is wrong with it.
+
+    The secret's form, both signatures, the age, headers that are missing, and a body that was read and written again.
+    Exit status 0: all is well; 1: something is not.
+    """
+    from rxdesk.cli.common import print_json
+    from rxdesk.kit.clock import unix, utc_now
+    from rxdesk.kit.verification import diagnose
+
+    headers = []
+    for one in header:
+        name, colon, value = one.partition(":")
+        if not colon:
+            message = f"--header {one!r} is not of the form 'NAME: VALUE'"
+            raise CliError(message)
+        headers.append((name, value))
+    content = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
+    findings = diagnose(secret, headers, content, unix(utc_now()))
+    well = all(one.well for one in findings)
+    if as_json:
+        print_json(
+            {
+                "verified": well,
+                "findings": [{"name": f.name, "well": f.well, "message": f.message} for f in findings],
+            }
+        )
+    else:
+        for found in findings:
+            print(printable(f"{'ok  ' if found.well else 'BAD '} {found.name}: {found.message}"))
+    if not well:
+        raise typer.Exit(1)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the three verbs."""
+    app.command(
+        epilog=EPILOG
+        + "rxdesk webhooks listen --organisation lindvara --forward-to http://127.0.0.1:3000/hook\n\n"
+        "rxdesk webhooks listen --organisation lindvara --type order_updated --json"
+    )(listen)
+    app.command(epilog=EPILOG + "rxdesk webhooks trigger pharmacy_order_updated --organisation lindvara")(
+        trigger
+    )
+    app.command(
+        epilog=EPILOG + "rxdesk webhooks verify --secret whsec_… --body body.json "
+        "--header 'webhook-id: evt-01J…' --header 'webhook-timestamp: 1711900000' "
+        "--header 'webhook-signature: v1,…' --header 'X-Webhook-Signature: …'"
+    )(verify)

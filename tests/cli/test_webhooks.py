@@ -1,0 +1,244 @@
+"""`rxdesk events` and `rxdesk webhooks`, beside a running demo."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import standardwebhooks
+from tests.cli.processes import Server, answer, environment, inside, refused, rxdesk
+
+from rxdesk.kit.signing import delivery_headers, vendor_signature
+
+SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+VERBS = [
+    ["events", "list"],
+    ["events", "show"],
+    ["webhooks", "subscriptions"],
+    ["webhooks", "deliveries"],
+    ["webhooks", "show"],
+    ["webhooks", "retry"],
+    ["webhooks", "replay"],
+    ["webhooks", "enable"],
+    ["webhooks", "rotate-secret"],
+    ["webhooks", "listen"],
+    ["webhooks", "trigger"],
+    ["webhooks", "verify"],
+]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_teaches(verb: list[str]) -> None:
+    done = inside(*verb, "--help", NO_COLOR="1", COLUMNS="110")
+    assert done.returncode == 0
+    assert "Usage: rxdesk " + " ".join(verb) in done.stdout
+    assert "rxdesk " + " ".join(verb) in done.stdout.split("Examples")[1]
+
+
+def at(demo: Server, number: int = 0) -> tuple[str, ...]:
+    slug = demo.ready["organisations"][number]["slug"]
+    return ("--organisation", slug, "--data-dir", demo.ready["folder"])
+
+
+def subscribe(demo: Server, kind: str, target: str) -> dict[str, Any]:
+    made = httpx.post(
+        demo.url + "/notification-subscriptions",
+        json={"notification_type": kind, "target": target},
+        headers={"X-API-Key": demo.key()},
+        trust_env=False,
+    )
+    assert made.status_code == 201, made.text
+    subscription: dict[str, Any] = made.json()
+    return subscription
+
+
+def test_from_a_change_to_its_deliveries(demo: Server) -> None:
+    where = at(demo)
+    ns = subscribe(demo, "waiting_room_updated", "https://93.184.216.34/hook")["uid"]
+    made = answer(inside("webhooks", "trigger", "waiting_room_updated", *where, "--json"))
+    event = answer(inside("events", "show", made["event_uid"], *where, "--json"))
+    assert event["event_type"] == "waiting_room_updated"
+    assert event["subject_uid"] == made["subject_uid"] == event["body"]["data"]["uid"]
+    [delivery] = event["deliveries"]
+    assert delivery["subscription_uid"] == ns
+    listed = answer(inside("events", "list", *where, "--type", "waiting_room_updated", "--json"))
+    assert made["event_uid"] in [one["uid"] for one in listed["data"]]
+    page = answer(inside("webhooks", "deliveries", *where, "--subscription", ns, "--since", "1h", "--json"))
+    assert [one["uid"] for one in page["data"]] == [delivery["uid"]]
+    shown = answer(inside("webhooks", "show", delivery["uid"], *where, "--json"))
+    assert shown["event_uid"] == made["event_uid"]
+    armed = answer(inside("webhooks", "retry", delivery["uid"], *where, "--json"))
+    assert (armed["uid"], armed["status"]) == (delivery["uid"], "pending")
+    replayed = answer(
+        inside("webhooks", "replay", *where, "--since", "1h", "--all", "--subscription", ns, "--json")
+    )
+    assert set(replayed) == {"organisation", "armed"}
+    secret = answer(inside("webhooks", "rotate-secret", ns, *where, "--json"))
+    assert secret["signing_secret"].startswith("whsec_")
+    assert secret["previous_secret_until"] > time.time()
+    assert answer(inside("webhooks", "enable", ns, *where, "--json"))["replay"] is None
+    # As tables, each names what a person looks for.
+    for verb, named in (
+        (("events", "list"), made["event_uid"]),
+        (("events", "show", made["event_uid"]), delivery["uid"]),
+        (("webhooks", "deliveries"), delivery["uid"]),
+        (("webhooks", "show", delivery["uid"]), made["event_uid"]),
+        (("webhooks", "subscriptions"), "waiting_room_updated"),
+    ):
+        done = inside(*verb, *where)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert named in done.stdout, verb
+    subscriptions = answer(inside("webhooks", "subscriptions", *where, "--json"))
+    assert ns in [one["uid"] for one in subscriptions["data"]]
+    assert "whsec_" not in json.dumps(subscriptions)
+
+
+def test_what_is_refused_in_one_line(demo: Server) -> None:
+    where = at(demo, 1)
+    for arguments, said in (
+        (("events", "show", "evt-none"), "no such event 'evt-none'"),
+        (("events", "list", "--after", "evt-none"), "no such event"),
+        (("events", "list", "--type", "order_updatet"), "did you mean order_updated?"),
+        (("webhooks", "show", "dlv-none"), "no such delivery"),
+        (("webhooks", "retry", "dlv-none"), "no such"),
+        (("webhooks", "enable", "ns-none"), "no such"),
+        (("webhooks", "rotate-secret", "ns-none"), "no such"),
+        (("webhooks", "rotate-secret", "ns-none", "--overlap", "8d"), "7d at most"),
+        (("webhooks", "replay", "--since", "soon"), "is no time"),
+        (("webhooks", "replay", "--since", "1h", "--until", "2h"), "--until must be after --since"),
+        (("webhooks", "replay", "--since", "1h", "--subscription", "ns-none"), "no such subscription_uid"),
+        (("webhooks", "deliveries", "--status", "lost"), "there are: pending"),
+        (("webhooks", "trigger", "nothing"), "there is no event type"),
+        (("webhooks", "trigger", "appointment_reminder_due"), "nothing can make"),
+        (("webhooks", "listen", "--forward-to", "http://10.0.0.1/"), "a program on this machine"),
+        (("webhooks", "listen", "--forward-to", "ftp://127.0.0.1/"), "a program on this machine"),
+    ):
+        assert said in refused(inside(*arguments, *where)), arguments
+
+
+def test_listening_needs_a_server(copy: Path) -> None:
+    line = refused(inside("webhooks", "listen", "--organisation", "lindvara", "--data-dir", copy))
+    assert "no server is running" in line
+
+
+class Program:
+    """A receiver that is being written: keeps what came, and answers with a status."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.status = 200
+        program = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                program.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(program.status)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/hook"
+
+
+@pytest.fixture
+def program() -> Iterator[Program]:
+    made = Program()
+    thread = threading.Thread(target=made.server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+@contextmanager
+def listening(*arguments: object, **env: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rxdesk", "webhooks", "listen", *map(str, arguments)],
+        env=environment(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_listening_passes_each_event_on_signed(demo: Server, program: Program) -> None:
+    where = at(demo)
+    with listening(*where, "--forward-to", program.url, "--json") as process:
+        assert process.stdout is not None
+        secret = json.loads(process.stdout.readline())["signing_secret"]
+        for status in (200, 503):
+            program.status = status
+            made = answer(rxdesk("webhooks", "trigger", "waiting_room_updated", *where, "--json"))
+            heard = json.loads(process.stdout.readline())
+            assert heard["event"]["uid"] == made["event_uid"]
+            assert heard["forward"]["status_code"] == status
+            assert heard["forward"]["error"] == (None if status == 200 else "status")
+            headers, body = program.got[-1]
+            assert headers["webhook-id"] == made["event_uid"]
+            assert headers["x-webhook-signature"] == vendor_signature(secret, body)
+            assert standardwebhooks.Webhook(secret).verify(body, headers) == heard["event"]["body"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert "Traceback" not in (process.stderr.read() if process.stderr else "")
+
+
+def test_listening_in_words_and_of_one_type(demo: Server) -> None:
+    where = at(demo)
+    with listening(*where, "--type", "waiting_room_updated", NO_COLOR="1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Signing secret: whsec_")
+        made = answer(rxdesk("webhooks", "trigger", "waiting_room_updated", *where, "--json"))
+        line = process.stdout.readline()
+        assert "waiting_room_updated" in line
+        assert made["event_uid"] in line
+        assert made["subject_uid"] in line
+
+
+def test_verify(tmp_path: Path) -> None:
+    body = b'{"event_type":"order_updated","data":{"uid":"ord-1"}}'
+    file = tmp_path / "body.json"
+    file.write_bytes(body)
+    headers = delivery_headers(
+        event_type="order_updated", secret=SECRET, message_id="evt-1", timestamp=int(time.time()), body=body
+    )
+    given = [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
+    good = inside("webhooks", "verify", "--secret", SECRET, "--body", file, *given)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "BAD" not in good.stdout
+    file.write_text(json.dumps(json.loads(body)))
+    bad = inside("webhooks", "verify", "--secret", SECRET, "--body", file, *given)
+    assert (bad.returncode, bad.stderr) == (1, "")
+    assert "BAD  cause: the body was read and written again" in bad.stdout
+    as_json = inside("webhooks", "verify", "--secret", SECRET, "--body", file, *given, "--json")
+    assert as_json.returncode == 1
+    assert json.loads(as_json.stdout)["verified"] is False
+    assert "is not of the form" in refused(
+        inside("webhooks", "verify", "--secret", SECRET, "--body", file, "--header", "webhook-id")
+    )
+    assert "No such file" in refused(
+        inside("webhooks", "verify", "--secret", SECRET, "--body", tmp_path / "none", "--header", "a: b")
+    )
