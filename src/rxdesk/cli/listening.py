@@ -70,9 +70,7 @@ def forwarding(settings: Settings, url: str) -> Post:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """What listening needs: how to connect, whose events of which type (None: all), and what to do when it has
-    begun and with each.
-    """
+    """How to connect, whose events of which type (None: all), and what to do first and with each."""
 
     database: Mapping[str, Any]
     organisation: str
