@@ -53,15 +53,15 @@ class Receiver:
         return f"https://{host}:{self.port}{path}"
 
 
-def make_pki(folder: Path) -> Pki:
-    """Make both certificates; the authority's own stands in `ca_file`."""
+def make_pki(folder: Path, *also: x509.GeneralName) -> Pki:
+    """Make both certificates, `also` for further names; the authority's own stands in `ca_file`."""
     authority_key, authority = _authority("Receivers of this run")
     stranger_key, stranger = _authority("Somebody else")
     ca_file = folder / "ca.pem"
     ca_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     return Pki(
         ca_file=ca_file,
-        good=_server(folder / "good.pem", authority_key, authority),
+        good=_server(folder / "good.pem", authority_key, authority, *also),
         unknown=_server(folder / "unknown.pem", stranger_key, stranger),
     )
 
@@ -90,10 +90,13 @@ def _authority(name: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
 
 
 def _server(
-    file: Path, authority_key: ec.EllipticCurvePrivateKey, authority: x509.Certificate
+    file: Path,
+    authority_key: ec.EllipticCurvePrivateKey,
+    authority: x509.Certificate,
+    *also: x509.GeneralName,
 ) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *also]
     builder = _builder(x509.Name([]), authority.subject, key.public_key())
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
     certificate = builder.sign(authority_key, hashes.SHA256())
