@@ -28,8 +28,8 @@ from typing import Any
 
 import asyncpg
 from cryptography import x509
-from tests.api.operations.conftest import BASE as OPERATIONS
-from tests.api.operations.conftest import Operations, subscription
+from tests.api.operations.webhooks.conftest import BASE as OPERATIONS
+from tests.api.operations.webhooks.conftest import Operations, subscription
 from tests.api.webhooks.receivers import make_pki
 from tests.conftest import FixedClock, InProcess, in_process
 from tests.factories import Tenant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tests.api.operations.conftest import SECRET, Operations, end, subscription
+from tests.api.operations.webhooks.conftest import SECRET, Operations, end, subscription
 from tests.conftest import ENCRYPTION_KEYS
 from tests.factories import Tenant
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
-from tests.api.operations.conftest import Operations
+from tests.api.operations.webhooks.conftest import Operations
 from tests.conftest import ENCRYPTION_KEYS
 from tests.factories import Tenant
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tests.api.operations.conftest import Operations, end, queue, subscription
+from tests.api.operations.webhooks.conftest import Operations, end, queue, subscription
 from tests.factories import Tenant
 
 from rxdesk.webhooks import redelivery
