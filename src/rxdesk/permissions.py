@@ -9,7 +9,9 @@ class Permission(StrEnum):
     """What a key may do; a route names the one it needs."""
 
     ORDER_READ = "order:read"
+    ORDER_WRITE = "order:write"
     PRESCRIPTION_READ = "prescription:read"
+    PRESCRIPTION_WRITE = "prescription:write"
     PRODUCT_READ = "product:read"
     DOCTOR_READ = "doctor:read"
     DOCTOR_STATISTICS_READ = "doctor_statistics:read"

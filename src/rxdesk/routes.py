@@ -33,4 +33,12 @@ MANAGEMENT = Api(
     document="openapi.json",
     endpoints=_ENDPOINTS,
 )
-APIS = (MANAGEMENT,)
+OPERATIONS = Api(
+    base="/v1/operations",
+    title="RxDesk Operations API",
+    description="What moves orders and prescriptions, and what became of them: an API of RxDesk's own, beside the "
+    "Management API and with the same keys and rules. Authorize with a key (`X-API-Key`).",
+    document="openapi-operations.json",
+    endpoints=(*orders.OPERATIONS, *prescriptions.OPERATIONS),
+)
+APIS = (MANAGEMENT, OPERATIONS)

@@ -21,11 +21,12 @@ _SECURITY: list[dict[str, list[str]]] = [{"ApiKey": []}]
 
 
 class Error(msgspec.Struct, kw_only=True):
-    """The standard error; some carry a further member, such as `field` or `queue_uid`."""
+    """The standard error; some carry a further member, such as `field`, `queue_uid` or `allowed` (next states)."""
 
     error: str
     field: str | msgspec.UnsetType = msgspec.UNSET
     queue_uid: str | msgspec.UnsetType = msgspec.UNSET
+    allowed: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Fault(msgspec.Struct, kw_only=True):

@@ -1,0 +1,1 @@
+"""Pharmacies: what they are told of and what they do."""
