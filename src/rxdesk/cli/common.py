@@ -9,14 +9,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from rxdesk.access import Transaction
     from rxdesk.db.location import Location
     from rxdesk.db.pool import Connection
+    from rxdesk.errors import ApiError
     from rxdesk.settings import Loaded, Settings
 
 T = TypeVar("T")
@@ -187,6 +190,80 @@ def on_database(
 
     with database(settings, purpose) as location:
         return asyncio.run(run(location))
+
+
+async def encryption_keys(settings: Settings, connection: Connection) -> str:
+    """Give the encryption keys, verified against the database; made beside an embedded one that has none yet."""
+    from rxdesk import serving
+    from rxdesk.db import keyring
+    from rxdesk.kit.sealing import KEY_FILE, keys_beside
+
+    if settings.database_url and not settings.encryption_keys:
+        raise CliError("encryption_keys is not set: set RXDESK_ENCRYPTION_KEYS as `rxdesk serve` has it")
+    file = settings.data_dir / KEY_FILE
+    if not settings.encryption_keys and not file.exists() and await keyring.known(connection):
+        message = (
+            f"the encryption key is missing: the database holds secrets that it has sealed, and {file} is not "
+            "there. Put the file back from your backup; without it they cannot be read"
+        )
+        raise CliError(message)
+    keys = settings.encryption_keys or keys_beside(settings.data_dir)
+    serving.check_settings(settings, keys)
+    await keyring.enrol(connection, keys)
+    return keys
+
+
+def on_organisation(
+    settings: Settings, purpose: str, slug: str, command: Callable[[Transaction], Awaitable[T]]
+) -> T:
+    """Run a command of a feature as the operator, in one transaction: what it does and what it tells of.
+
+    A refusal of the command becomes a CliError.
+    """
+    from rxdesk.access import Transaction, run_command
+    from rxdesk.errors import ApiError
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.kit.sealing import Sealer, read_keys
+    from rxdesk.organisations import commands, queries
+
+    async def work(connection: Connection) -> T:
+        of = await queries.organisation(connection, slug)
+        keys = await encryption_keys(settings, connection)
+        await commands.enter(connection, of.id)
+        async with connection.transaction():
+            tx = Transaction(
+                connection=connection,
+                organisation_id=of.id,
+                actor_kind="operator",
+                actor_uid="cli",
+                now=utc_now(),
+                sealer=Sealer(read_keys(keys)),
+            )
+            return await run_command(tx, command)
+
+    try:
+        return on_database(settings, purpose, work, in_transaction=False)
+    except ApiError as error:
+        raise CliError(refusal(error)) from error
+
+
+def refusal(error: ApiError) -> str:
+    """Say an ApiError in a line: what is wrong, and what would be right."""
+    body = error.body
+    text = str(body.get("error", "it was refused"))
+    if error.status == HTTPStatus.NOT_FOUND:
+        return (
+            f"there is no such {body['field']} in this organisation"
+            if "field" in body
+            else "there is no such row"
+        )
+    for fault in body.get("details", ()):
+        text += f"; {fault['field']} {fault['message']}"
+    if "allowed" in body:
+        text += "; " + (
+            "allowed: " + ", ".join(body["allowed"]) if body["allowed"] else "nothing is allowed any more"
+        )
+    return text
 
 
 # ----------------------------------------------------------------------------------------------------- output

@@ -19,6 +19,7 @@ from rxdesk.cli.common import (
     ConfigFile,
     DataDir,
     Ended,
+    encryption_keys,
     end_on_signals,
     refuse_absent,
     settings_of,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import socket
 
     from rxdesk.db.location import Location
-    from rxdesk.db.pool import Connection
     from rxdesk.settings import Settings
 
 BASE = "/v1/management"
@@ -188,27 +188,9 @@ def fitting_keys(settings: Settings, location: Location) -> str:
             wrong = [finding.message for finding in await inspect(connection) if not finding.well]
             if wrong:
                 raise CliError("; ".join(wrong))
-            return await _keys(settings, connection)
+            return await encryption_keys(settings, connection)
 
     return asyncio.run(look())
-
-
-async def _keys(settings: Settings, connection: Connection) -> str:
-    from rxdesk import serving
-    from rxdesk.db import keyring
-    from rxdesk.kit.sealing import KEY_FILE, keys_beside
-
-    file = settings.data_dir / KEY_FILE
-    if not settings.encryption_keys and not file.exists() and await keyring.known(connection):
-        message = (
-            f"the encryption key is missing: the database holds secrets that it has sealed, and {file} is not "
-            "there. Put the file back from your backup; without it they cannot be read"
-        )
-        raise CliError(message)
-    keys = settings.encryption_keys or keys_beside(settings.data_dir)
-    serving.check_settings(settings, keys)
-    await keyring.enrol(connection, keys)
-    return keys
 
 
 def url_of(settings: Settings, port: int) -> str:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from rxdesk.cli import check, config, demo, importing, keys, migrate, organisations, serve, version
+from rxdesk.cli import (
+    check,
+    config,
+    demo,
+    importing,
+    keys,
+    migrate,
+    orders,
+    organisations,
+    prescriptions,
+    serve,
+    version,
+)
 from rxdesk.cli.common import EPILOG
 
 app = typer.Typer(
@@ -23,3 +35,5 @@ for module in (demo, serve, migrate, importing, config, check, version):
     module.register(app)
 app.add_typer(organisations.app, name="organisations")
 app.add_typer(keys.app, name="keys")
+app.add_typer(orders.app, name="orders")
+app.add_typer(prescriptions.app, name="prescriptions")
