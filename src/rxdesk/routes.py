@@ -6,6 +6,7 @@ from rxdesk.doctors import endpoints as doctors
 from rxdesk.health import endpoints as health
 from rxdesk.orders import endpoints as orders
 from rxdesk.patients import endpoints as patients
+from rxdesk.pharmacies import endpoints as pharmacies
 from rxdesk.prescriptions import endpoints as prescriptions
 from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
@@ -41,4 +42,13 @@ OPERATIONS = Api(
     document="openapi-operations.json",
     endpoints=(*orders.OPERATIONS, *prescriptions.OPERATIONS),
 )
-APIS = (MANAGEMENT, OPERATIONS)
+PHARMACY = Api(
+    base="/v1/external-pharmacy-api-v1",
+    others=("/v1/external_pharmacy_api",),
+    title="RxDesk External Pharmacy API",
+    description="The API of a pharmacy, served by RxDesk. Authorize with a pharmacy's key (`X-API-Key`): it sees that "
+    "pharmacy's own orders, stock and webhooks, and nothing else.",
+    document="openapi-pharmacy.json",
+    endpoints=pharmacies.ENDPOINTS,
+)
+APIS = (MANAGEMENT, OPERATIONS, PHARMACY)

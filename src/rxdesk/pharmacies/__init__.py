@@ -1,1 +1,1 @@
-"""Pharmacies: what they are told of and what they do."""
+"""What pharmacies work on: their orders, their stock, and an API of their own."""

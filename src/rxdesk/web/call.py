@@ -233,4 +233,7 @@ class Call:
         if not values or not self.operation.idempotent:
             return None
         header = values[0].decode("latin-1") if len(values) == 1 else ""
-        return idempotency.identify(self.operation.name, header, self._body)
+        # Two pharmacies of one organisation know nothing of each other, so neither do their keys.
+        pharmacy_uid = None if self.caller is None else self.caller.pharmacy_uid
+        route = self.operation.name if pharmacy_uid is None else f"{self.operation.name} {pharmacy_uid}"
+        return idempotency.identify(route, header, self._body)

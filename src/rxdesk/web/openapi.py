@@ -205,6 +205,9 @@ _PATH_EXAMPLES = {
     "patient_uid": "pp-abc123",
     "intent": "weight-loss",
     "queue_uid": "q-abc123",
+    "pharmacy_order_uid": "po-abc123",
+    "pharmacy_sku_uid": "psku-012",
+    "subscription_uid": "ns-abc123",
 }
 _QUERY_EXAMPLES: dict[str, Any] = {
     "page": 0,
@@ -217,6 +220,13 @@ _QUERY_EXAMPLES: dict[str, Any] = {
     "wallet_pass_template_uid": "wpt-abc123",
     "notification_type": "pharmacy_order_created",
     "target": "https://example.com/webhooks",
+    "status": "init",
+    "created_at_from": 1711700000,
+    "created_at_to": 1714300000,
+    "updated_at_from": 1711700000,
+    "updated_at_to": 1714300000,
+    "external_id": "EXT-001",
+    "pzn": "12345678",
 }
 
 
