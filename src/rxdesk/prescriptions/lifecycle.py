@@ -8,10 +8,10 @@ from typing import Final
 from rxdesk import errors
 from rxdesk.prescriptions.schemas import PrescriptionStatus
 
-# On hold it goes back to where it was held: the place is not a choice of whoever resumes it (see `resumed`).
+# A decision stands: what is approved can be declined only after it was put on hold. On hold it goes back to where it was held: the place is not a choice of whoever resumes it (see `resumed`).
 STEPS: Final[Mapping[PrescriptionStatus, tuple[PrescriptionStatus, ...]]] = {
     "waiting_for_doctor": ("approved", "declined", "on_hold", "cancelled"),
-    "approved": ("signed", "non_qes_signed", "externally_signed", "declined", "on_hold", "cancelled"),
+    "approved": ("signed", "non_qes_signed", "externally_signed", "on_hold", "cancelled"),
     "on_hold": ("waiting_for_doctor", "approved", "declined", "cancelled"),
     "signed": (),
     "non_qes_signed": (),
