@@ -8,7 +8,8 @@ from typing import Final
 from rxdesk import errors
 from rxdesk.prescriptions.schemas import PrescriptionStatus
 
-# A decision stands: what is approved can be declined only after it was put on hold. On hold it goes back to where it was held: the place is not a choice of whoever resumes it (see `resumed`).
+# A decision stands: what is approved can be declined only after it was put on hold. From on hold it goes back to
+# where it was held: the place is not a choice of whoever resumes it (see `resumed`).
 STEPS: Final[Mapping[PrescriptionStatus, tuple[PrescriptionStatus, ...]]] = {
     "waiting_for_doctor": ("approved", "declined", "on_hold", "cancelled"),
     "approved": ("signed", "non_qes_signed", "externally_signed", "on_hold", "cancelled"),
