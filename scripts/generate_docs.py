@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rxdesk import routes
@@ -48,14 +48,14 @@ def lifecycle() -> str:
     lines = [
         "# Lifecycles",
         "",
-        "<!-- Made from the code by `make docs`: src/rxdesk/prescriptions/lifecycle.py, src/rxdesk/orders/lifecycle.py. -->",
+        "<!-- Made by `make docs`, from the lifecycle.py of prescriptions and of orders. -->",
         "",
         "A step that is not allowed is a 409 whose `allowed` names those that are; `rxdesk orders` and",
         "`rxdesk prescriptions` say the same. How to take a step: [Operations API](operations-api.md).",
         "",
         "## Prescriptions",
         "",
-        *_steps(prescriptions.STEPS),
+        *_steps(prescriptions.STEPS.items()),
         "",
         "- From `on_hold` it goes back to where it was held: to `approved` if its doctor had approved it, else to",
         "  `waiting_for_doctor`.",
@@ -70,7 +70,7 @@ def lifecycle() -> str:
         "Some steps depend on the children: `waiting for pharmacy` wants every prescription signed, `completed` no",
         "pharmacy order, and a step is not offered from which the order would come back at once.",
         "",
-        *_steps(orders.STEPS),
+        *_steps(orders.STEPS.items()),
         "",
         "## Orders, by themselves",
         "",
@@ -97,10 +97,9 @@ def lifecycle() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _steps(table: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _steps(table: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
     rows = [
-        f"| `{status}` | {', '.join(f'`{one}`' for one in steps) or 'nothing'} |"
-        for status, steps in table.items()
+        f"| `{status}` | {', '.join(f'`{one}`' for one in steps) or 'nothing'} |" for status, steps in table
     ]
     return ["| from | to |", "|---|---|", *rows]
 
