@@ -154,3 +154,15 @@ async def test_thirty_decide_at_once(desk: Desk) -> None:
             assert f"that is {won} cannot become" in answer.json()["error"]
     assert await desk.status("prescriptions", uid) == won
     assert len(await desk.events(uid)) == before + 1
+
+
+async def test_two_of_one_order_are_signed_at_once(desk: Desk) -> None:
+    """The order's lock: without it each signature would see the other one missing, or both make a pharmacy order."""
+    await desk.offer(stock=100)
+    for _ in range(5):
+        made = await desk.order(2)
+        for uid in made["prescription_uids"]:
+            await desk.done(f"/prescriptions/{uid}/approve")
+        await asyncio.gather(*(desk.done(f"/prescriptions/{uid}/sign") for uid in made["prescription_uids"]))
+        assert await desk.status("orders", made["uid"]) == "waiting for pharmacy"
+        assert len(await desk.pharmacy_orders(made["uid"])) == 1
