@@ -159,9 +159,12 @@ async def test_thirty_decide_at_once(desk: Desk) -> None:
 async def test_two_of_one_order_are_signed_at_once(desk: Desk) -> None:
     """The order's lock: without it each signature would see the other one missing, or both make a pharmacy order."""
     await desk.offer(stock=100)
+    # By two doctors: the statistics of one would keep his signatures apart.
+    doctors = [desk.uids["doctor"], await desk.tenant.insert("doctors")]
     for _ in range(5):
-        made = await desk.order(2)
-        for uid in made["prescription_uids"]:
+        made = await desk.order(2, assigned=False)
+        for uid, doctor in zip(made["prescription_uids"], doctors, strict=True):
+            await desk.done(f"/prescriptions/{uid}/assign", {"doctor_uid": doctor})
             await desk.done(f"/prescriptions/{uid}/approve")
         await asyncio.gather(*(desk.done(f"/prescriptions/{uid}/sign") for uid in made["prescription_uids"]))
         assert await desk.status("orders", made["uid"]) == "waiting for pharmacy"
