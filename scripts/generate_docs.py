@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rxdesk import routes
+from rxdesk.orders import lifecycle as orders
+from rxdesk.prescriptions import lifecycle as prescriptions
 from rxdesk.settings import options
 from rxdesk.web import openapi
 from rxdesk.webhooks import documents
@@ -41,9 +43,76 @@ def configuration() -> str:
     return "\n".join(lines) + "\n"
 
 
+def lifecycle() -> str:
+    """The states of prescriptions and orders, with the steps between them, as the commands judge them."""
+    placed = "`waiting for pharmacy`, with a pharmacy order; `pharmacy not found` where nobody can take it"
+    lines = [
+        "# Lifecycles",
+        "",
+        "<!-- Made by `make docs`, from the lifecycle.py of prescriptions and of orders. -->",
+        "",
+        "A step that is not allowed is a 409 whose `allowed` names those that are; `rxdesk orders` and",
+        "`rxdesk prescriptions` say the same. How to take a step: [Operations API](operations-api.md).",
+        "",
+        "## Prescriptions",
+        "",
+        *_steps(prescriptions.STEPS.items()),
+        "",
+        "- From `on_hold` it goes back to where it was held: to `approved` if its doctor had approved it, else to",
+        "  `waiting_for_doctor`.",
+        "- A decision (approved, declined, any signature) needs an active doctor who has the prescription, and a",
+        "  signature one who may sign.",
+        f"- A doctor is given in {_listed(prescriptions.ASSIGNABLE)}. Another doctor begins anew: what the one before",
+        "  decided is void.",
+        "- In an order that has ended a prescription can only be cancelled.",
+        "",
+        "## Orders, by hand",
+        "",
+        "Some steps depend on the children: `waiting for pharmacy` wants every prescription signed, `completed` no",
+        "pharmacy order, and a step is not offered from which the order would come back at once.",
+        "",
+        *_steps(orders.STEPS.items()),
+        "",
+        "## Orders, by themselves",
+        "",
+        "An order follows its prescriptions and pharmacy orders (cancelled ones do not count), after every change of",
+        "one. The first line that fits decides:",
+        "",
+        "| its children | it becomes |",
+        "|---|---|",
+        f"| it is {_listed(orders.ENDED)} | stays |",
+        "| all pharmacy orders completed | `completed` |",
+        "| a prescription declined | `prescription declined` |",
+        f"| it is held: {_listed(orders.HELD)} | stays, until it is moved on |",
+        "| all prescriptions cancelled | `prescription not found` |",
+        f"| all prescriptions signed ({_listed(prescriptions.SIGNED)}) | {placed} |",
+        "| a prescription still open, and it was past the doctor | `waiting for doctor` |",
+        "",
+        "Which pharmacy gets an order: the one",
+        "named when it was made; else, of those that have every SKU of it in stock at a price, the one whose total",
+        "is lowest, and of equals the lowest uid. A pharmacy that has cancelled the order is not asked again: it goes",
+        "to the next one. Stock is taken when the pharmacy completes, not before.",
+        "",
+        "A cancelled order takes its open prescriptions and pharmacy orders with it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _steps(table: Iterable[tuple[str, tuple[str, ...]]]) -> list[str]:
+    rows = [
+        f"| `{status}` | {', '.join(f'`{one}`' for one in steps) or 'nothing'} |" for status, steps in table
+    ]
+    return ["| from | to |", "|---|---|", *rows]
+
+
+def _listed(statuses: Iterable[str]) -> str:
+    return ", ".join(f"`{status}`" for status in sorted(statuses))
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "events.md": documents.page,
+    "lifecycle.md": lifecycle,
     **{api.document: lambda api=api: openapi.encode(api).decode() for api in routes.APIS},  # type: ignore[misc]
 }
 

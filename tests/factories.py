@@ -11,7 +11,7 @@ from typing import Any
 from rxdesk.db.pool import Connection
 from rxdesk.kit.text import email_key, sort_key
 from rxdesk.organisations import commands
-from rxdesk.permissions import ALL
+from rxdesk.permissions import ALL, ALL_OF_PHARMACY
 
 _numbers = itertools.count(1)
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
@@ -87,6 +87,11 @@ class Tenant:
     async def headers(self, *permissions: str) -> dict[str, str]:
         """The header of a key with these permissions; with none named, all."""
         return {"X-API-Key": await self.key(*(permissions or ALL))}
+
+    async def pharmacy_headers(self, pharmacy_uid: str, *permissions: str) -> dict[str, str]:
+        """The header of a pharmacy's key with these permissions; with none named, all that there are for one."""
+        key = await self.key(*(permissions or ALL_OF_PHARMACY), pharmacy_uid=pharmacy_uid)
+        return {"X-API-Key": key}
 
     async def insert(self, table: str, **columns: Any) -> str:
         """Insert one row and give its uid."""

@@ -3,6 +3,7 @@
 `$1` organisation, `$2` digest of the key, `$3` permission or NULL for any valid key of the organisation; a feature's
 query numbers its own arguments from `$4` and yields one column, `body`, as JSON text. A pharmacy's key has permissions
 of its own kind only, so it is not allowed anything else; `c.pharmacy_uid` is the pharmacy that the query must keep to.
+The key of a deleted pharmacy is no valid key.
 Nothing is cached, so nothing is stale: a revoked key is dead at the next request.
 """
 
@@ -17,7 +18,7 @@ from rxdesk.db.pool import Connection, Pool
 from rxdesk.kit.clock import Clock
 from rxdesk.kit.keys import KeyReference
 from rxdesk.kit.sealing import Sealer
-from rxdesk.permissions import ALL, Permission
+from rxdesk.permissions import ALL, AnyPermission
 
 T = TypeVar("T")
 
@@ -31,6 +32,8 @@ WITH caller AS (
   FROM api_keys
   WHERE organisation_id = $1 AND digest = $2
     AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+    AND (pharmacy_uid IS NULL OR EXISTS (SELECT FROM pharmacies ph
+      WHERE ph.organisation_id = $1 AND ph.uid = api_keys.pharmacy_uid AND ph.deleted_at IS NULL))
 )
 SELECT c.uid, c.allowed, c.rate_limit_per_second, c.rate_limit_per_minute, c.pharmacy_uid, {body} AS body
 FROM caller c {rows}"""
@@ -129,7 +132,7 @@ class Access:
     async def read(
         self,
         key: KeyReference,
-        permission: Permission | None,
+        permission: AnyPermission | None,
         read: Read | None,
         *arguments: object,
         seconds: float | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -69,6 +69,11 @@ def permission_denied() -> ApiError:
         403,
         {"code": "permission_denied", "description": "The API key lacks the permission for this operation"},
     )
+
+
+def not_allowed(text: str, allowed: Iterable[str]) -> ApiError:
+    """Make the 409 of a step that a lifecycle does not have; `allowed` names the steps that it has from there."""
+    return simple(409, text, allowed=list(allowed))
 
 
 def too_many(retry_after: int) -> ApiError:

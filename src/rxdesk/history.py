@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
 
@@ -13,6 +15,41 @@ _RECORD = """
 INSERT INTO changes (organisation_id, uid, subject_kind, subject_uid, what, old_value, new_value, reason, changed_at,
   actor_kind, actor_uid)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"""
+
+# One change `h` as the routes show it.
+SHOWN = """json_build_object(
+  'uid', h.uid, 'what', h.what, 'old', h.old_value, 'new', h.new_value, 'reason', h.reason,
+  'at', unix_seconds(h.changed_at), 'actor', json_build_object('kind', h.actor_kind, 'uid', h.actor_uid))"""
+
+
+class Actor(msgspec.Struct, kw_only=True):
+    """Who made a change: `kind`, and the key's or the person's uid, or the program's name."""
+
+    kind: Literal["key", "staff", "operator", "system"]
+    uid: str
+
+
+class Change(msgspec.Struct, kw_only=True):
+    """One change: the member that changed, or `created`, from what to what, why, when (Unix seconds), by whom."""
+
+    uid: str
+    what: str
+    old: str | None
+    new: str | None
+    reason: str | None
+    at: int
+    actor: Actor
+
+
+_PAGE_NAMES = {"total_registries": "totalRegistries", "total_pages": "totalPages"}
+
+
+class ChangePage(msgspec.Struct, kw_only=True, rename=_PAGE_NAMES):
+    """A page of changes, oldest first."""
+
+    data: list[Change]
+    total_registries: int
+    total_pages: int
 
 
 async def record(

@@ -6,6 +6,7 @@ from rxdesk.doctors import endpoints as doctors
 from rxdesk.health import endpoints as health
 from rxdesk.orders import endpoints as orders
 from rxdesk.patients import endpoints as patients
+from rxdesk.pharmacies import endpoints as pharmacies
 from rxdesk.prescriptions import endpoints as prescriptions
 from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
@@ -39,9 +40,19 @@ MANAGEMENT = Api(
 OPERATIONS = Api(
     base="/v1/operations",
     title="RxDesk Operations API",
-    description="What RxDesk offers beside the vendor's API: the log of events and deliveries, and sending again. "
-    "Authorize with a key (`X-API-Key`) of the organisation.",
+    description="What moves orders and prescriptions, what became of them, and the log of events and deliveries: "
+    "an API of RxDesk's own, beside the Management API and with the same keys and rules. Authorize with a key "
+    "(`X-API-Key`).",
     document="openapi-operations.json",
-    endpoints=(*webhook_operations.ENDPOINTS,),
+    endpoints=(*orders.OPERATIONS, *prescriptions.OPERATIONS, *webhook_operations.ENDPOINTS),
 )
-APIS = (MANAGEMENT, OPERATIONS)
+PHARMACY = Api(
+    base="/v1/external-pharmacy-api-v1",
+    others=("/v1/external_pharmacy_api",),
+    title="RxDesk External Pharmacy API",
+    description="The API of a pharmacy, served by RxDesk. Authorize with a pharmacy's key (`X-API-Key`): it sees that "
+    "pharmacy's own orders, stock and webhooks, and nothing else.",
+    document="openapi-pharmacy.json",
+    endpoints=pharmacies.ENDPOINTS,
+)
+APIS = (MANAGEMENT, OPERATIONS, PHARMACY)

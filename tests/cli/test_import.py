@@ -137,3 +137,12 @@ def _run(progress: Progress) -> None:
     progress("reading", "orders.ndjson", 100, 200, 700)
     progress("checking", "orders.ndjson", 0, 7, 1000)
     progress("writing", "orders.ndjson", 50, 50, 1000)
+
+
+def test_events_are_stored_when_they_are_asked_for(at: list[str], files: Files) -> None:
+    order = {"uid": "ord-1", "status": "init"}
+    done = inside("import", *at, files(orders=[order]), "--json")
+    assert answer(done)["events"] == 0
+    changed = inside("import", *at, files(orders=[order | {"status": "started"}]), "--emit-events")
+    assert changed.returncode == 0, changed.stderr
+    assert changed.stdout.splitlines()[-1].endswith(" 1 events.")

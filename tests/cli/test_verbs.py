@@ -29,6 +29,11 @@ VERBS = [
     ["keys", "list"],
     ["keys", "rotate"],
     ["keys", "revoke"],
+    *(["orders", verb] for verb in ("create", "show", "move", "cancel", "history")),
+    *(
+        ["prescriptions", verb]
+        for verb in ("assign", "approve", "decline", "hold", "resume", "sign", "cancel", "history")
+    ),
 ]
 
 
@@ -127,7 +132,7 @@ def test_a_key_with_everything_and_a_test_key(demo: Server) -> None:
     ("arguments", "said"),
     [
         (["--permission", "order:reed"], "did you mean order:read?"),
-        (["--permission", "nonsense"], "There are: order:read, prescription:read"),
+        (["--permission", "nonsense"], "There are: order:read, order:write"),
         (["--expires", "tomorrow"], "is no expiry: write a length of time (12h, 90d, 2w) or a date"),
         (["--expires", "0d"], "not in the future"),
         (["--expires", "2020-01-01"], "not in the future"),

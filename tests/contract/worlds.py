@@ -147,6 +147,8 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         "delivery_address": {"city": mark},
         "invoice_address": {"city": mark},
         "shipping_costs_currency": "EUR",
+        "pharmacy_uid": pharmacy,
+        "delivery_type_uid": delivery,
         **actor,
     }
     await twice("orders", **order)

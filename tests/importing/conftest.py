@@ -25,7 +25,9 @@ def importing(tenant: Tenant, tmp_path: Path) -> Import:
     """Write the rows to a file for each kind, and import the files in one call."""
     calls = 0
 
-    async def run(now: datetime = NOW, /, **rows: list[Row] | bytes) -> ImportReport:
+    async def run(
+        now: datetime = NOW, /, *, emit_events: bool = False, **rows: list[Row] | bytes
+    ) -> ImportReport:
         nonlocal calls
         calls += 1
         folder = tmp_path / str(calls)
@@ -34,6 +36,8 @@ def importing(tenant: Tenant, tmp_path: Path) -> Import:
             data = content if isinstance(content, bytes) else msgspec.json.Encoder().encode_lines(content)
             (folder / f"{kind}.ndjson").write_bytes(data)
         await tenant.enter()
-        return await import_files(tenant.connection, tenant.id, find_files([folder]), now=now)
+        return await import_files(
+            tenant.connection, tenant.id, find_files([folder]), now=now, emit_events=emit_events
+        )
 
     return run

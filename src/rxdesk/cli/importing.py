@@ -41,7 +41,8 @@ def register(app: typer.Typer) -> None:
         "import",
         epilog=EPILOG + "rxdesk import --organisation nordlicht exports/\n\n"
         "rxdesk import --organisation nordlicht patients.ndjson orders-1.ndjson orders-2.ndjson\n\n"
-        "rxdesk import --organisation nordlicht --kind orders dump.txt --json",
+        "rxdesk import --organisation nordlicht --kind orders dump.txt --json\n\n"
+        "rxdesk import --organisation nordlicht --emit-events products.ndjson",
     )(import_command)
 
 
@@ -61,6 +62,13 @@ def import_command(
             help="What the files hold, if their names do not say it.",
         ),
     ] = None,
+    emit_events: Annotated[
+        bool,
+        typer.Option(
+            "--emit-events",
+            help="Tell of orders, prescriptions, pharmacy orders, stock and visits that are new or changed.",
+        ),
+    ] = False,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -88,7 +96,9 @@ def import_command(
         of = await queries.organisation(connection, organisation)
         await commands.enter(connection, of.id)
         with shown_progress() as progress:
-            return await import_files(connection, of.id, files, now=utc_now(), progress=progress)
+            return await import_files(
+                connection, of.id, files, now=utc_now(), progress=progress, emit_events=emit_events
+            )
 
     report = on_database(settings_of(data_dir, config).settings, "import", work, in_transaction=False)
     if as_json:
@@ -163,7 +173,7 @@ def print_report(report: ImportReport) -> None:
                         f"{written.removed} removed"
                     )
     if report.ok:
-        print(f"Imported in {report.seconds:.1f} s.")
+        print(f"Imported in {report.seconds:.1f} s." + (f" {report.events} events." if report.events else ""))
     else:
         count = sum(file.fault_count for file in report.files)
         print(f"Nothing was imported: {count} {'fault' if count == 1 else 'faults'}.")

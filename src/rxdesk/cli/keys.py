@@ -27,26 +27,21 @@ app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_h
 Uid = Annotated[str, typer.Argument(metavar="UID", help="The key's uid, as `rxdesk keys list` shows it.")]
 
 
-def _permissions(wanted: list[str], *, every: bool) -> list[str]:
-    import difflib
+def _permissions(wanted: list[str], *, every: bool, of_pharmacy: bool) -> list[str]:
+    from rxdesk.permissions import ALL, ALL_OF_PHARMACY, objection
 
-    from rxdesk.permissions import ALL
-
+    there = ALL_OF_PHARMACY if of_pharmacy else ALL
     if every and wanted:
         raise CliError("give --permission or --all-permissions, not both")
     if every:
-        return list(ALL)
+        return list(there)
     if not wanted:
         message = (
-            f"a key without any permission can do next to nothing: give --permission, of {', '.join(ALL)}"
+            f"a key without any permission can do next to nothing: give --permission, of {', '.join(there)}"
         )
         raise CliError(message)
-    for permission in wanted:
-        if permission not in ALL:
-            near = difflib.get_close_matches(permission, ALL, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]}?" if near else "."
-            message = f"unknown permission {permission!r}{hint} There are: {', '.join(ALL)}"
-            raise CliError(message)
+    if (refusal := objection(wanted, of_pharmacy=of_pharmacy)) is not None:
+        raise CliError(refusal)
     return sorted(set(wanted))
 
 
@@ -55,6 +50,7 @@ def _shown(made: NewKey, organisation: str, facts: dict[str, Any]) -> dict[str, 
         "uid": made.uid,
         "api_key": made.key,
         "organisation": organisation,
+        "pharmacy_uid": facts["pharmacy_uid"],
         "name": facts["name"],
         "permissions": list(facts["permissions"]),
         "expires_at": made.expires_at,
@@ -70,7 +66,8 @@ def _tell(made: dict[str, Any], *, as_json: bool) -> None:
     from rxdesk.cli.common import plain
 
     until = f", until {plain(made['expires_at'])}" if made["expires_at"] else ""
-    print(f"{made['uid']} created for {made['organisation']}{until}. The key is shown this once:\n")
+    whose = f"pharmacy {made['pharmacy_uid']} of " if made["pharmacy_uid"] else ""
+    print(f"{made['uid']} created for {whose}{made['organisation']}{until}. The key is shown this once:\n")
     print(f"  {made['api_key']}\n")
     print("Permissions: " + (", ".join(made["permissions"]) or "none"))
 
@@ -79,7 +76,8 @@ def _tell(made: dict[str, Any], *, as_json: bool) -> None:
     epilog=EPILOG
     + 'rxdesk keys create --organisation nordlicht --name "ERP" --permission order:read --permission '
     "prescription:read\n\nrxdesk keys create --organisation nordlicht --name audit --all-permissions "
-    "--expires 90d --json"
+    "--expires 90d --json\n\nrxdesk keys create --organisation nordlicht --name till --pharmacy "
+    "ph-01J… --all-permissions"
 )
 def create(  # noqa: PLR0913 (the options of a verb)
     *,
@@ -94,6 +92,15 @@ def create(  # noqa: PLR0913 (the options of a verb)
     all_permissions: Annotated[
         bool, typer.Option("--all-permissions", help="Everything that there is to permit.")
     ] = False,
+    pharmacy: Annotated[
+        str | None,
+        typer.Option(
+            "--pharmacy",
+            metavar="UID",
+            show_default=False,
+            help="A key of this pharmacy: for its own orders, stock and webhooks, and nothing else.",
+        ),
+    ] = None,
     expires: Annotated[
         str | None,
         typer.Option(
@@ -138,7 +145,10 @@ def create(  # noqa: PLR0913 (the options of a verb)
     settings = settings_of(data_dir, config).settings
     facts: dict[str, Any] = {
         "name": name.strip(),
-        "permissions": _permissions(permission or [], every=all_permissions),
+        "pharmacy_uid": pharmacy,
+        "permissions": _permissions(
+            permission or [], every=all_permissions, of_pharmacy=pharmacy is not None
+        ),
         "rate_limit_per_second": _or(rate_limit_per_second, settings.rate_limit_per_second),
         "rate_limit_per_minute": _or(rate_limit_per_minute, settings.rate_limit_per_minute),
     }
@@ -156,6 +166,7 @@ def create(  # noqa: PLR0913 (the options of a verb)
             per_minute=facts["rate_limit_per_minute"],
             expires_at=expires_at,
             live=not test,
+            pharmacy_uid=pharmacy,
         )
 
     _tell(_shown(on_database(settings, "keys", work), organisation, facts), as_json=as_json)
@@ -186,12 +197,13 @@ def list_(
         print_json(found)
         return
     print_table(
-        ("UID", "STATUS", "NAME", "KEY", "EXPIRES", "LAST USED", "PERMISSIONS"),
+        ("UID", "STATUS", "NAME", "PHARMACY", "KEY", "EXPIRES", "LAST USED", "PERMISSIONS"),
         [
             (
                 k["uid"],
                 k["status"],
                 k["name"],
+                k["pharmacy_uid"],
                 k["hint"],
                 k["expires_at"],
                 k["last_used_at"],

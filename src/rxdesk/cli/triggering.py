@@ -88,7 +88,7 @@ async def _visit(tx: Transaction, settings: Settings) -> str:
 
 
 async def _pharmacy_order(tx: Transaction, _: Settings) -> str:
-    from rxdesk.pharmacies.commands import move_order  # type: ignore[import-not-found] # comes with the pharmacy's API
+    from rxdesk.pharmacies.commands import move_order
 
     row = await _drawn(tx, _PHARMACY_ORDER, "no open pharmacy order")
     await move_order(tx, row["uid"], _STEPS[row["status"]])
@@ -104,8 +104,8 @@ async def _stock(tx: Transaction, _: Settings) -> str:
 
 
 async def _order(tx: Transaction, _: Settings) -> str:
-    from rxdesk.orders.commands import create  # type: ignore[import-not-found] # comes with the moves of orders
-    from rxdesk.orders.schemas import NewItem, NewOrder  # type: ignore[attr-defined] # likewise
+    from rxdesk.orders.commands import create
+    from rxdesk.orders.schemas import NewItem, NewOrder
 
     row = await _drawn(tx, _CUSTOMER, "no patient, or no shop that sells a SKU")
     items = [NewItem(sku_uid=row["sku_uid"], quantity=1)]
@@ -117,8 +117,8 @@ async def _order(tx: Transaction, _: Settings) -> str:
 
 
 async def _prescription(tx: Transaction, _: Settings) -> str:
-    from rxdesk.prescriptions.commands import hold  # type: ignore[import-not-found] # comes with the moves of orders
-    from rxdesk.prescriptions.schemas import Explained  # type: ignore[attr-defined] # likewise
+    from rxdesk.prescriptions.commands import hold
+    from rxdesk.prescriptions.schemas import Explained
 
     row = await _drawn(tx, _PRESCRIPTION, "no prescription that waits for its doctor")
     await hold(tx, row["uid"], Explained(reason="rxdesk webhooks trigger"))

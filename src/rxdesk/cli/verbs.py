@@ -12,7 +12,9 @@ from rxdesk.cli import (
     importing,
     keys,
     migrate,
+    orders,
     organisations,
+    prescriptions,
     serve,
     version,
     webhooks,
@@ -37,3 +39,5 @@ app.add_typer(organisations.app, name="organisations")
 app.add_typer(keys.app, name="keys")
 app.add_typer(events.app, name="events")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(orders.app, name="orders")
+app.add_typer(prescriptions.app, name="prescriptions")

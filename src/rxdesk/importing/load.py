@@ -7,11 +7,11 @@ one file does not keep the faults of the others from being named.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rxdesk.db.pool import Connection
-from rxdesk.importing import statements
+from rxdesk.importing import statements, telling
 from rxdesk.importing.decoding import decode
 from rxdesk.importing.files import ImportFile, read_lines
 from rxdesk.importing.formats import KINDS
@@ -46,12 +46,13 @@ async def import_files(
     *,
     now: datetime,
     progress: Progress = no_progress,
+    emit_events: bool = False,
 ) -> ImportReport:
     """Import the files in the order in which their kinds refer to each other; all, or with any fault none.
 
-    `now` stands where a line gives no time. Raises ImportBusyError, OSError when a file cannot be read, and
-    the driver's errors, among them a unique violation when somebody else writes the same rows meanwhile;
-    nothing is changed then.
+    `now` stands where a line gives no time; `emit_events` stores the events of what was added or changed. Raises
+    ImportBusyError, OSError when a file cannot be read, and the driver's errors, among them a unique violation when
+    somebody else writes the same rows meanwhile; nothing is changed then.
     """
     started = time.monotonic()
     report = ImportReport()
@@ -59,13 +60,19 @@ async def import_files(
     await transaction.start()
     try:
         await _prepare(connection, organisation_id)
+        if emit_events:
+            await connection.execute(telling.CREATE)
         unsure: set[str] = set()
         for file in sorted(files, key=lambda one: KINDS.index(one.kind)):
-            one = _FileImport(connection, organisation_id, file, now, progress)
+            one = _FileImport(
+                connection, organisation_id, file, now, progress, telling.NOTING if emit_events else {}
+            )
             report.files.append(await one.run(unsure))
             if not one.written:
                 # What is not written cannot be found by later files, and that is no fault of theirs.
                 unsure |= {table.name for table in one.tables}
+        if emit_events and report.ok:
+            report.events = await telling.tell(connection, organisation_id, now)
     except BaseException:
         if not connection.is_closed():
             await transaction.rollback()
@@ -107,12 +114,14 @@ class _FileImport:
         file: ImportFile,
         now: datetime,
         progress: Progress,
+        noting: Mapping[str, str],
     ) -> None:
         self.connection = connection
         self.organisation_id = organisation_id
         self.file = file
         self.now = now
         self.progress = progress
+        self.noting = noting
         self.tables = TABLES[file.kind]
         self.report = FileReport(str(file.path), file.kind)
         self.last_line = 0
@@ -263,11 +272,18 @@ class _FileImport:
                     )
             if self.used[table.name] and table.is_child:
                 written.removed = await self.connection.fetchval(
-                    statements.remove_unlisted(table, self.tables[0]), self.organisation_id, self.now
+                    statements.remove_unlisted(table, self.tables[0], self.noting.get(table.name, "")),
+                    self.organisation_id,
+                    self.now,
                 )
         extra = {_VISITS.name: ("turn", "s.turn")}
         upserts = {
-            table.name: statements.upsert(table, used=self.used[table.name], extra=extra.get(table.name))
+            table.name: statements.upsert(
+                table,
+                used=self.used[table.name],
+                extra=extra.get(table.name),
+                told=self.noting.get(table.name, ""),
+            )
             for table in self.tables
         }
         for first in range(1, self.last_line + 1, _LINES_A_STATEMENT):

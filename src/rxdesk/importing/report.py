@@ -64,6 +64,7 @@ class ImportReport:
 
     files: list[FileReport] = field(default_factory=list)
     seconds: float = 0.0
+    events: int = 0  # that were stored, where they were asked for
 
     @property
     def ok(self) -> bool:

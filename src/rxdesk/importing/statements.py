@@ -150,8 +150,8 @@ def park(table: Table, unique: Unique) -> str:
     )
 
 
-def remove_unlisted(table: Table, root: Table) -> str:
-    """Mark rows as deleted whose parent is in the file and lists them no more."""
+def remove_unlisted(table: Table, root: Table, told: str = "") -> str:
+    """Mark rows as deleted whose parent is in the file and lists them no more. `told`: see `upsert`."""
     sets = "deleted_at = $2::timestamptz"
     if "updated_at" in table.times:
         sets += ", updated_at = $2::timestamptz"
@@ -172,15 +172,16 @@ def remove_unlisted(table: Table, root: Table) -> str:
         f"SELECT x.uid, x.deleted_at FROM {table.name} x "
         f"WHERE x.organisation_id = $1 AND x.{table.parent} = {parent} OFFSET 0) k "
         f"WHERE k.deleted_at IS NULL AND NOT EXISTS (SELECT FROM {table.staged} t WHERE t.uid = k.uid))) "
-        f"RETURNING 1) SELECT count(*) FROM gone"
+        f"RETURNING {'live.*, false AS added' if told else '1'}){told.format(rows='gone')} "
+        f"SELECT count(*) FROM gone"
     )
 
 
-def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None) -> str:
+def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None, told: str = "") -> str:
     """Write the staged rows of the lines $3 to $4 that are not as they should be. Gives added, changed.
 
     `used`: the organisation has rows there that may be the same. `extra`: a column that is not in the file,
-    and the expression that a new row gets for it.
+    and the expression that a new row gets for it. `told`: a further part of the statement, which notes the `{rows}`.
     """
     stored = {name: _STORED.get(kind, "{}").format(f"s.{name}") for name, kind in table.columns}
     if table.is_child:
@@ -194,6 +195,7 @@ def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None) ->
         values[extra[0]] = extra[1]
     old = ""
     unchanged = ""
+    returned = "live.*, live.xmax = 0 AS added" if told else "live.xmax = 0 AS added"
     if used:
         old = (
             f"LEFT JOIN LATERAL (SELECT x.* FROM {table.name} x "
@@ -205,7 +207,8 @@ def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None) ->
         f"WITH written AS (INSERT INTO {table.name} AS live (organisation_id, uid, {', '.join(values)}) "
         f"SELECT $1, s.uid, {', '.join(values.values())} FROM {table.staged} s {old} "
         f"WHERE s.line BETWEEN $3 AND $4 AND $2::timestamptz IS NOT NULL {unchanged} "
-        f"ON CONFLICT (organisation_id, uid) DO UPDATE SET {sets} RETURNING live.xmax = 0 AS added) "
+        f"ON CONFLICT (organisation_id, uid) DO UPDATE SET {sets} RETURNING {returned})"
+        f"{told.format(rows='written')} "
         f"SELECT count(*) FILTER (WHERE added) AS added, count(*) FILTER (WHERE NOT added) AS changed "
         f"FROM written"
     )

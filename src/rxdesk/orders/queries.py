@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rxdesk import history
 from rxdesk.access import Read
 
 # $4: uid. An order has few children, each found by an index on (organisation_id, order_uid, uid); the
@@ -63,5 +64,23 @@ SELECT json_build_object(
     WHERE 'prescription:read' = ANY (c.permissions) AND p.organisation_id = $1 AND p.order_uid = o.uid
       AND p.deleted_at IS NULL), '[]'))::text AS body
 FROM orders o
+WHERE o.organisation_id = $1 AND o.uid = $4 AND o.deleted_at IS NULL
+""")
+
+# $4: uid, $5: rows a page, $6: rows before it
+CHANGES = Read(f"""
+SELECT json_build_object(
+  'data', coalesce((
+    SELECT json_agg({history.SHOWN} ORDER BY h.changed_at, h.uid)
+    FROM (
+      SELECT * FROM changes WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = 'order'
+      ORDER BY changed_at, uid LIMIT $5::bigint OFFSET $6::bigint
+    ) h), '[]'),
+  'totalRegistries', n.total,
+  'totalPages', (n.total + $5::bigint - 1) / $5::bigint)::text AS body
+FROM orders o
+CROSS JOIN (
+  SELECT count(*) AS total FROM changes
+  WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = 'order') n
 WHERE o.organisation_id = $1 AND o.uid = $4 AND o.deleted_at IS NULL
 """)

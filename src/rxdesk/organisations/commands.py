@@ -13,12 +13,13 @@ import asyncpg
 from rxdesk.db.pool import Connection
 from rxdesk.kit.keys import digest_of, hint_of, new_key
 from rxdesk.kit.uids import new_uid
-from rxdesk.permissions import ALL
+from rxdesk.permissions import objection
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _CODE_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # nothing that is mistaken for another when read out
 _CODE_LENGTH = 8
 LONGEST_OVERLAP = timedelta(days=7)
+_NAMED_PHARMACIES = 20  # as many as a message can list
 _OPERATOR = ("operator", "cli")
 
 
@@ -108,11 +109,14 @@ async def create_key(  # noqa: PLR0913 (a key's own facts)
     expires_at: datetime | None = None,
     live: bool = True,
     rotated_from: str | None = None,
+    pharmacy_uid: str | None = None,
 ) -> NewKey:
-    """Create a key; only its digest is stored. Raises OperatorError: unknown permission, empty name."""
-    unknown = sorted(set(permissions) - set(ALL))
-    if unknown:
-        message = f"unknown permission {', '.join(unknown)}; there are: {', '.join(ALL)}"
+    """Create a key of the organisation, or of one of its pharmacies; only its digest is stored.
+
+    Raises OperatorError: a permission that is unknown or of the other kind, no such pharmacy, an empty name.
+    """
+    message = objection(sorted(set(permissions)), of_pharmacy=pharmacy_uid is not None)
+    if message is not None:
         raise OperatorError(message)
     if not name.strip() or not name.isprintable():
         message = "a key needs a name without control characters, so that its owner knows it again"
@@ -120,12 +124,14 @@ async def create_key(  # noqa: PLR0913 (a key's own facts)
     if per_second < 0 or per_minute < 0:
         message = "a rate limit is a whole number from 0; 0 means none"
         raise OperatorError(message)
+    if pharmacy_uid is not None:
+        await _check_pharmacy(connection, organisation_id, pharmacy_uid)
     key = new_key(organisation_id, live=live)
     uid = new_uid("key")
     await connection.execute(
         "INSERT INTO api_keys (organisation_id, uid, name, digest, hint, permissions, rate_limit_per_second, "
-        "rate_limit_per_minute, expires_at, rotated_from, actor_kind, actor_uid) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "rate_limit_per_minute, expires_at, rotated_from, pharmacy_uid, actor_kind, actor_uid) "
+        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         organisation_id,
         uid,
         name.strip(),
@@ -136,9 +142,26 @@ async def create_key(  # noqa: PLR0913 (a key's own facts)
         per_minute,
         expires_at,
         rotated_from,
+        pharmacy_uid,
         *_OPERATOR,
     )
     return NewKey(uid, key, expires_at)
+
+
+async def _check_pharmacy(connection: Connection, organisation_id: int, uid: str) -> None:
+    rows = await connection.fetch(
+        "SELECT uid, display_name FROM pharmacies WHERE organisation_id = $1 AND deleted_at IS NULL "
+        "ORDER BY uid = $2 DESC, uid LIMIT $3",
+        organisation_id,
+        uid,
+        _NAMED_PHARMACIES,
+    )
+    if not rows or rows[0]["uid"] != uid:
+        there = ", ".join(f"{row['uid']} ({row['display_name']})" for row in rows)
+        message = f"no pharmacy {uid!r} in this organisation; there " + (
+            f"are: {there}" if rows else "is none yet: `rxdesk import` brings them in"
+        )
+        raise OperatorError(message)
 
 
 async def permit(
@@ -168,7 +191,7 @@ async def rotate_key(
         message = "the overlap is from 0 to 7 days"
         raise OperatorError(message)
     old = await connection.fetchrow(
-        "SELECT name, permissions, rate_limit_per_second, rate_limit_per_minute, expires_at, hint "
+        "SELECT name, permissions, rate_limit_per_second, rate_limit_per_minute, expires_at, hint, pharmacy_uid "
         "FROM api_keys WHERE organisation_id = $1 AND uid = $2 AND revoked_at IS NULL "
         "AND (expires_at IS NULL OR expires_at > $3) FOR UPDATE",
         organisation_id,
@@ -206,6 +229,7 @@ async def rotate_key(
         expires_at=old["expires_at"],
         live=old["hint"].startswith("rxd_live_"),
         rotated_from=uid,
+        pharmacy_uid=old["pharmacy_uid"],
     )
     return made, ends_at
 

@@ -28,7 +28,7 @@ async def organisation(connection: Connection, slug: str) -> Organisation:
 async def keys(connection: Connection, organisation_id: int) -> list[dict[str, Any]]:
     """Give an organisation's keys, newest first, without what would let one be used."""
     rows = await connection.fetch(
-        "SELECT uid, name, hint, permissions, rate_limit_per_second, rate_limit_per_minute, created_at, "
+        "SELECT uid, name, pharmacy_uid, hint, permissions, rate_limit_per_second, rate_limit_per_minute, created_at, "
         "expires_at, revoked_at, last_used_at, rotated_from, CASE WHEN revoked_at IS NOT NULL THEN 'revoked' "
         "WHEN expires_at <= now() THEN 'expired' ELSE 'active' END AS status "
         "FROM api_keys WHERE organisation_id = $1 ORDER BY created_at DESC, uid DESC",

@@ -109,6 +109,12 @@ class Call:
             await self.authorise()
         return self._read(await self._data(), kind)
 
+    async def body_if_any(self, kind: type[T]) -> T:
+        """Read and check the body, or take its defaults when it is empty; the caller is judged first."""
+        await self.authorise()
+        data = await self._data()
+        return self._read(data or b"{}", kind)
+
     async def body_or_query(self, kind: type[T]) -> T:
         """Read the body, or the query parameters when it is empty; the caller is judged before a body is read."""
         if not self.header_values(b"content-length") and not self.header_values(b"transfer-encoding"):
@@ -227,4 +233,7 @@ class Call:
         if not values or not self.operation.idempotent:
             return None
         header = values[0].decode("latin-1") if len(values) == 1 else ""
-        return idempotency.identify(self.operation.name, header, self._body)
+        # Two pharmacies of one organisation know nothing of each other, so neither do their keys.
+        pharmacy_uid = None if self.caller is None else self.caller.pharmacy_uid
+        route = self.operation.name if pharmacy_uid is None else f"{self.operation.name} {pharmacy_uid}"
+        return idempotency.identify(route, header, self._body)

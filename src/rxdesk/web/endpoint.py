@@ -1,6 +1,6 @@
 """The declaration of an endpoint: method, path, permission, and all that its documentation needs.
 
-The permission is a part of the declaration that cannot be left out; None stands for «any valid key».
+The permission is a part of the declaration that cannot be left out; None stands for «any key of the organisation».
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any, Literal, TypeAlias
 from rxdesk import errors
 from rxdesk.db.pool import DatabaseUnavailableError
 from rxdesk.errors import ApiError
-from rxdesk.permissions import Permission
+from rxdesk.permissions import AnyPermission
 from rxdesk.web.answers import Answer, App, Receive, Scope, Send, error_answer, send_answer
 from rxdesk.web.call import Call, Services
 
 PARAMETER = re.compile(r"\{([a-z_]+)\}")
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
-Method: TypeAlias = Literal["GET", "POST", "DELETE"]
+Method: TypeAlias = Literal["GET", "POST", "PATCH", "DELETE"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Operation:
     name: str
     method: Method
     path: str
-    permission: Permission | None
+    permission: AnyPermission | None
     tag: str
     summary: str
     description: str = ""
@@ -84,7 +84,7 @@ class Endpoint:
 def endpoint(
     method: Method,
     path: str,
-    permission: Permission | None,
+    permission: AnyPermission | None,
     **documentation: Any,  # noqa: ANN401 (checked by Operation)
 ) -> Callable[[Handler], Endpoint]:
     """Declare an endpoint; the handler's name is the operation's id."""

@@ -22,11 +22,12 @@ _SECURITY: list[dict[str, list[str]]] = [{"ApiKey": []}]
 
 
 class Error(msgspec.Struct, kw_only=True):
-    """The standard error; some carry a further member, such as `field` or `queue_uid`."""
+    """The standard error; some carry a further member, such as `field`, `queue_uid` or `allowed` (next states)."""
 
     error: str
     field: str | msgspec.UnsetType = msgspec.UNSET
     queue_uid: str | msgspec.UnsetType = msgspec.UNSET
+    allowed: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Fault(msgspec.Struct, kw_only=True):
@@ -210,6 +211,8 @@ _PATH_EXAMPLES = {
     "queue_uid": "q-abc123",
     "event_uid": "evt-abc123",
     "delivery_uid": "dlv-abc123.abc123",
+    "pharmacy_order_uid": "po-abc123",
+    "pharmacy_sku_uid": "psku-012",
     "subscription_uid": "ns-abc123",
 }
 _QUERY_EXAMPLES: dict[str, Any] = {
@@ -223,6 +226,13 @@ _QUERY_EXAMPLES: dict[str, Any] = {
     "wallet_pass_template_uid": "wpt-abc123",
     "notification_type": "pharmacy_order_created",
     "target": "https://example.com/webhooks",
+    "status": "init",
+    "created_at_from": 1711700000,
+    "created_at_to": 1714300000,
+    "updated_at_from": 1711700000,
+    "updated_at_to": 1714300000,
+    "external_id": "EXT-001",
+    "pzn": "12345678",
 }
 
 

@@ -19,13 +19,16 @@ from rxdesk.webhooks.events import EVENT_TYPES
 from rxdesk.webhooks.log_schemas import Enabled, ReplayHint, Rotated, Rotation
 from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference
 
-# A subscription made by a key that may not read what the events carry gets them cut to uid, status, times.
+# A subscription made by a key that may not read what the events carry gets them cut to uid, status, times. It is the
+# pharmacy's if the key is.
 _CREATE = """
 INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, target_key,
   payload_version, meta_data, header_key, sealed_header_value, sealed_signing_secret, full_data, pharmacy_uid,
   created_at, actor_kind, actor_uid)
 SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
-  k.pharmacy_uid IS NOT NULL OR k.permissions @> $14::text[], k.pharmacy_uid, $11, $12, $13
+  CASE WHEN k.pharmacy_uid IS NULL THEN k.permissions @> $14::text[]
+    WHEN $3::text = 'pharmacy_sku_stock_updated' THEN 'stock_read' = ANY (k.permissions)
+    ELSE 'orders_read' = ANY (k.permissions) END, k.pharmacy_uid, $11, $12, $13
 FROM api_keys k WHERE k.organisation_id = $1 AND k.uid = $13
 ON CONFLICT (organisation_id, notification_type, target_key, (coalesce(pharmacy_uid, ''))) WHERE deactivated_at IS NULL
 DO NOTHING
@@ -111,6 +114,23 @@ async def remove_subscription(tx: Transaction, reference: SubscriptionReference,
         tx.actor_kind,
         tx.actor_uid,
         reference.target,
+    )
+    if removed is None:
+        raise errors.not_found()
+
+
+async def remove_of_pharmacy(tx: Transaction, uid: str) -> None:
+    """Deactivate an active subscription of the caller's pharmacy. Raises 404 when it has no such one."""
+    removed = await tx.connection.fetchval(
+        "UPDATE notification_subscriptions SET deactivated_at = $4, deactivated_reason = 'removed', "
+        "actor_kind = $5, actor_uid = $6 "
+        "WHERE organisation_id = $1 AND uid = $2 AND pharmacy_uid = $3 AND deactivated_at IS NULL RETURNING uid",
+        tx.organisation_id,
+        uid,
+        tx.pharmacy_uid,
+        tx.now,
+        tx.actor_kind,
+        tx.actor_uid,
     )
     if removed is None:
         raise errors.not_found()

@@ -8,46 +8,15 @@ import msgspec
 
 from rxdesk import errors
 from rxdesk.kit.clock import unix
-from rxdesk.kit.headers import check_custom_header
 from rxdesk.kit.signing import delivery_headers, new_signing_secret
-from rxdesk.kit.targets import (
-    Target,
-    TargetForbidden,
-    TargetInvalid,
-    TargetRefused,
-    judge_target,
-    parse_target,
-)
+from rxdesk.kit.targets import TargetForbidden, TargetRefused, parse_target
 from rxdesk.kit.uids import new_uid
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
 from rxdesk.webhooks import commands, queries, schemas
 from rxdesk.webhooks.events import EVENT_TYPES, envelope
-
-_FORBIDDEN = "The target is, or resolves to, an address that is not allowed"
-
-
-def _check_header(key: str | None, value: str | None) -> None:
-    if key is None and value is None:
-        return
-    if key is None or value is None:
-        missing = "header_key" if key is None else "header_value"
-        raise errors.invalid(errors.fault(missing, "body", "header_key and header_value go together"))
-    reason = check_custom_header(key, value)
-    if reason is not None:
-        field = "header_value" if reason.startswith("header_value") else "header_key"
-        raise errors.invalid(errors.fault(field, "body", reason))
-
-
-async def _target(call: Call, field: str, url: str) -> Target:
-    egress = call.services.egress
-    try:
-        return await judge_target(url, egress.allow, egress.resolver)
-    except TargetInvalid as error:
-        raise errors.invalid(errors.fault(field, "body", str(error))) from error
-    except TargetForbidden as error:
-        raise errors.simple(422, _FORBIDDEN, field=field) from error
+from rxdesk.webhooks.targets import check_header, forbidden, judged
 
 
 @endpoint(
@@ -83,10 +52,10 @@ async def list_subscriptions(call: Call) -> Answer:
 async def create_subscription(call: Call) -> Answer:
     """Create a subscription whose target the address policy allows."""
     body = await call.body(schemas.NewSubscription)
-    _check_header(body.header_key, body.header_value)
+    check_header(body.header_key, body.header_value)
     if (kept := await call.kept()) is not None:
         return kept
-    target = await _target(call, "target", body.target)
+    target = await judged(call.services.egress, "target", body.target)
     return await call.write(commands.create_subscription, body, target)
 
 
@@ -131,8 +100,8 @@ async def remove_subscription(call: Call) -> Answer:
 async def send_test(call: Call) -> Answer:
     """Send one signed sample event and say what became of it."""
     body = await call.body(schemas.TestDelivery)
-    _check_header(body.header_key, body.header_value)
-    target = await _target(call, "target_url", body.target_url)
+    check_header(body.header_key, body.header_value)
+    target = await judged(call.services.egress, "target_url", body.target_url)
     caller = await call.authorise()
     if not await call.services.limiter.may_test(caller.organisation_id):
         raise errors.too_many(1)
@@ -161,7 +130,7 @@ async def send_test(call: Call) -> Answer:
             connect=settings.delivery_connect_seconds,
         )
     except TargetForbidden as error:  # the name resolves elsewhere than a moment ago
-        raise errors.simple(422, _FORBIDDEN, field="target_url") from error
+        raise forbidden("target_url") from error
     result = schemas.TestResult(
         success=outcome.error is None,
         status_code=outcome.status,

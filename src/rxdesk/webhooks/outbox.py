@@ -22,22 +22,21 @@ KIND = "delivery"
 # What a subscription hears of an event whose data it may not read (contract, section 2, routes 15 to 18).
 _CUT_TO = ("uid", "status", "created_at", "updated_at", "deleted_at")
 
-# Events, a delivery for each subscription that wants one, and a row in the queue for each delivery: one round trip. A
-# delivery's uid is made of the event's and the subscription's, so there is one of each pair.
-# $2 uids, $3 types, $4 subjects, $5 pharmacies, $6 bodies, $7 cut bodies, $8 when, $9 and $10 the actor
-_STORE = f"""
-WITH added AS (
-  SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[])
-    WITH ORDINALITY AS a (uid, event_type, subject_uid, pharmacy_uid, body, cut_body, number)
-), stream AS (
+# What becomes of new events, in the statement that has them as `added (uid, event_type, subject_uid, pharmacy_uid,
+# body, cut_body, number)`, numbered from 1: their rows with positions, a delivery for each subscription that wants
+# one, and a row in the queue for each delivery. A delivery's uid is made of the event's and the subscription's, so
+# there is one of each pair.
+# $1 organisation, $2 when, $3 and $4 the actor
+FAN_OUT = f"""
+stream AS (
   INSERT INTO event_streams AS kept (organisation_id, uid, last_position)
-  VALUES ($1, 'all', cardinality($2::text[]))
+  SELECT $1, 'all', count(*) FROM added
   ON CONFLICT (organisation_id, uid) DO UPDATE SET last_position = kept.last_position + excluded.last_position
-  RETURNING last_position - cardinality($2::text[]) AS before
+  RETURNING last_position - (SELECT count(*) FROM added) AS before
 ), stored AS (
   INSERT INTO events (organisation_id, uid, position, event_type, subject_uid, pharmacy_uid, occurred_at, body,
     cut_body, actor_kind, actor_uid)
-  SELECT $1, a.uid, s.before + a.number, a.event_type, a.subject_uid, a.pharmacy_uid, $8, a.body, a.cut_body, $9, $10
+  SELECT $1, a.uid, s.before + a.number, a.event_type, a.subject_uid, a.pharmacy_uid, $2, a.body, a.cut_body, $3, $4
   FROM added a CROSS JOIN stream s
 ), wanted AS (
   SELECT 'dlv-' || substr(a.uid, 5) || '.' || substr(n.uid, 4) AS uid, n.uid AS subscription_uid, a.uid AS event_uid,
@@ -47,12 +46,19 @@ WITH added AS (
     AND (n.pharmacy_uid IS NULL OR n.pharmacy_uid = a.pharmacy_uid)
 ), sent AS (
   INSERT INTO deliveries (organisation_id, uid, subscription_uid, event_uid, status, next_attempt_at, created_at)
-  SELECT $1, uid, subscription_uid, event_uid, 'pending', $8, $8 FROM wanted
+  SELECT $1, uid, subscription_uid, event_uid, 'pending', $2, $2 FROM wanted
 ), routed AS (
   INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at)
-  SELECT $1, uid, '{KIND}', 'first', endpoint, $8 FROM wanted RETURNING true
+  SELECT $1, uid, '{KIND}', 'first', endpoint, $2 FROM wanted RETURNING true
 )
 SELECT CASE WHEN EXISTS (SELECT FROM routed) THEN pg_notify('{CHANNEL}', '{KIND}') END"""
+
+# One round trip. $5 uids, $6 types, $7 subjects, $8 pharmacies, $9 bodies, $10 cut bodies
+_STORE = f"""
+WITH added AS (
+  SELECT * FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bytea[])
+    WITH ORDINALITY AS a (uid, event_type, subject_uid, pharmacy_uid, body, cut_body, number)
+), {FAN_OUT}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class _Gathered:
             strict=True,
         )
         await tx.connection.execute(
-            _STORE, tx.organisation_id, *map(list, columns), tx.now, tx.actor_kind, tx.actor_uid
+            _STORE, tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid, *map(list, columns)
         )
 
 

@@ -19,6 +19,9 @@ EventTypeName = Literal[
     "waiting_room_updated",
     "notification_subscription_disabled",
 ]
+PharmacyEventTypeName = Literal[
+    "pharmacy_order_created", "pharmacy_order_updated", "pharmacy_sku_stock_updated"
+]
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=2048, description="https only")]
 
 
@@ -31,6 +34,12 @@ class NewSubscription(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     payload_version: Literal["1"] | None = None
     header_key: str | None = None
     header_value: str | None = None
+
+
+class NewPharmacySubscription(NewSubscription, kw_only=True, forbid_unknown_fields=True):
+    """A pharmacy's subscription to be: it hears of its own orders and stock."""
+
+    notification_type: PharmacyEventTypeName
 
 
 class Subscription(msgspec.Struct, kw_only=True):
@@ -92,6 +101,9 @@ NEW_EXAMPLE = NewSubscription(
     payload_version="1",
     header_key="Authorization",
     header_value="Bearer token-of-yours",
+)
+NEW_PHARMACY_EXAMPLE = NewPharmacySubscription(
+    notification_type="pharmacy_order_created", target="https://example.com/webhooks"
 )
 CREATED_EXAMPLE = CreatedSubscription(
     uid="ns-abc123",

@@ -8,3 +8,4 @@ ALTER TABLE notification_subscriptions DROP COLUMN pharmacy_uid,
 CREATE UNIQUE INDEX notification_subscriptions_active
   ON notification_subscriptions (organisation_id, notification_type, target_key) WHERE deactivated_at IS NULL;
 ALTER TABLE api_keys DROP COLUMN pharmacy_uid;
+ALTER TABLE orders DROP COLUMN pharmacy_uid, DROP COLUMN delivery_type_uid;

@@ -6,6 +6,13 @@ ALTER TABLE api_keys ADD COLUMN pharmacy_uid text COLLATE "C";
 ALTER TABLE api_keys ADD CONSTRAINT api_keys_of_pharmacy
   FOREIGN KEY (organisation_id, pharmacy_uid) REFERENCES pharmacies (organisation_id, uid);
 
+-- Where an order's goods are to come from, and how, if its maker said so.
+ALTER TABLE orders ADD COLUMN pharmacy_uid text COLLATE "C", ADD COLUMN delivery_type_uid text COLLATE "C";
+ALTER TABLE orders ADD CONSTRAINT orders_of_pharmacy
+  FOREIGN KEY (organisation_id, pharmacy_uid) REFERENCES pharmacies (organisation_id, uid);
+ALTER TABLE orders ADD CONSTRAINT orders_of_delivery_type
+  FOREIGN KEY (organisation_id, delivery_type_uid) REFERENCES delivery_types (organisation_id, uid);
+
 -- History: what changed, from what to what, when, and by whom. It holds no text that anybody wrote but the reason.
 CREATE TABLE changes (
   organisation_id integer NOT NULL REFERENCES organisations (id),
