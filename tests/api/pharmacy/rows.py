@@ -94,9 +94,7 @@ async def whole_order(counter: Counter) -> tuple[str, dict[str, Any]]:
     await tenant.insert(
         "fulfillment_order_items", order_uid=order, fulfillment_order_uid=part, order_item_uid=item
     )
-    delivery = await tenant.insert(
-        "delivery_types", identifier="standard", display_name="Standard Shipping"
-    )
+    delivery = await tenant.insert("delivery_types", identifier="standard", display_name="Standard Shipping")
     uid = await counter.order(
         order_uid=order,
         fulfillment_order_uid=part,

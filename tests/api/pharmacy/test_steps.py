@@ -110,9 +110,7 @@ async def test_the_whole_way(within: InProcess, tenant: Tenant) -> None:
 
 async def test_completed_takes_the_stock_down(within: InProcess, tenant: Tenant) -> None:
     counter = await open_counter(tenant)
-    some, rest, uncounted, untouched = [
-        await counter.offer(stock=stock) for stock in (10, 3, None, 9)
-    ]
+    some, rest, uncounted, untouched = [await counter.offer(stock=stock) for stock in (10, 3, None, 9)]
     # The same pack in two positions counts twice; all of what is there may go.
     uid = await counter.order((some, 2), (rest, 3), (uncounted, 5), (some, 3), status="ready_for_pickup")
     answer = await within.client.patch(
@@ -154,9 +152,7 @@ async def test_completed_takes_the_stock_down(within: InProcess, tenant: Tenant)
     assert {row["pharmacy_uid"] for row in rows["events"]} == {counter.uid}
 
 
-async def test_only_the_fulfillment_order_s_items(
-    pharmacy_client: httpx.AsyncClient, tenant: Tenant
-) -> None:
+async def test_only_the_fulfillment_order_s_items(pharmacy_client: httpx.AsyncClient, tenant: Tenant) -> None:
     counter = await open_counter(tenant)
     uid, document = await whole_order(counter)
     await tenant.update("pharmacy_orders", uid, status="in-progress")
@@ -232,16 +228,12 @@ async def test_nobody_else_s_orders(
     assert [await written(tenant), await written(other)] == before
 
 
-async def test_completed_is_no_status_to_set(
-    pharmacy_client: httpx.AsyncClient, tenant: Tenant
-) -> None:
+async def test_completed_is_no_status_to_set(pharmacy_client: httpx.AsyncClient, tenant: Tenant) -> None:
     counter = await open_counter(tenant)
     uid = await counter.order(status="ready_for_pickup")
     headers = await counter.headers()
     for body in ({"status": "completed"}, {"status": "new"}, {"status": None}, {}, {"state": "init"}):
-        answer = await pharmacy_client.patch(
-            f"/pharmacy_orders/{uid}/status", json=body, headers=headers
-        )
+        answer = await pharmacy_client.patch(f"/pharmacy_orders/{uid}/status", json=body, headers=headers)
         assert answer.status_code == 400, answer.text
         assert "status" in [fault["field"] for fault in answer.json()["details"]]
     # A key that may not is told so before its body is looked at; an unknown order after.
