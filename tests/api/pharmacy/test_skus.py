@@ -62,7 +62,7 @@ async def test_the_list(pharmacy_client: httpx.AsyncClient, tenant: Tenant, othe
     }
     expected = [rows[uid] for uid in sorted(rows, key=lambda uid: (counter.skus[uid], uid))]
 
-    async def listed(**query: object) -> tuple[list[Any], int, int]:
+    async def listed(**query: str | int) -> tuple[list[Any], int, int]:
         answer = await pharmacy_client.get(path, params=query, headers=headers)
         assert answer.status_code == 200, answer.text
         body = answer.json()
