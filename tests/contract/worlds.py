@@ -348,8 +348,8 @@ PATH_ROWS = {
     "pharmacy_sku_uid": "pharmacy_skus",
     "subscription_uid": OF_PHARMACY,
 }
-# What is sent to an operation with a uid in its path: a body, and what it gets where that is no success. Each leaves the
-# row as it was, or the matrix puts it back.
+# What is sent to an operation with a uid in its path: a body, and what it gets where that is no success. Each leaves
+# the row as it was, or the matrix puts it back.
 BODIES: dict[str, dict[str, Any]] = {
     "set_pharmacy_order_status": {"status": "init"},
     "set_pharmacy_sku_price": {"price": 100},
