@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import httpx
 import pytest
 from tests.api.pharmacy.rows import open_counter
@@ -14,6 +15,7 @@ from tests.conftest import Live, start_live, stop_live
 from tests.factories import Tenant
 
 from rxdesk.db import embedded
+from rxdesk.db.pool import Connection
 from rxdesk.routes import PHARMACY
 
 
@@ -121,6 +123,33 @@ async def test_two_pharmacies_and_stock_that_is_set_meanwhile(
         "SELECT n.document FROM product_documents_of($1, ARRAY[d.uid]) n)"
     )
     assert documents == []
+
+
+async def test_stock_is_locked_by_uid(
+    pharmacy_client: httpx.AsyncClient, tenant: Tenant, cluster: embedded.Address
+) -> None:
+    """Whatever the order of items and rows: who waits for the last one holds the first one already."""
+    counter = await open_counter(tenant)
+    last, first = await counter.offer(uid="psku-b"), await counter.offer(uid="psku-a")
+    uid = await counter.order((last, 1), (first, 1), status="in-progress")
+    headers = await counter.headers()
+    holder: Connection = await asyncpg.connect(**cluster.connect_args(embedded.APP))
+    await holder.execute(f"SET rxdesk.organisation_id = '{tenant.id}'")
+    lock = "SELECT uid FROM pharmacy_skus WHERE organisation_id = $1 AND uid = $2 FOR UPDATE"
+    try:
+        async with holder.transaction():
+            await holder.execute(lock, tenant.id, last)
+            completing = asyncio.create_task(complete(pharmacy_client, uid, headers))
+            # Asked outside the transaction, which would see the same moment again and again.
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+            while not await tenant.connection.fetchval(waiting, holder.get_server_pid()):
+                assert not completing.done(), "it did not wait"
+                await asyncio.sleep(0.005)
+            free = await tenant.rows(f"{lock} SKIP LOCKED", first)
+        assert (await completing).status_code == 200
+    finally:
+        await holder.close()
+    assert free == []
 
 
 async def _patched(
