@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import standardwebhooks
 from tests.cli.processes import Server, answer, environment, inside, refused, rxdesk
 
+from rxdesk.cli.triggering import TRIGGERS
 from rxdesk.kit.signing import delivery_headers, vendor_signature
+from rxdesk.webhooks.events import EVENT_TYPES
 
 SECRET = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 VERBS = [
@@ -102,6 +105,15 @@ def test_from_a_change_to_its_deliveries(demo: Server) -> None:
     subscriptions = answer(inside("webhooks", "subscriptions", *where, "--json"))
     assert ns in [one["uid"] for one in subscriptions["data"]]
     assert "whsec_" not in json.dumps(subscriptions)
+
+
+@pytest.mark.parametrize("kind", TRIGGERS)
+def test_each_trigger_makes_the_change_that_it_tells_of(demo: Server, kind: str) -> None:
+    where = at(demo)
+    made = answer(inside("webhooks", "trigger", kind, *where, "--json"))
+    event = answer(inside("events", "show", made["event_uid"], *where, "--json"))
+    assert (event["event_type"], event["subject_uid"]) == (kind, made["subject_uid"])
+    msgspec.convert(event["body"]["data"], EVENT_TYPES[kind].payload, strict=True)
 
 
 def test_what_is_refused_in_one_line(demo: Server) -> None:
