@@ -55,6 +55,29 @@ DELETE /notification-subscriptions - 204
 POST /notification-subscriptions/test - 200
 GET /health/ - 200
 """,
+    routes.OPERATIONS.base: """
+POST /orders order:write 201
+POST /orders/{order_uid}/status order:write 200
+POST /orders/{order_uid}/cancel order:write 200
+GET /orders/{order_uid}/history order:read 200
+POST /prescriptions/{prescription_uid}/assign prescription:write 200
+POST /prescriptions/{prescription_uid}/approve prescription:write 200
+POST /prescriptions/{prescription_uid}/decline prescription:write 200
+POST /prescriptions/{prescription_uid}/hold prescription:write 200
+POST /prescriptions/{prescription_uid}/resume prescription:write 200
+POST /prescriptions/{prescription_uid}/sign prescription:write 200
+POST /prescriptions/{prescription_uid}/cancel prescription:write 200
+GET /prescriptions/{prescription_uid}/history prescription:read 200
+GET /events event:read 200
+GET /events/{event_uid} event:read 200
+GET /deliveries delivery:read 200
+POST /deliveries/replay delivery:write 202
+GET /deliveries/{delivery_uid} delivery:read 200
+POST /deliveries/{delivery_uid}/retry delivery:write 202
+GET /subscriptions delivery:read 200
+POST /subscriptions/{subscription_uid}/enable delivery:write 200
+POST /subscriptions/{subscription_uid}/rotate-secret delivery:write 200
+""",
     routes.PHARMACY.base: """
 GET /pharmacy_orders/ orders_read 200
 GET /pharmacy_orders/{pharmacy_order_uid} orders_read 200
