@@ -193,6 +193,7 @@ SAMPLES: dict[str, Callable[[int], dict[str, Any]]] = {
     "prescription_created": _thin("px-sample", "waiting_for_doctor"),
     "prescription_updated": _thin("px-sample", "signed"),
     "waiting_room_updated": _thin("q-sample", "waiting"),
+    "notification_subscription_disabled": _thin("ns-sample", "failing"),
 }
 
 
