@@ -283,13 +283,19 @@ def _acquire(data_dir: Path, purpose: str, say: Callable[[str], None], wait_seco
                 break
             except BlockingIOError:
                 holder = _holder(descriptor)
-                who = f"rxdesk {holder.get('purpose', '')} (pid {holder.get('pid')})" if holder else "another rxdesk"
+                who = (
+                    f"rxdesk {holder.get('purpose', '')} (pid {holder.get('pid')})"
+                    if holder
+                    else "another rxdesk"
+                )
                 if time.monotonic() > deadline:
                     raise InUseError(
                         f"the data folder {data_dir} is in use by {who}. Stop it first, or use "
                         "another --data-dir"
                     ) from None
-                if not said and holder and wait_seconds > 1:  # who has just taken it writes its name in a moment
+                if (
+                    not said and holder and wait_seconds > 1
+                ):  # who has just taken it writes its name in a moment
                     say(f"waiting up to {wait_seconds:.0f} s for {who} to leave {data_dir}")
                     said = True
                 time.sleep(0.05)

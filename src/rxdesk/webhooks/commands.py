@@ -11,6 +11,7 @@ from rxdesk.kit.sealing import Place
 from rxdesk.kit.signing import new_signing_secret
 from rxdesk.kit.targets import Target
 from rxdesk.kit.uids import new_uid
+from rxdesk.webhooks.events import EVENT_TYPES
 from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference
 
 # A subscription made by a key that may not read what the events carry gets them cut to uid, status, times.
@@ -18,7 +19,7 @@ _CREATE = """
 INSERT INTO notification_subscriptions (organisation_id, uid, notification_type, target, target_key,
   payload_version, meta_data, header_key, sealed_header_value, sealed_signing_secret, full_data, created_at,
   actor_kind, actor_uid)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, k.permissions @> ARRAY['order:read', 'patient:read'], $11, $12, $13
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, k.permissions @> $14::text[], $11, $12, $13
 FROM api_keys k WHERE k.organisation_id = $1 AND k.uid = $13
 ON CONFLICT (organisation_id, notification_type, target_key) WHERE deactivated_at IS NULL DO NOTHING
 RETURNING uid"""
@@ -63,6 +64,7 @@ async def create_subscription(tx: Transaction, body: NewSubscription, target: Ta
         tx.now,
         tx.actor_kind,
         tx.actor_uid,
+        list(EVENT_TYPES[body.notification_type].needs),
     )
     if created is None:
         raise errors.simple(409, "There is an active subscription of this type for this target")

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rxdesk.permissions import Permission
+
 _ADDRESS = {
     "first_name": "Max",
     "last_name": "Mustermann",
@@ -89,30 +91,61 @@ def _thin(uid: str, status: str) -> Callable[[int], dict[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """An event type and a sample of its data, made for a Unix time."""
+    """An event type, a sample of its data, made for a Unix time, and what a key must be allowed to get all of it."""
 
     name: str
     summary: str
     sample: Callable[[int], dict[str, Any]]
+    needs: tuple[Permission, ...]
 
 
+_ORDER_AND_PATIENT = (Permission.ORDER_READ, Permission.PATIENT_READ)
 _ALL = (
-    EventType("pharmacy_order_created", "A pharmacy order was made", _pharmacy_order),
-    EventType("pharmacy_order_updated", "A pharmacy order changed", _pharmacy_order),
-    EventType("pharmacy_sku_stock_updated", "A pharmacy's stock of a SKU changed", _sku_stock),
+    EventType("pharmacy_order_created", "A pharmacy order was made", _pharmacy_order, _ORDER_AND_PATIENT),
+    EventType("pharmacy_order_updated", "A pharmacy order changed", _pharmacy_order, _ORDER_AND_PATIENT),
+    EventType(
+        "pharmacy_sku_stock_updated",
+        "A pharmacy's stock of a SKU changed",
+        _sku_stock,
+        (Permission.PRODUCT_READ,),
+    ),
     EventType(
         "patient_doctor_meeting_updated",
         "A meeting of patient and doctor changed",
         _thin("vr-sample", "allocated"),
+        (Permission.WAITING_ROOM_READ,),
     ),
     EventType(
-        "appointment_reminder_due", "A reminder of an appointment is due", _thin("apt-sample", "confirmed")
+        "appointment_reminder_due",
+        "A reminder of an appointment is due",
+        _thin("apt-sample", "confirmed"),
+        (Permission.PATIENT_READ,),
     ),
-    EventType("order_created", "An order was made", _thin("ord-sample", "init")),
-    EventType("order_updated", "An order changed", _thin("ord-sample", "waiting for doctor")),
-    EventType("prescription_created", "A prescription was made", _thin("px-sample", "waiting_for_doctor")),
-    EventType("prescription_updated", "A prescription changed", _thin("px-sample", "signed")),
-    EventType("waiting_room_updated", "A visit in the waiting room changed", _thin("q-sample", "waiting")),
+    EventType("order_created", "An order was made", _thin("ord-sample", "init"), (Permission.ORDER_READ,)),
+    EventType(
+        "order_updated",
+        "An order changed",
+        _thin("ord-sample", "waiting for doctor"),
+        (Permission.ORDER_READ,),
+    ),
+    EventType(
+        "prescription_created",
+        "A prescription was made",
+        _thin("px-sample", "waiting_for_doctor"),
+        (Permission.PRESCRIPTION_READ,),
+    ),
+    EventType(
+        "prescription_updated",
+        "A prescription changed",
+        _thin("px-sample", "signed"),
+        (Permission.PRESCRIPTION_READ,),
+    ),
+    EventType(
+        "waiting_room_updated",
+        "A visit in the waiting room changed",
+        _thin("q-sample", "waiting"),
+        (Permission.WAITING_ROOM_READ,),
+    ),
 )
 EVENT_TYPES = {event.name: event for event in _ALL}
 

@@ -236,6 +236,26 @@ async def test_whether_the_key_may_read_what_the_events_carry(
         assert {row["uid"]: row["full_data"] for row in await rows(tenant)}[uid] is full
 
 
+@pytest.mark.parametrize(
+    ("kind", "permission"),
+    [
+        ("prescription_updated", "prescription:read"),
+        ("order_created", "order:read"),
+        ("pharmacy_sku_stock_updated", "product:read"),
+        ("waiting_room_updated", "waiting_room:read"),
+    ],
+)
+async def test_each_type_wants_the_permission_for_what_it_carries(
+    client: httpx.AsyncClient, tenant: Tenant, kind: str, permission: str
+) -> None:
+    for number, (permissions, full) in enumerate(
+        (((permission,), True), ([one for one in ALL if one != permission], False))
+    ):
+        headers = {"X-API-Key": await tenant.key(*permissions)}
+        uid = (await create(client, headers, kind=kind, target=f"{TARGET}{number}")).json()["uid"]
+        assert {row["uid"]: row["full_data"] for row in await rows(tenant)}[uid] is full
+
+
 async def test_faulty_members_are_named(client: httpx.AsyncClient, tenant: Tenant) -> None:
     headers = await tenant.headers()
     good = {"notification_type": TYPE, "target": TARGET}
