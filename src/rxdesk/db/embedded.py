@@ -116,6 +116,7 @@ class Server:
         self._lock = lock
         self._starter = os.getpid()
         self._stopping = threading.Lock()
+        self._stopped = False
 
     def poll(self) -> int | None:
         """The exit status of PostgreSQL if it has ended, negative for a signal; None while it runs."""
@@ -129,8 +130,11 @@ class Server:
         if os.getpid() != self._starter:
             return
         with self._stopping:
+            if self._stopped:  # the lock's descriptor may be another file's by now
+                return
             if self._process.poll() is None:
                 _stop(self._process)
+            self._stopped = True
             _release(self._lock)
 
     def __enter__(self) -> Self:
