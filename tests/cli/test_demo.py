@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -60,6 +62,28 @@ def test_every_printed_curl_line_works(demo: Server) -> None:
             assert (
                 client.get(url, headers={"X-API-Key": key.removeprefix("X-API-Key: ")}).status_code == 200
             ), line
+
+
+def test_the_quickstart_s_lines_work(demo: Server, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here, which the quickstart's lines call")
+    text = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text("utf-8")
+    block = text.split("## Try\n```console\n")[1].split("```")[0]
+    (tmp_path / ".rxdesk").mkdir()
+    (tmp_path / ".rxdesk" / "ready.json").write_bytes(demo.ready_file.read_bytes())
+    script = re.sub("^[$] ", "", block, flags=re.MULTILINE)
+    assert script.count("curl -H") == 2
+    done = subprocess.run(
+        ["/bin/sh", "-eu", "-c", script.replace("curl -H", "curl --noproxy '*' -fsS -H")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"products"' in done.stdout
+    assert '"queue_uid"' in done.stdout
 
 
 def test_a_demo_key_has_every_permission_and_no_limit(demo: Server) -> None:
