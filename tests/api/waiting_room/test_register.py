@@ -106,7 +106,7 @@ async def test_a_reason_has_up_to_500_characters(
         {
             "error": "Validation failed",
             "details": [
-                {"field": "visit_reason", "location": "body", "message": "Expected 'str' of length <= 500"}
+                {"field": "visit_reason", "location": "body", "message": "must be a string of length <= 500"}
             ],
         },
     )
