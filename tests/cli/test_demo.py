@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -253,7 +254,10 @@ def test_kill_9_of_everything_loses_nothing(copy: Path, first: First) -> None:
             )
         )
         for one in it.family():
-            one.kill()
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # workers end with their parent, and may be the faster
+                one.kill()
         it.process.wait()
     with serving("demo", "--data-dir", copy, "--port", 0) as it:
         assert it.order() == 200
