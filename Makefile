@@ -23,7 +23,7 @@ LOCK    := $(BIN)/uv pip compile --quiet --generate-hashes --no-emit-index-url -
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install dev test test-tools lint format docs bench bench-tools proof wheel lock lock-upgrade clean
+.PHONY: help demo install same-python dev test test-tools lint format docs bench bench-tools proof wheel lock lock-upgrade clean
 
 help: ## this list
 	@echo 'usage: make TARGET [NAME=value]'
@@ -84,10 +84,13 @@ clean: ## remove .venv, caches and built files; demo data in $(DATA) stays
 	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find src tests scripts bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
+same-python:
+	@$(if $(PYTHON),sh scripts/same_python.sh '$(VENV)' '$(PYTHON)')
+
+$(BIN)/python: | same-python
 	@sh scripts/make_venv.sh '$(VENV)' '$(PYTHON)'
 
-$(RUNTIME): $(BIN)/python pyproject.toml requirements/runtime.txt requirements/build.txt
+$(RUNTIME): $(BIN)/python pyproject.toml requirements/runtime.txt requirements/build.txt | same-python
 	@echo 'Installing what the server needs into $(VENV) …'
 	@$(PIP) --only-binary :all: --require-hashes -r requirements/runtime.txt -r requirements/build.txt
 	@$(PIP) --no-deps --no-index --no-build-isolation --editable .

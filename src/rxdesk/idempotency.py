@@ -107,9 +107,10 @@ def _place(tx: Transaction, request: Idempotent) -> Place:
 
 async def _sweep(tx: Transaction) -> None:
     await tx.connection.execute(
-        "DELETE FROM idempotency_keys WHERE organisation_id = $1 AND uid IN ("
+        # An array is made once; a join might run the choice again for each row, and delete more.
+        "DELETE FROM idempotency_keys WHERE organisation_id = $1 AND uid = ANY (ARRAY("
         "SELECT uid FROM idempotency_keys WHERE organisation_id = $1 AND created_at <= $2 "
-        "ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED)",
+        "ORDER BY created_at LIMIT $3 FOR UPDATE SKIP LOCKED))",
         tx.organisation_id,
         tx.now - KEPT_FOR,
         _SEEN_AT_ONCE,

@@ -122,6 +122,8 @@ def _value(option: Option, raw: object, origin: str) -> str | int | float:
             raise _wrong(option.name, origin, "a text")
         if option.name in _CHOICES and value not in _CHOICES[option.name]:
             raise _wrong(option.name, origin, "one of " + ", ".join(_CHOICES[option.name]))
+        if option.name == "data_dir" and not value:  # it would be the current folder, whichever that is
+            raise _wrong(option.name, origin, "the name of a folder, and is empty")
         return value
     kind: type[int | float] = float if isinstance(option.default, float) else int
     try:

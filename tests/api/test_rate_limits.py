@@ -23,12 +23,12 @@ from tests.factories import Tenant
 from rxdesk.db import embedded
 from rxdesk.kit.keys import new_key
 from rxdesk.settings import options
-from rxdesk.web.rate_limit import Windows, client_address, read_networks
+from rxdesk.web.rate_limit import RateLimiter, Windows, client_address, read_networks
 
 BODY = b'{"error":"Rate limit exceeded"}'
 # A list of strings with integer parameters, as RFC 9651 writes them.
-POLICY = re.compile(r'"(\w+)";q=(\d{1,15});w=(\d{1,15})(?:, "(\w+)";q=(\d{1,15});w=(\d{1,15}))?')
-STATE = re.compile(r'"(\w+)";r=(\d{1,15});t=(\d{1,15})(?:, "(\w+)";r=(\d{1,15});t=(\d{1,15}))?')
+POLICY = re.compile(r'"([\w-]+)";q=(\d{1,15});w=(\d{1,15})(?:, "(\w+)";q=(\d{1,15});w=(\d{1,15}))?')
+STATE = re.compile(r'"([\w-]+)";r=(\d{1,15});t=(\d{1,15})(?:, "(\w+)";r=(\d{1,15});t=(\d{1,15}))?')
 
 
 def policy(answer: httpx.Response) -> dict[str, tuple[int, int]]:
@@ -445,13 +445,33 @@ async def test_unknown_keys_are_throttled_by_address(cluster: embedded.Address, 
         answers = await try_keys(running, tenant, 3) + await try_keys(running, tenant, 4, "203.0.113.7")
         assert [answer.status_code for answer in answers] == [401] * 5 + [429] * 2
         assert answers[5].content == BODY
-        assert answers[5].headers["retry-after"] == "60"
+        assert policy(answers[5]) == {"unknown-keys": (5, 60)}
+        left, seconds = state(answers[5])["unknown-keys"]
+        assert left == 0
+        assert 50 < seconds <= 60
+        assert answers[5].headers["retry-after"] == str(seconds)
         running.statements.clear()
         await try_keys(running, tenant, 3)
         assert running.statements == []
         # A key that was good here before is let through; one that never was must wait.
         assert (await running.client.get("/health/", headers=old)).status_code == 200
         assert (await running.client.get("/health/", headers=fresh)).status_code == 429
+
+
+async def test_an_address_may_try_again_when_its_oldest_try_has_left_the_window() -> None:
+    clock = Seconds()
+    limiter = RateLimiter(redis_url="", workers=1, unknown_keys_per_minute=2, clock=clock)
+    address, digest = "203.0.113.7", b"unknown"
+    await limiter.note_unknown(address, digest)
+    clock.now += 30
+    assert (await limiter.may_try(address, digest)).allowed
+    await limiter.note_unknown(address, digest)
+    clock.now += 9.5
+    verdict = await limiter.may_try(address, digest)
+    assert (verdict.allowed, verdict.retry_after) == (False, 21)
+    assert dict(verdict.headers)[b"ratelimit"] == b'"unknown-keys";r=0;t=21'
+    clock.now += 21
+    assert (await limiter.may_try(address, digest)).allowed
 
 
 async def test_a_known_key_that_is_revoked_becomes_an_unknown_one(

@@ -50,7 +50,8 @@ def test_what_is_imported_is_served(demo: Server, at: list[str], files: Files) -
     done = inside("import", *at, files(shops=[SHOP], doctors=[DOCTOR, DOCTOR | {"uid": "doc-2"}]))
     assert done.returncode == 0, done.stderr
     assert "doctors: 2 new, 0 changed, 0 removed" in done.stdout
-    assert "rows/s" in done.stdout
+    assert "shops.ndjson: 1 line, 1 row in " in done.stdout
+    assert "rows/s" not in done.stdout  # of a moment, a rate says nothing
     assert done.stdout.splitlines()[-1].startswith("Imported in ")
     key = answer(inside("keys", "create", *at, "--name", "x", "--permission", "doctor:read", "--json"))
     assert demo.get("/doctors", key["api_key"]) == 200
@@ -78,6 +79,19 @@ def test_faults_by_file_line_and_field(at: list[str], files: Files) -> None:
     assert set(report["files"][1]["faults"][0]) == {"line", "field", "reason"}
     report = answer(inside("import", *at, files(shops=[SHOP]), "--json"))
     assert report["files"][0]["written"] == {"shops": {"added": 1, "changed": 0, "removed": 0}}
+
+
+def test_a_file_that_is_passed_over_is_named(at: list[str], files: Files) -> None:
+    folder = files(shops=[SHOP], order=[])
+    (folder / "notes.txt").touch()
+    done = inside("import", *at, folder)
+    assert done.returncode == 0
+    ignored = f"ignored: {folder / 'order.ndjson'} (its name says no kind; name it like orders-2.ndjson)"
+    assert done.stdout.splitlines()[0] == ignored
+    assert "notes.txt" not in done.stdout
+    report = answer(inside("import", *at, folder, "--json"))
+    assert report["ignored"] == [str(folder / "order.ndjson")]
+    assert answer(inside("import", *at, folder / "shops.ndjson", "--json"))["ignored"] == []
 
 
 def test_what_is_called_wrongly(at: list[str], files: Files, tmp_path: Path) -> None:

@@ -202,3 +202,62 @@ def test_who_may_not_make_roles_is_told_so(database: Database) -> None:
 
 def test_who_may_not_make_tables_is_told_so(database: Database) -> None:
     assert "permission denied" in refused(inside("migrate", RXDESK_DATABASE_URL=database.url("plain")))
+
+
+def test_tables_in_another_schema_are_refused(database: Database) -> None:
+    """The search path of a role or a database would lead them past the schema that is granted and judged."""
+    database.execute("CREATE SCHEMA app AUTHORIZATION owner")
+    database.execute(f"ALTER DATABASE {database.name} SET search_path = app, public")
+    line = refused(inside("migrate", RXDESK_DATABASE_URL=database.url("owner")))
+    assert "app" in line
+    assert "search_path" in line
+    owner = {"RXDESK_DATABASE_URL": database.url("owner"), **KEYS}
+    assert "search_path" in refused(inside("serve", "--port", 0, **owner))
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_is_not_in_utf_8_is_refused(database: Database, encoding: str) -> None:
+    name = f"{database.name}_x"
+    admin = Database(database.port, "postgres")
+    admin.execute(f"CREATE DATABASE {name} OWNER owner ENCODING '{encoding}' TEMPLATE template0 LOCALE 'C'")
+    try:
+        other = Database(database.port, name)
+        line = refused(inside("migrate", RXDESK_DATABASE_URL=other.url("owner")))
+        assert encoding in line
+        assert "UTF8" in line
+        assert encoding in refused(
+            inside("serve", "--port", 0, RXDESK_DATABASE_URL=other.url("owner"), **KEYS)
+        )
+    finally:
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_a_database_with_habits_of_its_own_gives_the_same_answers(database: Database, tmp_path: Path) -> None:
+    made = answer(_migrate(database, "--create-app-role"))
+    database.execute(
+        f"ALTER DATABASE {database.name} SET datestyle = 'German, DMY';"
+        f"ALTER DATABASE {database.name} SET default_transaction_isolation = 'repeatable read'"
+    )
+    serve = {"RXDESK_DATABASE_URL": made["database_url"], **KEYS}
+    answer(inside("organisations", "create", "mine", "--json", **serve))
+    key = answer(
+        inside("keys", "create", "--organisation", "mine", "--name", "x", "--all-permissions", "--json",
+               "--rate-limit-per-second", 0, "--rate-limit-per-minute", 0, **serve)
+    )["api_key"]  # fmt: skip
+    (tmp_path / "shops.ndjson").write_text('{"uid":"shop","identifier":"s","display_name":"S"}\n')
+    (tmp_path / "patients.ndjson").write_text(
+        "".join(f'{{"uid":"p{number}","date_of_birth":"1990-01-15"}}\n' for number in range(30))
+    )
+    assert inside("import", "--organisation", "mine", tmp_path, **serve).returncode == 0
+    with serving("serve", "--port", 0, **serve) as it:
+        base, headers = it.ready["base_url"], {"X-API-Key": key}
+        with httpx.Client(base_url=base, headers=headers, trust_env=False) as client:
+            assert client.get("/patients/p0").json()["data"]["date_of_birth"] == "1990-01-15"
+
+            def register(number: int) -> int:
+                body = {"shop_uid": "shop", "patient_profile_uid": f"p{number}"}
+                return client.post("/waiting-room/register", json=body).status_code
+
+            with ThreadPoolExecutor(12) as threads:
+                assert set(threads.map(register, range(30))) == {201}
+        assert it.stop() == 0

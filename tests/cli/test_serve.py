@@ -128,6 +128,8 @@ def test_a_ring_that_lost_or_changed_a_key_is_refused(copy: Path) -> None:
         checked = inside("check", "--data-dir", copy, "--port", free_port())
         assert checked.returncode == 1
         assert "✗ sealed secrets" in checked.stdout
+        # A key that is lost is no reason to be calm: not "none yet".
+        assert text or f"✗ encryption key: {file} is not there" in checked.stdout
         assert file.exists() == bool(text)
     # A second key that seals from now on, and the first behind it.
     file.write_text(f"{sealing.new_keys().replace('k1:', 'k2:').strip()},{first}")

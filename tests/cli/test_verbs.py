@@ -180,6 +180,8 @@ def test_a_key_of_a_pharmacy(demo: Server) -> None:
         (["--expires", "2020-01-01"], "not in the future"),
         (["--expires", "2026-13-01"], "is no time"),
         (["--expires", "999999w"], "too far away"),
+        (["--expires", "9999-12-31T23:59:59-23:59"], "too far away"),
+        (["--permission", "order:read,patient:read"], "is more than one: repeat --permission for each"),
         (["--name", ""], "a key needs a name"),
         (["--name", "\x1b[31mred"], "without control characters"),
         (["--all-permissions"], "give --permission or --all-permissions, not both"),
@@ -241,11 +243,15 @@ def test_organisations(copy: Path) -> None:
             "--json",
         )
     )
-    assert set(made) == {"uid", "slug", "display_name", "public_code", "time_zone"}
+    assert set(made) == {"number", "uid", "slug", "display_name", "public_code", "time_zone"}
+    assert made["number"] == 3
     assert made["time_zone"] == "Europe/Vienna"
     listed = answer(inside("organisations", "list", "--json", RXDESK_DATA_DIR=str(copy)))
     assert made in listed
     assert len(listed) == 3
+    table = inside("organisations", "list", "--data-dir", copy).stdout.splitlines()
+    assert table[0].split()[:3] == ["NUMBER", "SLUG", "NAME"]
+    assert any(line.split()[:2] == ["3", "third"] for line in table)
     assert "the slug third is taken" in refused(
         inside("organisations", "create", "third", "--name", "x", "--data-dir", copy)
     )
@@ -367,6 +373,10 @@ def test_check_names_what_is_wrong(copy: Path, tmp_path: Path) -> None:
     assert status == 1
     assert "chmod 600" in found["encryption key"]["message"]
     assert "chmod go-w" in found["data folder"]["message"]
+    copy.chmod(0o755)  # its names may be listed, what it holds is for its owner alone
+    _, found = _checks("--data-dir", copy)
+    assert found["data folder"]["ok"]
+    assert "others see the names in it, not what is in them" in found["data folder"]["message"]
     copy.chmod(0o711)
     (copy / "postgres" / "PG_VERSION").write_text("17\n")
     status, found = _checks("--data-dir", copy)

@@ -526,6 +526,20 @@ def test_interrupt_while_the_database_is_made(folder: Path) -> None:
     start(folder / "data").stop()
 
 
+def test_stopping_again_leaves_what_has_the_lock_s_number_now(folder: Path, data_dir: Path) -> None:
+    """The watcher stops a dead server before each attempt to start it again."""
+    server = start(data_dir)
+    server.stop()
+    later = [folder / f"later-{number}" for number in range(40)]
+    with contextlib.ExitStack() as stack:
+        for path in later:
+            file = stack.enter_context(path.open("w"))
+            file.write("kept")
+            file.flush()
+        server.stop()
+    assert {path.read_text() for path in later} == {"kept"}
+
+
 def test_stop_in_a_forked_child_is_nothing(data_dir: Path) -> None:
     with start(data_dir) as server:
         child = os.fork()

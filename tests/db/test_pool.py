@@ -91,8 +91,8 @@ async def test_writers_never_have_all_connections(cluster: embedded.Address) -> 
     """However many wait for one row's lock, readers are answered."""
     opened = await _open(cluster, 4, wait_seconds=0.1)
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(3):
-            await stack.enter_async_context(opened.pool.acquire_to_write(1, timeout_seconds=2))
+        for organisation in (1, 1, 2):
+            await stack.enter_async_context(opened.pool.acquire_to_write(organisation, timeout_seconds=2))
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailableError):
             async with opened.pool.acquire_to_write(1, timeout_seconds=2):
@@ -191,6 +191,23 @@ async def test_a_lost_connection_is_replaced(cluster: embedded.Address, two: Ope
     assert setting == "1"
     assert new != pid
     assert two.pool._open == 1
+
+
+async def test_writers_of_one_organisation_leave_room_for_those_of_others(cluster: embedded.Address) -> None:
+    """They may all wait for one lock: that of a waiting room which an import holds, say."""
+    opened = await _open(cluster, 8)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(4):
+            await stack.enter_async_context(opened.pool.acquire_to_write(1, timeout_seconds=2))
+        with pytest.raises(DatabaseUnavailableError):
+            async with opened.pool.acquire_to_write(1, timeout_seconds=2):
+                pytest.fail("one organisation has all of the writers' connections")
+        async with opened.pool.acquire_to_write(2, timeout_seconds=2):
+            pass
+    async with opened.pool.acquire_to_write(1, timeout_seconds=2):
+        pass
+    assert opened.pool._writers_of._used == {}, "nothing is kept of organisations that write no longer"
+    await opened.pool.close()
 
 
 async def test_a_refused_connection_gives_its_place_back() -> None:

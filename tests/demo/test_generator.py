@@ -14,8 +14,9 @@ from typing import Any, get_args
 import pytest
 from tests.factories import Tenant
 
-from rxdesk.demo.generator import generate
+from rxdesk.demo.generator import generate, make_files
 from rxdesk.demo.organisations import ORGANISATIONS
+from rxdesk.demo.world import World
 from rxdesk.importing.decoding import decode
 from rxdesk.importing.files import find_files
 from rxdesk.importing.formats import KINDS, PassType
@@ -108,28 +109,31 @@ def test_every_line_is_accepted(rows: dict[str, list[Row]]) -> None:
             assert not isinstance(found := decode(kind, json.dumps(row).encode()), list), (kind, found)
 
 
+def check_nothing_is_later(value: object, now: int) -> None:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name.endswith("_at") and name != "expires_at" and inner is not None:
+                assert inner <= now, value
+            check_nothing_is_later(inner, now)
+    elif isinstance(value, list):
+        for inner in value:
+            check_nothing_is_later(inner, now)
+
+
 def test_nothing_happens_after_the_present(rows: dict[str, list[Row]]) -> None:
     now = int(AS_OF.timestamp())
-
-    def check(value: object) -> None:
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                if name.endswith("_at") and name != "expires_at" and inner is not None:
-                    assert inner <= now, value
-                check(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                check(inner)
-
-    check(list(rows.values()))
+    check_nothing_is_later(list(rows.values()), now)
     oldest = min(order["created_at"] for order in rows["orders"])
     assert now - 92 * 86400 < oldest < now - 85 * 86400
 
 
 def test_orders_states_make_sense_together(rows: dict[str, list[Row]]) -> None:
     statuses = Counter(order["status"] for order in rows["orders"])
-    assert len(set(statuses) & set(get_args(OrderStatus))) >= 10
     assert statuses["completed"] > ORDERS * 0.7
+    check_states(rows["orders"])
+
+
+def check_states(orders: list[Row]) -> None:
     allowed = {
         "init": set(),
         "started": set(),
@@ -144,11 +148,9 @@ def test_orders_states_make_sense_together(rows: dict[str, list[Row]]) -> None:
         "prescription not signed": {"approved"},
     }
     signed = {"signed", "non_qes_signed", "externally_signed"}
-    seen = set()
-    for order in rows["orders"]:
+    for order in orders:
         status, prescriptions = order["status"], order["prescriptions"]
         found = {one["status"] for one in prescriptions}
-        seen |= found
         assert found <= allowed.get(status, signed), order
         if status in {"completed", "waiting for pharmacy"}:
             assert len(prescriptions) == len(order["items"])
@@ -168,8 +170,36 @@ def test_orders_states_make_sense_together(rows: dict[str, list[Row]]) -> None:
             assert "doctor_uid" in one or one["status"] == "waiting_for_doctor"
         times = [one.get("updated_at", one["created_at"]) for one in prescriptions + order["pharmacy_orders"]]
         assert max([order["created_at"], *times]) <= order["updated_at"]
-    assert seen <= set(get_args(PrescriptionStatus))
-    assert len(seen) >= 6
+
+
+@pytest.mark.parametrize("organisation", [1, 2])
+@pytest.mark.parametrize(
+    ("seed", "moment"),
+    [
+        (1, "2026-11-26T06:10:00+01:00"),
+        (1, "2026-11-26T20:30:00+01:00"),
+        (7, "2026-03-29T03:01:00+02:00"),  # the clocks have changed a minute ago
+        (8, "2026-08-02T00:00:00+02:00"),
+        (9, "2027-01-01T04:59:59+01:00"),
+    ],
+)
+def test_every_status_is_there_at_any_hour(organisation: int, seed: int, moment: str) -> None:
+    number = next(key for key in ORGANISATIONS if key == organisation)
+    as_of = datetime.fromisoformat(moment)
+    files, samples = make_files(World(ORGANISATIONS[number], seed, as_of), 500)
+    orders = files["orders"]
+    statuses = Counter(order["status"] for order in orders)
+    assert set(statuses) == set(get_args(OrderStatus))
+    assert min(statuses.values()) >= 2, statuses
+    assert statuses["completed"] > 300
+    prescriptions = Counter(one["status"] for order in orders for one in order["prescriptions"])
+    assert set(prescriptions) == set(get_args(PrescriptionStatus))
+    assert samples["order_uid"] == orders[0]["uid"]
+    assert [order["created_at"] for order in orders] == sorted(order["created_at"] for order in orders)
+    now = int(as_of.timestamp())
+    assert all(now - order["created_at"] < 300 for order in orders if order["status"] == "init")
+    check_nothing_is_later(list(files.values()), now)
+    check_states(orders)
 
 
 def test_intents_are_valid_expired_and_missing(rows: dict[str, list[Row]]) -> None:

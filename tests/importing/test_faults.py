@@ -51,22 +51,22 @@ LINES: list[tuple[Kind, Row, str, Any, str]] = [
     ("orders", ORDER, "uid", "a b", "not of its form: 1–64 of A–Z a–z 0–9 . _ : -"),
     ("orders", ORDER, "uid", "a\n", "not of its form: 1–64 of A–Z a–z 0–9 . _ : -"),
     ("orders", ORDER, "uid", "x" * 65, "not of its form: 1–64 of A–Z a–z 0–9 . _ : -"),
-    ("orders", ORDER, "uid", None, "expected `str`, got `null`"),
+    ("orders", ORDER, "uid", None, "must be a string, not null"),
     ("orders", ORDER, "status", "shipped", "invalid enum value 'shipped'; one of: init, started, "),
     ("orders", ORDER, "colour", "red", "unknown member"),
-    ("orders", ORDER, "created_at", "2026-01-01", "expected `int | null`, got `str`"),
-    ("orders", ORDER, "created_at", 1.5, "expected `int | null`, got `float`"),
-    ("orders", ORDER, "created_at", -1, "expected `int` >= 0"),
-    ("orders", ORDER, "created_at", 10**10, "expected `int` <= 9999999999"),
+    ("orders", ORDER, "created_at", "2026-01-01", "must be an integer or null, not a string"),
+    ("orders", ORDER, "created_at", 1.5, "must be an integer or null, not a number"),
+    ("orders", ORDER, "created_at", -1, "must be an integer >= 0"),
+    ("orders", ORDER, "created_at", 10**10, "must be an integer <= 9999999999"),
     ("orders", ORDER, "updated_at", T - 1, "before created_at"),
-    ("orders", ORDER, "email", "m", "expected `str` of length >= 3"),
+    ("orders", ORDER, "email", "m", "must be a string of length >= 3"),
     ("orders", ORDER, "email", "max at example.com", "not an e-mail address"),
     ("orders", ORDER, "shipping_costs_currency", "euro", "not of its form: ISO 4217"),
-    ("orders", ORDER, "items", {}, "expected `array`, got `object`"),
-    ("orders", ORDER, "items.1", 7, "expected `object`, got `int`"),
-    ("orders", ORDER, "items.1.quantity", 0, "expected `int` >= 1"),
-    ("orders", ORDER, "items.1.quantity", True, "expected `int`, got `bool`"),
-    ("orders", ORDER, "items.1.quantity", 2**31, "expected `int` <= 2147483647"),
+    ("orders", ORDER, "items", {}, "must be an array, not an object"),
+    ("orders", ORDER, "items.1", 7, "must be an object, not an integer"),
+    ("orders", ORDER, "items.1.quantity", 0, "must be an integer >= 1"),
+    ("orders", ORDER, "items.1.quantity", True, "must be an integer, not a boolean"),
+    ("orders", ORDER, "items.1.quantity", 2**31, "must be an integer <= 2147483647"),
     ("orders", ORDER, "items.0.price", 1, "unknown member"),
     ("orders", ORDER, "fulfillment_orders.1.items.0.order_item_uid", "oi-9", 'no item "oi-9" in this order'),
     (
@@ -87,18 +87,18 @@ LINES: list[tuple[Kind, Row, str, Any, str]] = [
     ("orders", ORDER, "prescriptions.0.doctor_uid", ..., "required beside assigned_at"),
     ("orders", ORDER, "prescriptions.0.decided_at", T, "before assigned_at"),
     ("orders", ORDER, "prescriptions.1.decided_at", T, "decided, but not assigned"),
-    ("orders", ORDER, "delivery_address", {"city": 7}, "expected `str | null`, got `int`"),
+    ("orders", ORDER, "delivery_address", {"city": 7}, "must be a string or null, not an integer"),
     ("products", PRODUCT, "skus.0.pzn", "90000312", 'the check digit of "90000312" is wrong'),
     ("products", PRODUCT, "skus.0.pzn", "9000031", "not of its form: Pharmazentralnummer"),
-    ("products", PRODUCT, "skus.0.pharmacy_skus.0.price", -1, "expected `int` >= 0"),
+    ("products", PRODUCT, "skus.0.pharmacy_skus.0.price", -1, "must be an integer >= 0"),
     ("products", PRODUCT, "display_name", "\ufdfa" * 255, "too long once its ligatures are spelt out"),
-    ("products", PRODUCT, "display_name", "", "expected `str` of length >= 1"),
-    ("patients", PATIENT, "date_of_birth", "15.01.1990", "invalid RFC3339 encoded date"),
-    ("patients", PATIENT, "date_of_birth", "1990-02-30", "invalid RFC3339 encoded date"),
+    ("products", PRODUCT, "display_name", "", "must be a string of length >= 1"),
+    ("patients", PATIENT, "date_of_birth", "15.01.1990", "must be a date, as YYYY-MM-DD"),
+    ("patients", PATIENT, "date_of_birth", "1990-02-30", "must be a date, as YYYY-MM-DD"),
     ("patients", PATIENT, "profile.email", "a@b.de", "stands beside profile, not in it"),
     ("doctors", DOCTOR, "active", ..., "required, but missing"),
     ("waiting_room", VISIT, "ended_at", T, "given, but the visit is still waiting"),
-    ("waiting_room", VISIT, "visit_reason", "x" * 501, "expected `str` of length <= 500"),
+    ("waiting_room", VISIT, "visit_reason", "x" * 501, "must be a string of length <= 500"),
     ("wallet_passes", PASS, "status", "lost", "invalid enum value 'lost'; one of: active, revoked, expired"),
 ]
 
@@ -132,8 +132,8 @@ def test_a_fault_is_named(kind: Kind, row: Row, path: str, value: object, reason
         (b'{"uid": 1e999}', "a number is too large"),
         (b'{"uid": 9007199254740993}', "an integer is outside"),
         (b"[" * 100_000, "nested deeper than 32 levels"),
-        (b"[]", "expected `object`, got `array`"),
-        (b"null", "expected `object`, got `null`"),
+        (b"[]", "must be an object, not an array"),
+        (b"null", "must be an object, not null"),
     ],
 )
 def test_a_line_that_is_no_strict_json(line: bytes, reason: str) -> None:
@@ -273,6 +273,44 @@ async def test_a_uid_twice_in_a_file(importing: Import) -> None:
         (3, "shop_orders.1.uid", 'the shop order "so-2" stands on line 3 already'),
         (3, "uid", 'the order "ord-1" stands on line 1 already'),
     ]
+
+
+async def test_a_refused_line_does_not_hide_what_else_is_wrong_with_it(importing: Import) -> None:
+    """Of a rule that speaks against it, or of its form: its duplicates and references are named as well."""
+    await importing(**world())
+    by_rule = ORDER | _emptied() | {"uid": "ord-2", "patient_profile_uid": "pp-9", "email": "max at example"}
+    by_form = copy.deepcopy(ORDER | {"uid": "ord-2", "status": 7, "delivery_address": "Köln"})
+    by_form["items"][1] = {"uid": "oi-1", "sku_uid": "sku-9", "quantity": "2"}
+    by_form["shop_orders"] = [7, {"uid": "a b", "shop_uid": "shop-9"}]
+    by_form["fulfillment_orders"][1]["items"][0]["uid"] = "foi-1"
+    by_form["prescriptions"] = {"doctor_uid": "doc-9"}
+    third = ORDER | _emptied() | {"uid": "ord-2"}
+    report = await importing(orders=[by_rule, by_form, third])
+    assert found(report.files[0]) == [
+        (1, "email", "not an e-mail address"),
+        (1, "patient_profile_uid", 'no patient "pp-9" in this organisation'),
+        (2, "delivery_address", "must be an object, not a string"),
+        (
+            2,
+            "fulfillment_orders.1.items.0.uid",
+            'the fulfillment order item "foi-1" stands on line 2 already',
+        ),
+        (2, "items.1.quantity", "must be an integer, not a string"),
+        (2, "items.1.sku_uid", 'no SKU "sku-9" in this organisation'),
+        (2, "items.1.uid", 'the order item "oi-1" stands on line 2 already'),
+        (2, "prescriptions", "must be an array, not an object"),
+        (2, "shop_orders.0", "must be an object, not an integer"),
+        (2, "shop_orders.1.shop_uid", 'no shop "shop-9" in this organisation'),
+        (2, "shop_orders.1.uid", "not of its form: 1–64 of A–Z a–z 0–9 . _ : -"),
+        (2, "status", report.files[0].faults[11].reason),
+        (2, "uid", 'the order "ord-2" stands on line 1 already'),
+        (3, "uid", 'the order "ord-2" stands on line 1 already'),
+    ]
+
+
+async def test_a_line_that_is_not_of_its_form_takes_nothing_that_is_unique(importing: Import) -> None:
+    report = await importing(shops=[SHOP | {"display_name": 1}, SHOP | {"uid": "shop-2", "display_name": 1}])
+    assert [fault.field for fault in report.files[0].faults] == ["display_name", "display_name"]
 
 
 async def test_a_child_of_another_parent(importing: Import, tenant: Tenant) -> None:

@@ -27,6 +27,19 @@ def at(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+async def test_the_calendar_s_ends_are_dates(importing: Import, tenant: Tenant) -> None:
+    """Registers fill them in for «unknown»; the driver would make infinities of them."""
+    days = ["0001-01-01", "0001-01-02", "1990-01-15", "9999-12-30", "9999-12-31"]
+    patients = [{"uid": f"pp-{day}", "date_of_birth": day} for day in days]
+    assert (await importing(patients=patients)).ok
+    report = await importing(patients=patients)
+    assert report.files[0].written["patients"].changed == 0
+    rows = await tenant.rows(
+        "SELECT date_of_birth::text AS day FROM patients WHERE organisation_id = $1 ORDER BY uid"
+    )
+    assert [row["day"] for row in rows] == days
+
+
 async def versions(tenant: Tenant) -> dict[str, list[tuple[str, int, str]]]:
     """Which transaction wrote each row last."""
     return {

@@ -43,13 +43,14 @@ class Wire:
         parts = urlsplit(url)
         return cls(*await asyncio.open_connection(parts.hostname, parts.port, limit=2**20))
 
-    async def send(self, data: bytes) -> None:
-        """Send; what the server no longer takes is left out."""
+    async def send(self, data: bytes) -> bool:
+        """Send; what the server no longer takes is left out, and False is given then."""
         try:
             self._writer.write(data)
             await self._writer.drain()
         except OSError:
-            return
+            return False
+        return True
 
     async def reply(self, *, without_body: bool = False, seconds: float = 15) -> Reply:
         """Read one answer. Raises Closed."""

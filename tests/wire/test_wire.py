@@ -234,8 +234,8 @@ async def test_endless_chunks(live: Live, key: str) -> None:
     await wire.send(request("POST", BASE + REGISTER, [("X-API-Key", key), ("Transfer-Encoding", "chunked")]))
 
     async def feed() -> None:
-        while True:
-            await wire.send(b"10000\r\n" + b" " * 65536 + b"\r\n")
+        while await wire.send(b"10000\r\n" + b" " * 65536 + b"\r\n"):
+            pass
 
     feeding = asyncio.create_task(feed())
     reply = await wire.reply(seconds=5)

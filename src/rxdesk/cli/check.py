@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, note, print_json, settings_of
-from rxdesk.cli.serve import Port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +19,17 @@ if TYPE_CHECKING:
     from rxdesk.settings import Settings
 
 _LOW_DISK_BYTES = 1 << 30
+_SEALED = "sealed secrets"
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        show_default=False,
+        help="The port to look at: free, or this installation's own (RXDESK_PORT).",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -66,10 +76,9 @@ def _findings(data_dir: Any, config: Any, port: int | None) -> list[Finding]:  #
         usable = all(finding.well for finding in folder)
         if usable:
             serving = _is_serving(settings)
-    findings.append(_key(settings))
-    findings.append(_time_zones())
-    if usable:
-        findings += _database(settings, serving=serving)
+    database = _database(settings, serving=serving) if usable else []
+    lost = any(finding.name == _SEALED and not finding.well for finding in database)
+    findings += [_key(settings, lost=lost), _time_zones(), *database]
     if settings.redis_url:
         findings.append(_redis(settings))
     findings.append(_port("port", settings.address, settings.port, serving=serving))
@@ -120,7 +129,10 @@ def _folder(settings: Settings) -> Finding:
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
             message = f"{folder} may not be written by this user: run as its owner"
             raise CliError(message)
-        return f"{folder} (mode {mode:04o})"
+        # Harmless: the folder of the tables, the key and the log are for their owner alone, whatever this one's
+        # mode. Ours are 0711: PostgreSQL, as a user of its own under root, must come through.
+        listed = ", so others see the names in it, not what is in them" if mode & 0o044 else ""
+        return f"{folder} (mode {mode:04o}{listed})"
 
     return _finding("data folder", look)
 
@@ -154,7 +166,8 @@ def _version(settings: Settings) -> Finding:
     return _finding("embedded PostgreSQL", look)
 
 
-def _key(settings: Settings) -> Finding:
+def _key(settings: Settings, *, lost: bool) -> Finding:
+    """Look at the keys; `lost`: the database holds secrets that they do not open."""
     from rxdesk.cli.common import CliError
     from rxdesk.kit.sealing import KEY_FILE, read_keys
 
@@ -167,6 +180,9 @@ def _key(settings: Settings) -> Finding:
                 raise CliError(message)
             path = settings.data_dir / KEY_FILE
             where = str(path)
+            if not path.exists() and lost:
+                message = f"{path} is not there, and the database holds what it has sealed: put it back"
+                raise CliError(message)
             if not path.exists():
                 return f"none yet; the first `rxdesk serve` or `rxdesk demo` makes {path}"
             mode = stat.S_IMODE(path.stat().st_mode)
@@ -247,7 +263,6 @@ async def _sealed(settings: Settings, connection: Connection) -> Finding:
     from rxdesk.db.location import Finding
     from rxdesk.kit.sealing import KEY_FILE
 
-    name = "sealed secrets"
     file = settings.data_dir / KEY_FILE
     text = settings.encryption_keys
     if not text and not settings.database_url and file.exists():
@@ -255,12 +270,15 @@ async def _sealed(settings: Settings, connection: Connection) -> Finding:
     try:
         if not text and (known := await keyring.known(connection)):
             message = f"sealed with {', '.join(known)}, and there is no key: put it back from your backup"
-            return Finding(name, well=False, message=message)
+            return Finding(_SEALED, well=False, message=message)
         count = await keyring.verify(connection, text)
     except (ValueError, keyring.KeyringError) as error:
-        return Finding(name, well=False, message=str(error))
+        return Finding(_SEALED, well=False, message=str(error))
+    said = {0: "none yet", 1: "one key has sealed here, and opens what it sealed"}
     return Finding(
-        name, well=True, message=f"{count} of {count} keys that sealed here open it" if count else "none yet"
+        _SEALED,
+        well=True,
+        message=said.get(count, f"{count} keys have sealed here, and all open what they sealed"),
     )
 
 

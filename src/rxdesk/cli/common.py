@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,10 +27,19 @@ T = TypeVar("T")
 
 EPILOG = "[bold]Examples[/bold]\n\n"
 
+
+def named_path(text: str) -> Path:
+    """Read an option that names a file or folder; an empty one would silently be the current folder."""
+    if not text:
+        raise typer.BadParameter("it is empty; name one, or leave the option out")
+    return Path(text)
+
+
 DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
+        parser=named_path,
         metavar="FOLDER",
         show_default=False,
         help="Folder of the embedded PostgreSQL (RXDESK_DATA_DIR). Not used when RXDESK_DATABASE_URL is set.",
@@ -39,6 +49,7 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
+        parser=named_path,
         metavar="FILE",
         show_default=False,
         help="A settings file in the form of defaults.toml (RXDESK_CONFIG).",
@@ -66,6 +77,7 @@ _EXPECTED = frozenset(
     }
 )
 _USAGE = 2
+_NO_NUMBER = re.compile(r"Input should be a valid integer.*? as an integer")
 
 
 class CliError(Exception):
@@ -81,7 +93,8 @@ def judged(error: Exception) -> tuple[str | None, int]:
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # called wrongly: Typer's own errors
         context = getattr(error, "ctx", None)
         help_of = f" See `{context.command_path} --help`." if context is not None else ""
-        text = " ".join(str(error.format_message()).split())
+        text = _NO_NUMBER.sub("it must be a whole number", " ".join(str(error.format_message()).split()))
+        text = text.replace("Input should be", "it must be")
         if not text:  # called without a verb: its help was shown
             return "", int(error.exit_code)
         return text + ("" if text.endswith((".", "?")) else ".") + help_of, int(error.exit_code)

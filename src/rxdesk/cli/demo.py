@@ -300,6 +300,7 @@ def _welcome(base: str, organisations: list[dict[str, Any]], data_dir: Path) -> 
             f"  curl -H 'X-API-Key: {first['api_key']}' '{base}{path}'"
             for path in (
                 f"/orders/{samples['order_uid']}",
+                f"/prescriptions/{samples['prescription_uid']}",
                 f"/patients?email={quote(samples['patient_email'])}",
                 "/products?limit=2",
             )

@@ -79,7 +79,7 @@ def import_command(
     imported, or, with any fault in any of them, none: the report names line, field and reason. The formats
     are in docs/import.md.
     """
-    from rxdesk.importing.files import find_files
+    from rxdesk.importing.files import find_files, ignored_files
     from rxdesk.importing.formats import KINDS
 
     known = next((name for name in KINDS if name == kind), None)
@@ -101,9 +101,12 @@ def import_command(
             )
 
     report = on_database(settings_of(data_dir, config).settings, "import", work, in_transaction=False)
+    ignored = ignored_files(paths)
     if as_json:
-        print_json(report.as_json())
+        print_json({**report.as_json(), "ignored": ignored})
     else:
+        for path in ignored:
+            print(printable(f"ignored: {path} (its name says no kind; name it like orders-2.ndjson)"))
         print_report(report)
     if not report.ok:
         raise typer.Exit(1)
@@ -162,10 +165,11 @@ def print_report(report: ImportReport) -> None:
         if file.fault_count:
             _print_faults(file)
         else:
-            rate = f", {file.rows / file.seconds:,.0f} rows/s" if file.seconds else ""
+            # Of a moment, the rate would tell of the moment.
+            rate = f", {file.rows / file.seconds:,.0f} rows/s" if file.seconds >= 1 else ""
             read = "" if report.ok else "read and checked, not written: "
-            lines = "1 line" if file.lines == 1 else f"{file.lines} lines"
-            print(f"{file.path}: {read}{lines}, {file.rows} rows in {file.seconds:.1f} s{rate}")
+            size = f"{_counted(file.lines, 'line')}, {_counted(file.rows, 'row')}"
+            print(printable(f"{file.path}: {read}{size} in {_took(file.seconds)}{rate}"))
             for table, written in file.written.items():
                 if report.ok and (written.added or written.changed or written.removed):
                     print(
@@ -173,10 +177,19 @@ def print_report(report: ImportReport) -> None:
                         f"{written.removed} removed"
                     )
     if report.ok:
-        print(f"Imported in {report.seconds:.1f} s." + (f" {report.events} events." if report.events else ""))
+        events = f" {_counted(report.events, 'event')}." if report.events else ""
+        print(f"Imported in {_took(report.seconds)}.{events}")
     else:
         count = sum(file.fault_count for file in report.files)
-        print(f"Nothing was imported: {count} {'fault' if count == 1 else 'faults'}.")
+        print(f"Nothing was imported: {_counted(count, 'fault')}.")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _took(seconds: float) -> str:
+    return "less than 0.1 s" if seconds < 0.1 else f"{seconds:.1f} s"  # noqa: PLR2004 (what is printed)
 
 
 def _print_faults(file: FileReport) -> None:

@@ -18,13 +18,31 @@ from rxdesk.cli.common import (
     print_table,
     settings_of,
 )
+from rxdesk.permissions import ALL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rxdesk.db.pool import Connection
     from rxdesk.organisations.commands import NewKey
 
 app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 Uid = Annotated[str, typer.Argument(metavar="UID", help="The key's uid, as `rxdesk keys list` shows it.")]
+
+
+def _up_to(most: int) -> Callable[[str], int]:
+    """Make a parser of whole numbers; Typer's own bounds would fill the help and cut off the options' names."""
+
+    def read(text: str) -> int:
+        number = (
+            int(text) if text.isdecimal() and text.isascii() and len(text) <= len(str(most)) else most + 1
+        )
+        if number > most:
+            message = f"it must be a whole number from 0 to {most}"
+            raise typer.BadParameter(message)
+        return number
+
+    return read
 
 
 def _permissions(wanted: list[str], *, every: bool, of_pharmacy: bool) -> list[str]:
@@ -40,6 +58,10 @@ def _permissions(wanted: list[str], *, every: bool, of_pharmacy: bool) -> list[s
             f"a key without any permission can do next to nothing: give --permission, of {', '.join(there)}"
         )
         raise CliError(message)
+    for permission in wanted:
+        if "," in permission or " " in permission.strip():
+            message = f"{permission!r} is more than one: repeat --permission for each"
+            raise CliError(message)
     if (refusal := objection(wanted, of_pharmacy=of_pharmacy)) is not None:
         raise CliError(refusal)
     return sorted(set(wanted))
@@ -87,7 +109,12 @@ def create(  # noqa: PLR0913 (the options of a verb)
     ],
     permission: Annotated[
         list[str] | None,
-        typer.Option("--permission", metavar="P", show_default=False, help="What it may do; repeat it."),
+        typer.Option(
+            "--permission",
+            metavar="P",
+            show_default=False,
+            help=f"What it may do, of {', '.join(ALL)}. Repeat it for each.",
+        ),
     ] = None,
     all_permissions: Annotated[
         bool, typer.Option("--all-permissions", help="Everything that there is to permit.")
@@ -104,7 +131,11 @@ def create(  # noqa: PLR0913 (the options of a verb)
     expires: Annotated[
         str | None,
         typer.Option(
-            "--expires", metavar="WHEN", show_default=False, help="12h, 90d, 2w or a date; never if left out."
+            "--expires",
+            metavar="WHEN",
+            show_default=False,
+            help="A length of time (12h, 90d, 2w) or a date, of which it ends at the beginning, in UTC (2026-12-31, "
+            "or 2026-12-31T18:00:00Z). Never if left out.",
         ),
     ] = None,
     rate_limit_per_second: Annotated[
@@ -112,10 +143,9 @@ def create(  # noqa: PLR0913 (the options of a verb)
         typer.Option(
             "--rate-limit-per-second",
             metavar="N",
-            min=0,
-            max=1_000_000,
+            parser=_up_to(1_000_000),
             show_default=False,
-            help="0: none.",
+            help="Requests a second that it may make; 0: any number.",
         ),
     ] = None,
     rate_limit_per_minute: Annotated[
@@ -123,10 +153,9 @@ def create(  # noqa: PLR0913 (the options of a verb)
         typer.Option(
             "--rate-limit-per-minute",
             metavar="N",
-            min=0,
-            max=60_000_000,
+            parser=_up_to(60_000_000),
             show_default=False,
-            help="0: none.",
+            help="And a minute; 0: any number.",
         ),
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Mark it as a test key: rxd_test_….")] = False,

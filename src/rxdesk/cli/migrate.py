@@ -84,12 +84,15 @@ async def _migrate(location: Location, settings: Settings, to: str | None, *, cr
     import secrets
 
     from rxdesk.db import migrate
-    from rxdesk.db.location import connected
+    from rxdesk.db.location import connected, database
 
     role = str(location.app["user"]) if location.is_embedded else settings.database_app_role
     migrate.check_role(role)
     target = to or migrate.HEAD
     async with connected(location.owner) as owner:
+        fit = await database(owner)
+        if not fit.well:
+            raise CliError(fit.message)
         before = await migrate.current_revision(owner)
     if before != target:
         known = migrate.known_revisions()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from rxdesk.db.pool import Connection
     from rxdesk.organisations.commands import Organisation
 
-app = typer.Typer(help="Create and list organisations.", no_args_is_help=True)
+app = typer.Typer(
+    help="Create and list organisations, and set how long their intents count.", no_args_is_help=True
+)
+_COLUMNS = ("number", "slug", "display_name", "uid", "public_code", "time_zone")
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="Its short name: 1–63 of a–z, 0–9 and -.")]
 
 
-def _shown(organisation: Organisation) -> dict[str, str]:
+def _shown(organisation: Organisation) -> dict[str, Any]:
     return {
+        "number": organisation.id,
         "uid": organisation.uid,
         "slug": organisation.slug,
         "display_name": organisation.display_name,
@@ -72,7 +76,7 @@ def create(
 
 @app.command("list", epilog=EPILOG + "rxdesk organisations list --json")
 def list_(*, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """List all organisations by slug."""
+    """List all organisations by slug: number (log lines name it), name, uid, public code and time zone."""
     from rxdesk.organisations import queries
 
     found = on_database(settings_of(data_dir, config).settings, "organisations", queries.organisations)
@@ -81,14 +85,14 @@ def list_(*, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJso
         return
     rows = [_shown(organisation) for organisation in found]
     print_table(
-        ("SLUG", "NAME", "UID", "CODE", "TIME ZONE"),
-        [(r["slug"], r["display_name"], r["uid"], r["public_code"], r["time_zone"]) for r in rows],
+        ("NUMBER", "SLUG", "NAME", "UID", "CODE", "TIME ZONE"),
+        [tuple(row[name] for name in _COLUMNS) for row in rows],
     )
 
 
 @app.command("intent-window", epilog=EPILOG + "rxdesk organisations intent-window nordlicht asthma 180")
 def intent_window(
-    slug: Slug,
+    slug: Annotated[str, typer.Argument(metavar="SLUG", help="The organisation's short name.")],
     intent: Annotated[
         str, typer.Argument(metavar="INTENT", help="The intent's name, as submissions carry it.")
     ],

@@ -21,6 +21,7 @@ from rxdesk.cli.common import (
     Ended,
     encryption_keys,
     end_on_signals,
+    named_path,
     refuse_absent,
     settings_of,
 )
@@ -39,7 +40,11 @@ Address = Annotated[
 Port = Annotated[
     int | None,
     typer.Option(
-        "--port", min=0, max=65535, show_default=False, help="Its port; 0 picks a free one (RXDESK_PORT)."
+        "--port",
+        min=0,
+        max=65535,
+        show_default=False,
+        help="Port to listen on; 0 picks a free one (RXDESK_PORT).",
     ),
 ]
 Workers = Annotated[
@@ -50,6 +55,7 @@ ReadyFile = Annotated[
     Path | None,
     typer.Option(
         "--ready-file",
+        parser=named_path,
         metavar="FILE",
         show_default=False,
         help="Write this file, as JSON, once requests are answered; it is removed at the end.",

@@ -29,7 +29,11 @@ def moment(text: str) -> datetime:
     except (ValueError, OverflowError, OSError) as error:
         message = f"{text!r} is no time: write 2026-12-31, 2026-12-31T18:00:00Z or Unix seconds"
         raise CliError(message) from error
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read
+    try:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except OverflowError as error:  # its zone moves it out of the years 1 to 9999
+        message = f"{text!r} is too far away"
+        raise CliError(message) from error
 
 
 def expiry(text: str, now: datetime) -> datetime:

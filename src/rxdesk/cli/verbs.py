@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Annotated
+
 import typer
 
 from rxdesk.cli import (
@@ -21,6 +25,19 @@ from rxdesk.cli import (
 )
 from rxdesk.cli.common import EPILOG
 
+
+def _version(value: bool) -> None:
+    if value:
+        version.version()
+        raise typer.Exit
+
+
+def _reflowed(verb: Callable[..., object] | None) -> str:
+    """Give a verb's docstring with its paragraphs as one line each: Rich breaks them for the terminal's width."""
+    paragraphs = (inspect.getdoc(verb) or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 app = typer.Typer(
     name="rxdesk",
     help="RxDesk: a self-hosted server of the RxScale Management API.",
@@ -33,11 +50,33 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+
+@app.callback()
+def rxdesk(
+    *,
+    version_: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the versions, as the verb does.", callback=_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """RxDesk: a self-hosted server of the RxScale Management API."""
+
+
 for module in (demo, serve, migrate, importing, config, check, version):
     module.register(app)
-app.add_typer(organisations.app, name="organisations")
-app.add_typer(keys.app, name="keys")
-app.add_typer(events.app, name="events")
-app.add_typer(webhooks.app, name="webhooks")
-app.add_typer(orders.app, name="orders")
-app.add_typer(prescriptions.app, name="prescriptions")
+GROUPS = {
+    "organisations": organisations.app,
+    "keys": keys.app,
+    "orders": orders.app,
+    "prescriptions": prescriptions.app,
+    "events": events.app,
+    "webhooks": webhooks.app,
+}
+for name, group in GROUPS.items():
+    app.add_typer(group, name=name)
+for group in (app, *GROUPS.values()):
+    for command in group.registered_commands:
+        command.help = _reflowed(command.callback)

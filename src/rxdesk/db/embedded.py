@@ -116,6 +116,7 @@ class Server:
         self._lock = lock
         self._starter = os.getpid()
         self._stopping = threading.Lock()
+        self._stopped = False
 
     def poll(self) -> int | None:
         """The exit status of PostgreSQL if it has ended, negative for a signal; None while it runs."""
@@ -129,8 +130,11 @@ class Server:
         if os.getpid() != self._starter:
             return
         with self._stopping:
+            if self._stopped:  # the lock's descriptor may be another file's by now
+                return
             if self._process.poll() is None:
                 _stop(self._process)
+            self._stopped = True
             _release(self._lock)
 
     def __enter__(self) -> Self:
@@ -283,13 +287,19 @@ def _acquire(data_dir: Path, purpose: str, say: Callable[[str], None], wait_seco
                 break
             except BlockingIOError:
                 holder = _holder(descriptor)
-                who = f"rxdesk {holder.get('purpose', '')} (pid {holder.get('pid', 'unknown')})"
+                who = (
+                    f"rxdesk {holder.get('purpose', '')} (pid {holder.get('pid')})"
+                    if holder
+                    else "another rxdesk"
+                )
                 if time.monotonic() > deadline:
                     raise InUseError(
                         f"the data folder {data_dir} is in use by {who}. Stop it first, or use "
                         "another --data-dir"
                     ) from None
-                if not said and wait_seconds > 1:
+                if (
+                    not said and holder and wait_seconds > 1
+                ):  # who has just taken it writes its name in a moment
                     say(f"waiting up to {wait_seconds:.0f} s for {who} to leave {data_dir}")
                     said = True
                 time.sleep(0.05)

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from rxdesk.db import embedded, migrate
-from rxdesk.db.pool import Connection
+from rxdesk.db.pool import SESSION, Connection
 
 OLDEST = (15, 14)
 _CONNECT_SECONDS = 5.0
@@ -147,7 +147,7 @@ def _is_serving(data_dir: Path) -> bool:
 async def connected(arguments: Mapping[str, Any]) -> AsyncIterator[Connection]:
     """Open one connection outside any pool, for a command. Raises LocationError."""
     try:
-        connection = await asyncpg.connect(**arguments)
+        connection = await asyncpg.connect(**arguments, server_settings=SESSION)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         message = f"the database cannot be reached: {_reason(error)}"
         raise LocationError(message) from error
@@ -178,7 +178,31 @@ class Finding:
 
 async def inspect(connection: Connection) -> list[Finding]:
     """Judge a database for serving: version, role, schema. Used by `serve`, `worker` and `check`."""
-    return [await _version(connection), await _role(connection), await schema(connection)]
+    return [
+        await _version(connection),
+        await database(connection),
+        await _role(connection),
+        await schema(connection),
+    ]
+
+
+async def database(connection: Connection) -> Finding:
+    """Judge whether a database can hold ours: its encoding, and where its tables are looked for."""
+    encoding: str = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        text = (
+            f"the database's encoding is {encoding}; RxDesk needs UTF8: make one with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+        return Finding("database form", well=False, message=text)
+    found: str | None = await connection.fetchval("SELECT current_schema()")
+    if found != "public":
+        text = (
+            f"tables would stand in the schema {found or 'none'}, and RxDesk's stand in public: let the "
+            "search_path of this role and database begin with it"
+        )
+        return Finding("database form", well=False, message=text)
+    return Finding("database form", well=True, message="UTF8, tables in the schema public")
 
 
 async def _version(connection: Connection) -> Finding:

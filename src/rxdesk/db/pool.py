@@ -8,6 +8,7 @@ tag = organisation. Whatever ends in an error or a cancellation closes its conne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from rxdesk.errors import ApiError
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Connect: TypeAlias = Callable[[], Awaitable[Connection]]
 
+# What a database or a role may have set otherwise, and our statements rely on.
+SESSION = {"timezone": "UTC", "datestyle": "ISO, YMD", "default_transaction_isolation": "read committed"}
 WAIT_SECONDS = 1.5  # a burst on one queue passes in less; see docs/decisions/0008
 CONNECT_SECONDS = 0.9  # a refused or hanging connection must be a 503 within a second
 
@@ -39,6 +42,7 @@ _UNAVAILABLE = (
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,  # after a switch-over, until connections reach the new primary
     asyncpg.InvalidAuthorizationSpecificationError,  # a wrong password too: the operator's to mend
@@ -56,6 +60,28 @@ class _Pooled:
         return not self.connection.is_closed() and not self.connection.is_in_transaction()
 
 
+class _Shares:
+    """Places that an organisation may have at once; what nobody uses is forgotten."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._used: dict[int, tuple[asyncio.Semaphore, int]] = {}
+
+    @asynccontextmanager
+    async def one(self, organisation_id: int) -> AsyncIterator[None]:
+        places, users = self._used.get(organisation_id, (asyncio.Semaphore(self._most), 0))
+        self._used[organisation_id] = places, users + 1
+        try:
+            async with places:
+                yield
+        finally:
+            places, users = self._used[organisation_id]
+            if users == 1:
+                del self._used[organisation_id]
+            else:
+                self._used[organisation_id] = places, users - 1
+
+
 class Pool:
     """At most `size` connections; a caller names its organisation and gets one that is set to it."""
 
@@ -69,24 +95,25 @@ class Pool:
         self._in_use: set[_Pooled] = set()
         self._closed = False
         # Writers may wait long for one row's lock, such as that of a waiting room. Some connections are never theirs,
-        # so that readers do not wait with them.
-        self._writers = asyncio.Semaphore(max(1, size * 3 // 4))
+        # so that readers do not wait with them; and some are never one organisation's, so that others do not.
+        most = max(1, size * 3 // 4)
+        self._writers = asyncio.Semaphore(most)
+        self._writers_of = _Shares(max(1, most * 3 // 4))
 
     @asynccontextmanager
     async def acquire_to_write(
         self, organisation_id: int, *, timeout_seconds: float
     ) -> AsyncIterator[Connection]:
         """Lend one of the connections that writers may have, as `acquire` does."""
-        try:
-            async with asyncio.timeout(self._wait_seconds):
-                await self._writers.acquire()
-        except TimeoutError as error:
-            raise DatabaseUnavailableError(type(error).__name__) from error
-        try:
+        async with contextlib.AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self._wait_seconds):
+                    await held.enter_async_context(self._writers_of.one(organisation_id))
+                    await held.enter_async_context(self._writers)
+            except TimeoutError as error:
+                raise DatabaseUnavailableError(type(error).__name__) from error
             async with self.acquire(organisation_id, timeout_seconds=timeout_seconds) as connection:
                 yield connection
-        finally:
-            self._writers.release()
 
     @asynccontextmanager
     async def acquire(self, organisation_id: int, *, timeout_seconds: float) -> AsyncIterator[Connection]:
@@ -218,7 +245,7 @@ def connector(arguments: dict[str, Any], *, statement_seconds: float, name: str)
         "statement_timeout": str(round(statement_seconds * 1000)),
         "lock_timeout": "2000",
         "idle_in_transaction_session_timeout": "10000",
-        "timezone": "UTC",
+        **SESSION,
         "jit": "off",  # compiling costs more than any of our statements
         "plan_cache_mode": "force_generic_plan",  # planning costs more than any of ours gains by it
     }

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-
 from rxdesk.demo.catalogue import Catalogue, Offer
+from rxdesk.demo.courses import (
+    PASSING,
+    PASSING_DAYS,
+    Course,
+    draw_course,
+    order_times,
+    pin_newest,
+    pinned_course,
+)
 from rxdesk.demo.world import DAY, HOUR, MINUTE, Row, World
 
-DAYS = 90
-# Orders a weekday, Monday first, and an hour: people see to it on Mondays and in the evening.
-_WEEKDAYS = (1.4, 1.15, 1.0, 0.95, 0.85, 0.7, 1.0)
-_HOURS = (6, 3, 2, 1, 1, 2, 6, 14, 24, 30, 32, 32, 34, 32, 28, 28, 30, 36, 46, 58, 66, 60, 38, 16)
-
-# What goes otherwise than from init to completed, and how often.
-_DETOURS = (
-    ("declined", 0.07),
-    ("cancelled", 0.04),
-    ("out of stock", 0.015),
-    ("paused", 0.025),
-    ("waiting for manual input", 0.025),
-    ("waiting for clearance", 0.025),
-    ("waiting for payment", 0.01),
-    ("pharmacy not found", 0.004),
-    ("prescription not found", 0.003),
-    ("prescription not signed", 0.006),
-)
-_DETOUR_NAMES = [name for name, _ in _DETOURS] + [""]
-_DETOUR_WEIGHTS = [weight for _, weight in _DETOURS] + [1 - sum(weight for _, weight in _DETOURS)]
 _WITHOUT_DECISION = {
     "paused": ("paused", "on_hold"),
     "waiting for manual input": ("waiting for manual input", "on_hold"),
@@ -41,9 +27,6 @@ _DECIDED_OTHERWISE = {
     "out of stock": ("out of stock", "signed"),
     "pharmacy not found": ("pharmacy not found", "signed"),
 }
-# These are settled after some days, and the order goes its way.
-_PASSING = frozenset({"paused", "waiting for manual input", "waiting for clearance"})
-_PASSING_DAYS = 4
 _BEFORE_DOCTOR = frozenset({"init", "started", "waiting for payment"})
 _WITHOUT_PHARMACY = frozenset(
     {
@@ -61,35 +44,6 @@ _PHARMACY_STEPS = ("init", "waiting for pharmacy", "pending review", "in-progres
 _EXTERNAL = {"completed": "FULFILLED", "cancelled": "CANCELLED", "on-hold": "ON_HOLD"}
 
 
-@dataclass(frozen=True, slots=True)
-class Course:
-    """When things happen to an order, in Unix seconds, and the detour that it takes, if any."""
-
-    created: int
-    started: int
-    assigned: int
-    decided: int
-    completed: int
-    detour: str
-    example: bool = False
-
-
-def order_times(world: World, count: int) -> list[int]:
-    """Draw the orders' times, oldest first, with the rhythm of days and weeks."""
-    today = datetime.fromtimestamp(world.now, world.zone).date()
-    days = [today - timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
-    weights = [_WEEKDAYS[day.weekday()] * (1 + 0.004 * n) for n, day in enumerate(days)]
-    # Midnight may be an hour off where the clocks change that day: nobody minds in a demo.
-    midnights = [int(datetime(day.year, day.month, day.day, tzinfo=world.zone).timestamp()) for day in days]
-    chosen = world.random.choices(midnights, weights, k=count)
-    hours = world.random.choices(range(24), _HOURS, k=count)
-    times = []
-    for midnight, hour in zip(chosen, hours, strict=True):
-        moment = midnight + hour * HOUR + world.random.randrange(HOUR)
-        times.append(moment if moment < world.now - MINUTE else moment - DAY)
-    return sorted(times)
-
-
 def make_orders(
     world: World, count: int, catalogue: Catalogue, doctors: list[Row], patients: list[Row]
 ) -> list[Row]:
@@ -97,28 +51,19 @@ def make_orders(
     signers = [doctor for doctor in doctors if doctor["can_sign_prescriptions"]]
     speeds = [world.random.uniform(12, 70) for _ in signers]
     orders = []
-    for number, created in enumerate(order_times(world, count)):
+    times = order_times(world, count)
+    pins = pin_newest(world, times)
+    for number, (created, pin) in enumerate(zip(times, pins, strict=True)):
         example = number == 0
         active = len(signers) if created < world.now - 30 * DAY else len(signers) - 1
         which = world.random.randrange(active)  # the last doctor left a month ago
-        course = _course(world, created, speeds[which], example=example)
+        if pin is None:
+            course = draw_course(world, created, speeds[which], example=example)
+        else:
+            course = pinned_course(world, created, speeds[which], pin)
         patient = patients[0] if example else world.random.choice(patients)
         orders.append(_Maker(world, catalogue, signers[which], patient, course).order(1001 + number))
     return orders
-
-
-def _course(world: World, created: int, speed: float, *, example: bool) -> Course:
-    started = created + world.minutes(2)
-    assigned = started + world.minutes(6)
-    decided = assigned + world.minutes(speed)
-    if example:  # its life lies within the ninety days, or the few minutes that there are
-        started, assigned, decided = created + 10, created + 20, created + 50
-        return Course(created, started, assigned, decided, created + 55, "", example=True)
-    detour = world.random.choices(_DETOUR_NAMES, _DETOUR_WEIGHTS)[0]
-    if detour in _PASSING:
-        decided += _PASSING_DAYS * DAY
-    completed = decided + world.minutes(30 * 60, 0.5)
-    return Course(created, started, assigned, decided, completed, detour)
 
 
 class _Maker:
@@ -135,9 +80,11 @@ class _Maker:
     def _state(self) -> tuple[str, str]:
         """Give the order's status and that of its prescriptions ("" for none) at the present moment."""
         course, now = self.course, self.world.now
+        if course.pin is not None:
+            return course.pin.status, course.pin.prescriptions
         if now < course.assigned or course.detour == "waiting for payment":
             return self._unassigned()
-        over = course.detour in _PASSING and now > course.assigned + _PASSING_DAYS * DAY
+        over = course.detour in PASSING and now > course.assigned + PASSING_DAYS * DAY
         if course.detour in _WITHOUT_DECISION and not over:
             return _WITHOUT_DECISION[course.detour]
         if now < course.decided:

@@ -34,11 +34,17 @@ class Period(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "to"}
     """The half-open period [from, to) in Unix seconds; either bound may be left out."""
 
     start: (
-        Annotated[int, msgspec.Meta(ge=0, le=MAX_SECONDS, description="First second, as Unix seconds")] | None
+        Annotated[
+            int,
+            msgspec.Meta(
+                ge=0, le=MAX_SECONDS, description="First second, in Unix seconds, such as 1711700000"
+            ),
+        ]
+        | None
     ) = None
     end: (
         Annotated[
-            int, msgspec.Meta(ge=0, le=MAX_SECONDS, description="Second after the last, as Unix seconds")
+            int, msgspec.Meta(ge=0, le=MAX_SECONDS, description="Second after the last, in Unix seconds")
         ]
         | None
     ) = None

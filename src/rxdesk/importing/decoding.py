@@ -15,6 +15,7 @@ import msgspec
 from rxdesk.importing.formats import LINES, Entity, Kind
 from rxdesk.importing.rules import rule_faults
 from rxdesk.kit.strict_json import StrictJsonError, loads
+from rxdesk.kit.wording import plain
 
 # Of what a file says, no more than this is repeated: a line may be a megabyte, and a report holds 1,000.
 _MAX_NAME = 80
@@ -84,11 +85,11 @@ def _item_of(wanted: Any) -> Any:  # noqa: ANN401
 
 
 def _reason(message: str, wanted: Any) -> str:  # noqa: ANN401
-    reason = _FIELD.sub("", message)
+    if message.startswith("Expected `str` matching regex"):
+        return f"not of its form{_description(wanted)}"
+    reason = plain(_FIELD.sub("", message))
     if len(reason) > _MAX_REASON:
         reason = f"{reason[:_MAX_REASON]}…"
-    if reason.startswith("Expected `str` matching regex"):
-        return f"not of its form{_description(wanted)}"
     if reason.startswith("Invalid enum value"):
         return f"{reason[0].lower()}{reason[1:]}; one of: {', '.join(_choices(wanted))}"
     return reason[0].lower() + reason[1:]

@@ -12,6 +12,7 @@ from rxdesk.importing.formats import KINDS, Kind
 
 MAX_LINE_BYTES = 1024 * 1024
 _NAME = re.compile(rf"(?:[0-9]+[-_.])?({'|'.join(KINDS)})(?:[-_.][0-9]+)?\.(?:ndjson|jsonl)")
+_SUFFIXES = (".ndjson", ".jsonl")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -68,6 +69,12 @@ def find_files(paths: Sequence[Path], kind: Kind | None = None) -> list[ImportFi
             )
     # Stable: files of one kind keep the order in which they were named.
     return sorted(dict.fromkeys(found), key=lambda file: KINDS.index(file.kind))
+
+
+def ignored_files(paths: Sequence[Path]) -> list[Path]:
+    """Give the NDJSON files of the folders among the paths whose names say no kind: `find_files` passes them over."""
+    inside = [file for path in paths if path.is_dir() for file in sorted(path.iterdir())]
+    return [file for file in inside if file.suffix in _SUFFIXES and file.is_file() and _known(file) is None]
 
 
 def _known(path: Path) -> ImportFile | None:

@@ -42,6 +42,9 @@ Seconds = Annotated[int, Meta(ge=0, le=9_999_999_999, description="Unix seconds"
 Cents = Annotated[int, Meta(ge=0, le=2_147_483_647, description="Euro cents")]
 Count = Annotated[int, Meta(ge=0, le=2_147_483_647)]
 Positive = Annotated[int, Meta(ge=1, le=2_147_483_647)]
+# As the settings of the same names.
+Minutes = Annotated[int, Meta(ge=1, le=1440)]
+OnDuty = Annotated[int, Meta(ge=0, le=10_000)]
 # Bounded because most of them stand in an index, whose entries PostgreSQL limits to about 2,700 bytes.
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 LongText = Annotated[str, Meta(max_length=500)]
@@ -92,8 +95,8 @@ class Shop(Entity, kw_only=True, forbid_unknown_fields=True):
 
     identifier: Text
     display_name: Text
-    consultation_minutes: Positive | None = None
-    doctors_on_duty: Count | None = None
+    consultation_minutes: Minutes | None = None
+    doctors_on_duty: OnDuty | None = None
 
 
 class Pharmacy(Entity, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from rxdesk.importing import statements, telling
 from rxdesk.importing.decoding import decode
 from rxdesk.importing.files import ImportFile, read_lines
 from rxdesk.importing.formats import KINDS
+from rxdesk.importing.legible import stage_legible
 from rxdesk.importing.report import (
     MAX_FAULTS,
     Fault,
@@ -192,8 +193,9 @@ class _FileImport:
             decoded = decode(self.file.kind, line.data)
             if isinstance(decoded, list):
                 self._refuse(line.number, decoded)
-                continue
-            stage(decoded, line.number, rows)
+                stage_legible(self.file.kind, line.data, line.number, rows)
+            else:
+                stage(decoded, line.number, rows)
             if lines >= _BATCH_LINES or batch >= _BATCH_BYTES:
                 yield rows, done
                 rows = {table.name: [] for table in self.tables}

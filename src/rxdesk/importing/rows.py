@@ -102,7 +102,7 @@ def _patient(patient: Patient, line: int, rows: Rows) -> None:
             patient.first_name,
             patient.last_name,
             *_email(patient.email),
-            patient.date_of_birth,
+            None if patient.date_of_birth is None else patient.date_of_birth.isoformat(),
             _json(patient.profile),
             *_times(patient),
         )

@@ -22,10 +22,10 @@ _STAGED_TYPES: dict[Type, str] = {
     "bool": "boolean",
     "seconds": "bigint",
     "json": "text",
-    "date": "date",
+    "date": "text",  # the driver writes the first and the last day of the calendar as infinities
     "names": "text[]",
 }
-_STORED: dict[Type, str] = {"seconds": "to_timestamp({})", "json": "{}::jsonb"}
+_STORED: dict[Type, str] = {"seconds": "to_timestamp({})", "json": "{}::jsonb", "date": "{}::date"}
 
 
 def staged_columns(table: Table) -> list[str]:

@@ -8,7 +8,7 @@ from rxdesk.access import Read
 # the shop sets none.
 ESTIMATE = """
 ceil((q.position - 1) * coalesce(s.consultation_minutes, {minutes}::int)
-     / greatest(1, coalesce(s.doctors_on_duty, {doctors}::int))::numeric)::int"""
+     / greatest(1, coalesce(s.doctors_on_duty, {doctors}::int))::numeric)::bigint"""
 
 # The position is counted, never stored, so that a cancelled one moves the others up at once.
 POSITION = """

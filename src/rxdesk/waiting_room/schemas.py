@@ -44,7 +44,6 @@ class Status(msgspec.Struct, kw_only=True):
 REGISTRATION_EXAMPLE = Registration(
     shop_uid="shop-456",
     patient_profile_uid="pp-abc123",
-    preferred_doctor_uid="doc-456",
     visit_reason="Follow-up prescription",
 )
 PLACE_EXAMPLE = Place(queue_uid="q-abc123", position=3, estimated_wait_minutes=15)

@@ -24,7 +24,7 @@ class PassSearch(msgspec.Struct, kw_only=True):
     shop_customer_id: Annotated[str, msgspec.Meta(min_length=1, description="The shop's id of the customer")]
     shop_identifier: ShopIdentifier
     wallet_pass_template_uid: (
-        Annotated[str, msgspec.Meta(description="Only passes of this template")] | None
+        Annotated[str, msgspec.Meta(description="Only passes of this template, by its uid")] | None
     ) = None
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from rxdesk import errors
 from rxdesk.kit import strict_json
+from rxdesk.kit.wording import plain
 
 T = TypeVar("T")
 
@@ -132,7 +133,7 @@ def _plain(message: str, kind: Any) -> str:  # noqa: ANN401 (a type form)
     """Say a fault in our words, and never with more of the input than one can read."""
     if message.startswith("Invalid enum value") and (values := _choices(kind)):
         return f"must be one of: {', '.join(values)}"
-    message = message.replace("Object ", "Members ").replace("`", "'")
+    message = plain(message)
     return message if len(message) <= _LONGEST_FAULT else message[:_LONGEST_FAULT] + "…"
 
 

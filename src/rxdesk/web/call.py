@@ -155,8 +155,10 @@ class Call:
         key = read_key(values[0].decode("ascii"))
         if key is None:
             raise errors.key_invalid()
-        if not await self.services.limiter.may_try(self._address(), key.digest):
-            raise errors.too_many(60)
+        verdict = await self.services.limiter.may_try(self._address(), key.digest)
+        if not verdict.allowed:
+            self.headers = verdict.headers
+            raise errors.too_many(verdict.retry_after)
         self._key = key
         return key
 

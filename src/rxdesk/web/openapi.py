@@ -182,9 +182,9 @@ _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key and body give the same answer for 24 hours",
+    "description": "1–255 visible ASCII characters, such as a new UUID for each call: the same key and body give the "
+    "same answer for 24 hours",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "example": "8e03978e-40d5-43e8-bc93-6894a57f9324",
 }
 
 
@@ -215,24 +215,12 @@ _PATH_EXAMPLES = {
     "pharmacy_sku_uid": "psku-012",
     "subscription_uid": "ns-abc123",
 }
+# Of required parameters only: the page sends an example as it stands, and of an optional one it would spoil the
+# call. An optional one says its form in its description.
 _QUERY_EXAMPLES: dict[str, Any] = {
-    "page": 0,
-    "limit": 50,
-    "from": 1711700000,
-    "to": 1714300000,
     "email": "max@example.com",
     "shop_identifier": "my-shop",
     "shop_customer_id": "cust-123",
-    "wallet_pass_template_uid": "wpt-abc123",
-    "notification_type": "pharmacy_order_created",
-    "target": "https://example.com/webhooks",
-    "status": "init",
-    "created_at_from": 1711700000,
-    "created_at_to": 1714300000,
-    "updated_at_from": 1711700000,
-    "updated_at_to": 1714300000,
-    "external_id": "EXT-001",
-    "pzn": "12345678",
 }
 
 
@@ -253,8 +241,9 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
             "in": "query",
             "required": operation.query_required and name in schema.get("required", []),
             "schema": property_,
-            "example": examples[0] if examples else _QUERY_EXAMPLES[name],
         }
+        if parameter["required"]:
+            parameter["example"] = examples[0] if examples else _QUERY_EXAMPLES[name]
         if description := property_.pop("description", None):
             parameter["description"] = description
         found.append(parameter)

@@ -47,6 +47,7 @@ class Verdict:
     retry_after: int
 
 
+_PASSES = Verdict(allowed=True, headers=(), retry_after=0)
 _FREE = Verdict(
     allowed=True,
     headers=((b"ratelimit-policy", _UNLIMITED_POLICY.encode()), (b"ratelimit", _UNLIMITED.encode())),
@@ -70,8 +71,12 @@ def _policies(per_second: int, per_minute: int, processes: int) -> _Policies:
         items.append(("second", RateLimitItemPerSecond(max(1, per_second // processes))))
     if per_minute:
         items.append(("minute", RateLimitItemPerMinute(max(1, per_minute // processes))))
+    return _told(*items)
+
+
+def _told(*items: tuple[str, RateLimitItem]) -> _Policies:
     policy = ", ".join(f'"{name}";q={item.amount};w={item.get_expiry()}' for name, item in items)
-    return _Policies(tuple(items), (b"ratelimit-policy", policy.encode()))
+    return _Policies(items, (b"ratelimit-policy", policy.encode()))
 
 
 class Windows(MemoryStorage):
@@ -164,15 +169,40 @@ class _Redis:
         await self._pool.disconnect()
 
 
-class RateLimiter:
-    """Counts requests of keys, and of addresses that send unknown keys."""
+def _verdict(policies: _Policies, stats: list[WindowStats], now: float, *, allowed: bool) -> Verdict:
+    """Put in words what is left of each window; a request that must wait waits for all that are used up."""
+    waits = [max(0, math.ceil(stat.reset_time - now)) for stat in stats]
+    state = ", ".join(
+        f'"{name}";r={max(0, stat.remaining)};t={wait}'
+        for (name, _), stat, wait in zip(policies.items, stats, waits, strict=True)
+    )
+    used_up = [wait for stat, wait in zip(stats, waits, strict=True) if stat.remaining <= 0]
+    return Verdict(
+        allowed=allowed,
+        headers=(policies.header, (b"ratelimit", state.encode())),
+        retry_after=max(1, *used_up) if used_up else 1,
+    )
 
-    def __init__(self, *, redis_url: str, workers: int, unknown_keys_per_minute: int) -> None:
-        self._own = MovingWindowRateLimiter(Windows())
+
+class RateLimiter:
+    """Counts requests of keys, and of addresses that send unknown keys. `clock` gives Unix seconds."""
+
+    def __init__(
+        self,
+        *,
+        redis_url: str,
+        workers: int,
+        unknown_keys_per_minute: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._own = MovingWindowRateLimiter(Windows(clock=clock))
         self._redis = _Redis(redis_url) if redis_url else None
         self._workers = workers
         self._known: set[bytes] = set()
-        self._unknown = RateLimitItemPerMinute(max(1, unknown_keys_per_minute // workers))
+        self._unknown = _told(
+            ("unknown-keys", RateLimitItemPerMinute(max(1, unknown_keys_per_minute // workers)))
+        )
 
     async def hit(self, caller: Caller) -> Verdict:
         """Count one request of a valid key."""
@@ -186,26 +216,14 @@ class RateLimiter:
         share = _policies(caller.per_second, caller.per_minute, self._workers)
         return await self._count(self._own, caller, share)
 
-    @staticmethod
-    async def _count(limiter: MovingWindowRateLimiter, caller: Caller, policies: _Policies) -> Verdict:
+    async def _count(self, limiter: MovingWindowRateLimiter, caller: Caller, policies: _Policies) -> Verdict:
         who = (str(caller.organisation_id), caller.key_uid)
         allowed = True
         for _, item in policies.items:
             allowed = allowed and await limiter.hit(item, *who)
-        now = time.time()
-        stats: list[tuple[str, WindowStats]] = [
-            (name, await limiter.get_window_stats(item, *who)) for name, item in policies.items
-        ]
-        state = ", ".join(
-            f'"{name}";r={max(0, stat.remaining)};t={max(0, math.ceil(stat.reset_time - now))}'
-            for name, stat in stats
-        )
-        waits = [math.ceil(stat.reset_time - now) for _, stat in stats if stat.remaining <= 0]
-        return Verdict(
-            allowed=allowed,
-            headers=(policies.header, (b"ratelimit", state.encode())),
-            retry_after=max(1, *waits) if waits else 1,
-        )
+        now = self._clock()
+        stats = [await limiter.get_window_stats(item, *who) for _, item in policies.items]
+        return _verdict(policies, stats, now, allowed=allowed)
 
     async def may_test(self, organisation_id: int) -> bool:
         """Count a test delivery of an organisation and tell whether it may go: one a second, all workers."""
@@ -217,13 +235,18 @@ class RateLimiter:
         item = RateLimitItemPerSecond(1, self._workers)
         return await self._own.hit(item, "test", str(organisation_id))
 
-    async def may_try(self, address: str, digest: bytes) -> bool:
-        """Tell whether this address may ask with this key; counts nothing.
+    async def may_try(self, address: str, digest: bytes) -> Verdict:
+        """Judge whether this address may ask with this key; counts nothing. Headers only where it may not.
 
         A key that was valid here a while ago may always: else one stranger behind a shared address could shut
         out all who use it. It is looked up like any other, so it is no less dead when it is revoked.
         """
-        return digest in self._known or await self._own.test(self._unknown, "unknown", address)
+        (_, item) = self._unknown.items[0]
+        if digest in self._known or await self._own.test(item, "unknown", address):
+            return _PASSES
+        now = self._clock()
+        stats = await self._own.get_window_stats(item, "unknown", address)
+        return _verdict(self._unknown, [stats], now, allowed=False)
 
     def note_known(self, digest: bytes) -> None:
         """Remember that a key was found."""
@@ -234,7 +257,8 @@ class RateLimiter:
     async def note_unknown(self, address: str, digest: bytes) -> None:
         """Count a request whose key was not found."""
         self._known.discard(digest)
-        await self._own.hit(self._unknown, "unknown", address)
+        (_, item) = self._unknown.items[0]
+        await self._own.hit(item, "unknown", address)
 
     async def close(self) -> None:
         """Close the connections to Redis."""

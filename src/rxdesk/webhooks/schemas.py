@@ -61,8 +61,10 @@ class CreatedSubscription(Subscription, kw_only=True):
 class SubscriptionReference(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The active subscription of a type and a target."""
 
-    notification_type: Annotated[str, msgspec.Meta(min_length=1)]
-    target: Annotated[str, msgspec.Meta(min_length=1)]
+    notification_type: Annotated[
+        str, msgspec.Meta(min_length=1, description="Its type, such as pharmacy_order_created")
+    ]
+    target: Annotated[str, msgspec.Meta(min_length=1, description="Its target, an https:// URL")]
 
 
 class TestDelivery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

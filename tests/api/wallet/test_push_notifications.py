@@ -243,7 +243,9 @@ async def test_a_message_of_wrong_length(client: httpx.AsyncClient, tenant: Tena
         400,
         {
             "error": "Validation failed",
-            "details": [{"field": "1.message", "location": "body", "message": f"Expected 'str' of {bound}"}],
+            "details": [
+                {"field": "1.message", "location": "body", "message": f"must be a string of {bound}"}
+            ],
         },
     )
     assert await stored(tenant) == []

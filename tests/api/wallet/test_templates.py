@@ -70,7 +70,7 @@ async def test_the_shop_is_required_once(client: httpx.AsyncClient, tenant: Tena
     for query, message in (
         ("", "is required"),
         ("?shop=x", "is required"),
-        ("?shop_identifier=", "Expected 'str' of length >= 1"),
+        ("?shop_identifier=", "must be a string of length >= 1"),
         ("?shop_identifier=a&shop_identifier=a", "is given more than once"),
         ("?shop_identifier=%ff", "is not UTF-8"),
         ("?shop_identifier=%00", "holds NUL"),
