@@ -8,10 +8,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from tests.cli.processes import Server, answer, free_port, inside, refused, rxdesk
 
-from rxdesk.permissions import ALL
+from rxdesk import routes
+from rxdesk.permissions import ALL, ALL_OF_PHARMACY
 from rxdesk.settings import options
 
 VERBS = [
@@ -70,6 +72,7 @@ def test_keys_live_and_die(demo: Server) -> None:
         "uid",
         "api_key",
         "organisation",
+        "pharmacy_uid",
         "name",
         "permissions",
         "expires_at",
@@ -77,6 +80,7 @@ def test_keys_live_and_die(demo: Server) -> None:
         "rate_limit_per_minute",
     }
     assert made["organisation"] == slug
+    assert made["pharmacy_uid"] is None
     assert made["name"] == "ERP"
     assert made["permissions"] == ["order:read", "patient:read"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["expires_at"])
@@ -128,9 +132,47 @@ def test_a_key_with_everything_and_a_test_key(demo: Server) -> None:
     assert demo.order(made["api_key"]) == 404
 
 
+def test_a_key_of_a_pharmacy(demo: Server) -> None:
+    slug = demo.ready["organisations"][0]["slug"]
+    at = ("--organisation", slug, "--data-dir", demo.ready["folder"])
+    none = inside("keys", "create", *at, "--name", "x", "--pharmacy", "ph-none", "--all-permissions")
+    said = refused(none)
+    assert "no pharmacy 'ph-none' in this organisation; there are: " in said
+    pharmacy = said.partition("there are: ")[2].partition(" (")[0]
+    of = (*at, "--name", "till", "--pharmacy", pharmacy)
+    made = answer(inside("keys", "create", *of, "--all-permissions", "--json"))
+    assert (made["pharmacy_uid"], made["permissions"]) == (pharmacy, list(ALL_OF_PHARMACY))
+    told = inside("keys", "create", *of, "--permission", "orders_read").stdout
+    assert f"created for pharmacy {pharmacy} of {slug}" in told
+    # It is for the pharmacy's API, and for nothing of the organisation's.
+    url = demo.url.replace(routes.MANAGEMENT.base, routes.PHARMACY.base) + "/pharmacy_orders/"
+    orders = httpx.get(url, headers={"X-API-Key": made["api_key"]}, trust_env=False)
+    assert orders.status_code == 200
+    assert {order["pharmacy"]["uid"] for order in orders.json()["data"]} == {pharmacy}
+    assert demo.order(made["api_key"]) == 403
+    second = answer(inside("keys", "rotate", *at, made["uid"], "--json"))
+    assert (second["pharmacy_uid"], second["permissions"]) == (pharmacy, made["permissions"])
+    listed = {key["uid"]: key["pharmacy_uid"] for key in answer(inside("keys", "list", *at, "--json"))}
+    assert listed[second["uid"]] == listed[made["uid"]] == pharmacy
+    assert set(listed.values()) == {None, pharmacy}
+    table = inside("keys", "list", *at).stdout.splitlines()
+    assert "PHARMACY" in table[0]
+    assert any(made["uid"] in line and pharmacy in line for line in table)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (
+            ["--permission", "orders_read"],
+            "orders_read is a permission of a pharmacy's key: name the pharmacy",
+        ),
+        (
+            ["--permission", "order:read", "--pharmacy", "ph-1"],
+            "order:read is a permission of an organisation's key: leave --pharmacy out",
+        ),
+        (["--permission", "order_read", "--pharmacy", "ph-1"], "did you mean orders_read?"),
+        (["--permission", "orders_read", "--pharmacy", "ph-none"], "no pharmacy 'ph-none'"),
         (["--permission", "order:reed"], "did you mean order:read?"),
         (["--permission", "nonsense"], "There are: order:read, order:write"),
         (["--expires", "tomorrow"], "is no expiry: write a length of time (12h, 90d, 2w) or a date"),

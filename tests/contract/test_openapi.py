@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, committed, true to the contract's table of routes, with examples that fit."""
+"""The OpenAPI documents: valid, committed, true to the contract's tables of routes, with examples that fit."""
 
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ from tests.conftest import Live
 
 from rxdesk import routes
 from rxdesk.web import openapi
+from rxdesk.web.api import Api
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT: dict[str, Any] = openapi.document(routes.MANAGEMENT)
-OPERATIONS = [
-    (method.upper(), path, operation)
-    for path, methods in DOCUMENT["paths"].items()
-    for method, operation in methods.items()
-]
-# The contract's table (section 2): method, path, permission, success. «Any valid key» is null.
-TABLE = """
+DOCUMENTS: dict[str, dict[str, Any]] = {api.base: openapi.document(api) for api in routes.APIS}
+each_api = pytest.mark.parametrize("api", routes.APIS, ids=lambda api: api.document)
+
+
+def operations(api: Api) -> list[tuple[str, str, dict[str, Any]]]:
+    """Method, path and description of each operation."""
+    return [
+        (method.upper(), path, operation)
+        for path, methods in DOCUMENTS[api.base]["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+# The contract's tables (sections 2 and 4): method, path, permission, success. «Any valid key» is null.
+TABLES = {
+    routes.MANAGEMENT.base: """
 GET /orders/{order_uid} order:read 200
 GET /prescriptions/{prescription_uid} prescription:read 200
 GET /products product:read 200
@@ -45,81 +54,106 @@ POST /notification-subscriptions - 201
 DELETE /notification-subscriptions - 204
 POST /notification-subscriptions/test - 200
 GET /health/ - 200
-"""
+""",
+    routes.PHARMACY.base: """
+GET /pharmacy_orders/ orders_read 200
+GET /pharmacy_orders/{pharmacy_order_uid} orders_read 200
+PATCH /pharmacy_orders/{pharmacy_order_uid}/status orders_write 200
+PATCH /pharmacy_orders/{pharmacy_order_uid}/complete_order orders_write 200
+GET /pharmacy_skus/ stock_read 200
+PATCH /pharmacy_skus/{pharmacy_sku_uid} pharmacy_sku_write 200
+PATCH /pharmacy_skus/{pharmacy_sku_uid}/stock stock_write 200
+PATCH /pharmacy_skus/{pharmacy_sku_uid}/external_id pharmacy_sku_write 200
+GET /webhooks/ webhooks_read 200
+POST /webhooks/ webhooks_write 201
+DELETE /webhooks/{subscription_uid} webhooks_write 204
+""",
+}
 
 
-def test_it_is_valid() -> None:
-    OpenAPIV31SpecValidator(json.loads(msgspec.json.encode(DOCUMENT))).validate()
+@each_api
+def test_it_is_valid(api: Api) -> None:
+    OpenAPIV31SpecValidator(json.loads(msgspec.json.encode(DOCUMENTS[api.base]))).validate()
 
 
-def test_the_committed_one_is_the_code_s() -> None:
-    committed = (ROOT / "docs/openapi.json").read_bytes()
-    assert committed == openapi.encode(routes.MANAGEMENT), "run `make docs` and commit"
+@each_api
+def test_the_committed_one_is_the_code_s(api: Api) -> None:
+    committed = (ROOT / "docs" / api.document).read_bytes()
+    assert committed == openapi.encode(api), "run `make docs` and commit"
 
 
-async def test_it_is_served_without_a_key(live: Live) -> None:
+@each_api
+async def test_it_is_served_without_a_key(live: Live, api: Api) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         for path in ("/openapi.json", "/openapi.json/"):
-            answer = await client.get(live.url + routes.MANAGEMENT.base + path)
+            answer = await client.get(live.url + api.base + path)
             assert answer.status_code == 200
             assert answer.headers["content-type"] == "application/json"
-            assert answer.content == openapi.encode(routes.MANAGEMENT)
+            assert answer.content == openapi.encode(api)
 
 
-def test_routes_and_permissions_are_the_contract_s() -> None:
+@each_api
+def test_routes_and_permissions_are_the_contract_s(api: Api) -> None:
     found = {
         (method, path): (operation["x-permission"], min(operation["responses"]))
-        for method, path, operation in OPERATIONS
+        for method, path, operation in operations(api)
     }
     wanted = {}
-    for line in TABLE.split("\n"):
+    for line in TABLES[api.base].split("\n"):
         if line:
             method, path, permission, status = line.split()
             wanted[method, path] = (None if permission == "-" else permission, status)
     assert found == wanted
 
 
-def _contents() -> list[tuple[str, dict[str, Any]]]:
+def _contents(api: Api) -> list[tuple[str, str, dict[str, Any]]]:
     found = []
-    for method, path, operation in OPERATIONS:
+    for method, path, operation in operations(api):
+        at = f"{method} {api.base}{path}"
         if "requestBody" in operation:
-            found.append((f"{method} {path} body", operation["requestBody"]["content"]["application/json"]))
+            body = operation["requestBody"]["content"]["application/json"]
+            found.append((f"{at} body", api.base, body))
         for status, response in operation["responses"].items():
             if status == "204":
                 assert "content" not in response
             else:
-                found.append((f"{method} {path} {status}", response["content"]["application/json"]))
+                found.append((f"{at} {status}", api.base, response["content"]["application/json"]))
     return found
 
 
-@pytest.mark.parametrize(("name", "content"), _contents(), ids=[name for name, _ in _contents()])
-def test_each_body_has_examples_that_fit_its_schema(name: str, content: dict[str, Any]) -> None:
+CONTENTS = [content for api in routes.APIS for content in _contents(api)]
+
+
+@pytest.mark.parametrize(("name", "base", "content"), CONTENTS, ids=[name for name, _, _ in CONTENTS])
+def test_each_body_has_examples_that_fit_its_schema(name: str, base: str, content: dict[str, Any]) -> None:
     assert content["examples"]
-    schema = {**content["schema"], "components": DOCUMENT["components"]}
+    schema = {**content["schema"], "components": DOCUMENTS[base]["components"]}
     validator = jsonschema.Draft202012Validator(schema)
     for example in content["examples"].values():
         validator.validate(json.loads(msgspec.json.encode(example["value"])))
 
 
-def test_each_parameter_has_an_example_that_fits() -> None:
-    for _, path, operation in OPERATIONS:
+@each_api
+def test_each_parameter_has_an_example_that_fits(api: Api) -> None:
+    for _, path, operation in operations(api):
         named = [p["name"] for p in operation.get("parameters", []) if p["in"] == "path"]
         assert named == re.findall(r"\{(\w+)\}", path)
         for parameter in operation.get("parameters", []):
             jsonschema.Draft202012Validator(parameter["schema"]).validate(parameter["example"])
 
 
-async def test_the_page_and_its_files_are_ours(live: Live) -> None:
+@each_api
+async def test_the_page_and_its_files_are_ours(live: Live, api: Api) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         for path in ("/apidocs/", "/apidocs"):
-            page = await client.get(live.url + routes.MANAGEMENT.base + path)
+            page = await client.get(live.url + api.base + path)
             assert page.status_code == 200
             assert page.headers["content-type"].startswith("text/html")
             assert "default-src 'none'" in page.headers["content-security-policy"]
             linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
             assert linked
             for link in linked:
-                assert link.startswith(routes.MANAGEMENT.base)
+                assert link.startswith(api.base)
                 assert (await client.get(live.url + link)).status_code == 200
-        missing = await client.get(live.url + routes.MANAGEMENT.base + "/apidocs/..%2F..%2Fapp.py")
+        missing = await client.get(live.url + api.base + "/apidocs/..%2F..%2Fapp.py")
         assert missing.status_code == 404

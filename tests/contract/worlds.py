@@ -1,4 +1,4 @@
-"""Organisations whose every text carries a mark, and requests for every operation of the document."""
+"""Organisations whose every text carries a mark, and requests for every operation of every API's document."""
 
 # ruff: noqa: PLR0915 (columns are of any type; a world is one long list of rows)
 
@@ -16,22 +16,26 @@ from tests.factories import LONG_AGO, Tenant
 
 from rxdesk import routes
 from rxdesk.kit.sealing import Place, Sealer, read_keys
+from rxdesk.permissions import ALL, ALL_OF_PHARMACY
 from rxdesk.web import openapi
+from rxdesk.web.api import Api
 
 Build: TypeAlias = Callable[["World"], "Asked"]
 
-DOCUMENT = openapi.document(routes.MANAGEMENT)
+DOCUMENTS: dict[str, dict[str, Any]] = {api.base: openapi.document(api) for api in routes.APIS}
 # Nobody listens there, and the live server of the tests may reach loopback: refused at once.
 TARGET = "https://127.0.0.1:9/{mark}"
 FORBIDDEN_TARGET = "https://10.0.0.1/{mark}"
+OF_PHARMACY = "subscriptions of a pharmacy"
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Documented:
-    """One operation as the OpenAPI document describes it."""
+    """One operation as the OpenAPI document of its API describes it; `path` is below `base`."""
 
     name: str
+    base: str
     method: str
     path: str
     permission: str | None
@@ -43,18 +47,20 @@ class Documented:
         return "requestBody" in self.described
 
 
-def operations() -> list[Documented]:
-    """Every operation of the document."""
+def operations(*apis: Api) -> list[Documented]:
+    """Every operation of these APIs' documents; of all, if none is named."""
     return [
         Documented(
             described["operationId"],
+            base,
             method.upper(),
             path,
             described["x-permission"],
             next(int(status) for status in described["responses"] if status.startswith("2")),
             described,
         )
-        for path, methods in DOCUMENT["paths"].items()
+        for base in (api.base for api in apis or routes.APIS)
+        for path, methods in DOCUMENTS[base]["paths"].items()
         for method, described in methods.items()
     ]
 
@@ -72,7 +78,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class World:
-    """An organisation with a row in every table; each of its texts holds `mark`."""
+    """An organisation with a row in every table, or a second pharmacy of one; each of its texts holds `mark`."""
 
     tenant: Tenant
     mark: str
@@ -91,6 +97,12 @@ class World:
     @property
     def target(self) -> str:
         return TARGET.format(mark=self.mark)
+
+    async def full_key(self, base: str) -> str:
+        """A key that may do everything of the API at that base path."""
+        if base == routes.PHARMACY.base:
+            return await self.tenant.key(*ALL_OF_PHARMACY, pharmacy_uid=self.uids["pharmacies"])
+        return await self.tenant.key(*ALL)
 
 
 async def put(tenant: Tenant, table: str, **columns: Any) -> None:
@@ -127,7 +139,7 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     external = {"external_id": f"ext-{mark}"}
     await row("shop_products", product_uid=product, shop_uid=shop, **external)
     await row("shop_skus", sku_uid=sku, shop_uid=shop, **external)
-    await row("pharmacy_skus", sku_uid=sku, pharmacy_uid=pharmacy, price=100, stock=1, **external)
+    await twice("pharmacy_skus", sku_uid=sku, pharmacy_uid=pharmacy, price=100, stock=1, **external)
     names = {"display_name": f"Max {mark}", "first_name": f"Max{mark}", "last_name": f"M{mark}"}
     person: dict[str, Any] = {
         **names,
@@ -147,6 +159,7 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         "delivery_address": {"city": mark},
         "invoice_address": {"city": mark},
         "shipping_costs_currency": "EUR",
+        "status": "cancelled",  # so that no step of the matrix changes it
         "pharmacy_uid": pharmacy,
         "delivery_type_uid": delivery,
         **actor,
@@ -166,7 +179,7 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     }
     prescribed["decided_at"] = LONG_AGO
     await twice("prescriptions", **prescribed)
-    await row(
+    await twice(
         "pharmacy_orders",
         pharmacy_uid=pharmacy,
         delivery_type_uid=delivery,
@@ -222,21 +235,7 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         created_at=LONG_AGO,
         **kinds,
     )
-    await put(
-        tenant,
-        "notification_subscriptions",
-        uid=f"ns-{mark}-of-pharmacy",
-        notification_type="pharmacy_order_created",
-        target=TARGET.format(mark=mark),
-        target_key=TARGET.format(mark=mark),
-        payload_version="1",
-        meta_data="{}",
-        sealed_signing_secret=b"x",
-        full_data=True,
-        pharmacy_uid=pharmacy,
-        created_at=LONG_AGO,
-        **kinds,
-    )
+    kept[OF_PHARMACY], deleted[OF_PHARMACY] = await _subscribe_pharmacy(tenant, mark, pharmacy)
     await put(
         tenant,
         "changes",
@@ -296,13 +295,81 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     return World(tenant, mark, kept, deleted, iter(fresh))
 
 
-# The path and query parameters of the document, and the row of a world that each names.
+async def _subscribe_pharmacy(tenant: Tenant, mark: str, pharmacy: str) -> tuple[str, str]:
+    """An active subscription of a pharmacy and one that is removed."""
+    uids = (f"ns-{mark}-of-pharmacy", f"ns-{mark}-removed")
+    for uid, removed in zip(uids, (None, LONG_AGO), strict=True):
+        await put(
+            tenant,
+            "notification_subscriptions",
+            uid=uid,
+            notification_type="pharmacy_order_created",
+            target=TARGET.format(mark=mark),
+            target_key=TARGET.format(mark=mark),
+            payload_version="1",
+            meta_data="{}",
+            sealed_signing_secret=b"x",
+            full_data=True,
+            pharmacy_uid=pharmacy,
+            created_at=LONG_AGO,
+            deactivated_at=removed,
+            actor_kind="key",
+            actor_uid=f"actor-{mark}",
+        )
+    return uids
+
+
+async def make_neighbour(world: World, mark: str) -> World:
+    """Open a second pharmacy in a world's organisation, with rows of whatever a pharmacy has."""
+    tenant, kept, deleted = world.tenant, dict(world.uids), dict(world.deleted)
+    kept["pharmacies"] = pharmacy = await tenant.insert(
+        "pharmacies", uid=f"phar-{mark}", display_name=f"Pharmacy {mark}"
+    )
+    product = await tenant.insert("products", uid=f"prod-{mark}", display_name=f"Product {mark}")
+    sku = await tenant.insert("skus", uid=f"skus-{mark}", product_uid=product, display_name=f"SKU {mark}")
+    order = await tenant.insert("orders", uid=f"orde-{mark}", delivery_address={"city": mark})
+    of = {"pharmacy_uid": pharmacy}
+    for uids, end, gone in ((deleted, "gone", LONG_AGO), (kept, "kept", None)):
+        uids["pharmacy_skus"] = await tenant.insert(
+            "pharmacy_skus", uid=f"psku-{mark}-{end}", sku_uid=sku, price=100, stock=1, deleted_at=gone, **of
+        )
+        uids["pharmacy_orders"] = await tenant.insert(
+            "pharmacy_orders", uid=f"po-{mark}-{end}", order_uid=order, deleted_at=gone, **of
+        )
+    kept[OF_PHARMACY], deleted[OF_PHARMACY] = await _subscribe_pharmacy(tenant, mark, pharmacy)
+    return World(tenant, mark, kept, deleted, world.waiting)
+
+
+# The path and query parameters of the documents, and the row of a world that each names.
 PATH_ROWS = {
     "order_uid": "orders",
     "prescription_uid": "prescriptions",
     "doctor_uid": "doctors",
     "patient_uid": "patients",
     "queue_uid": "waiting_room_visits",
+    "pharmacy_order_uid": "pharmacy_orders",
+    "pharmacy_sku_uid": "pharmacy_skus",
+    "subscription_uid": OF_PHARMACY,
+}
+# What is sent to an operation with a uid in its path: a body, and what it gets where that is no success. Each leaves
+# the row as it was, or the matrix puts it back.
+BODIES: dict[str, dict[str, Any]] = {
+    "set_pharmacy_order_status": {"status": "init"},
+    "set_pharmacy_sku_price": {"price": 100},
+    "set_pharmacy_sku_stock": {"stock": 1},
+    "set_pharmacy_sku_external_id": {"external_id": "x"},
+    "move_order": {"status": "started"},
+    "assign_prescription": {"doctor_uid": "none-1"},
+    "decline_prescription": {"reason": "x"},
+    "hold_prescription": {"reason": "x"},
+}
+STATUSES = {
+    "set_pharmacy_order_status": 409,  # of an order that is `init`
+    "complete_pharmacy_order": 409,
+    "move_order": 409,  # of one that is cancelled
+    "cancel_order": 409,
+    "assign_prescription": 404,  # the doctor
+    **{f"{verb}_prescription": 409 for verb in ("approve", "decline", "hold", "resume", "sign", "cancel")},
 }
 NOT_FOUND = {"error": "Resource not found"}
 
@@ -331,8 +398,9 @@ def asked(operation: Documented, own: World, foreign: World) -> list[tuple[str, 
 
     row = next((table for name, table in PATH_ROWS.items() if f"{{{name}}}" in operation.path), None)
     if row is not None:
-        method = operation.method
-        add("own", Asked(method, _path(operation, "", own), None, operation.status))
+        method, body = operation.method, BODIES.get(operation.name)
+        status = STATUSES.get(operation.name, operation.status)
+        add("own", Asked(method, _path(operation, "", own), body, status))
         for what, uid in {
             "absent": "none-1",
             "deleted": own.deleted[row],
@@ -340,7 +408,7 @@ def asked(operation: Documented, own: World, foreign: World) -> list[tuple[str, 
             "foreign, deleted": foreign.deleted[row],
             "of another kind": own.uids["shops"],
         }.items():
-            add(what, Asked(method, _path(operation, uid, own), None, **missing))  # type: ignore[arg-type]
+            add(what, Asked(method, _path(operation, uid, own), body, **missing))  # type: ignore[arg-type]
         return named
     build = _BY_NAME.get(operation.name)
     assert build is not None, f"{operation.name} is new: say here what its requests are"
@@ -428,6 +496,23 @@ def _register(own: World, foreign: World) -> list[tuple[str, Asked | Build]]:
     ]
 
 
+def _order(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    uids = {"shop_uid": own.uids["shops"], "patient_profile_uid": own.uids["patients"]}
+    body = {**uids, "items": [{"sku_uid": own.uids["skus"], "quantity": 1}]}
+
+    def wrong(field_: str, value: object) -> Asked:
+        return Asked("POST", "/orders", {**body, field_: value}, 404, {**NOT_FOUND, "field": field_})
+
+    return [
+        ("own", Asked("POST", "/orders", body, 201)),
+        ("foreign shop", wrong("shop_uid", foreign.uids["shops"])),
+        ("foreign patient", wrong("patient_profile_uid", foreign.uids["patients"])),
+        ("foreign pharmacy", wrong("pharmacy_uid", foreign.uids["pharmacies"])),
+        ("foreign delivery type", wrong("delivery_type_uid", foreign.uids["delivery_types"])),
+        ("foreign SKU", wrong("items", [{"sku_uid": foreign.uids["skus"], "quantity": 1}])),
+    ]
+
+
 def _pushes(own: World, foreign: World) -> list[tuple[str, Asked]]:
     path = "/wallet-passes/push-notifications"
 
@@ -442,14 +527,13 @@ def _pushes(own: World, foreign: World) -> list[tuple[str, Asked]]:
     ]
 
 
-def _create(own: World, foreign: World) -> list[tuple[str, Asked | Build]]:
-    path = "/notification-subscriptions"
+def _create(path: str, kind: str) -> Callable[[World, World], list[tuple[str, Asked | Build]]]:
+    again = {"error": "There is an active subscription of this type for this target"}
 
     def subscribe(target: str) -> Asked:
-        return Asked("POST", path, {"notification_type": "order_created", "target": target}, 201)
+        return Asked("POST", path, {"notification_type": kind, "target": target}, 201)
 
-    again = {"error": "There is an active subscription of this type for this target"}
-    return [
+    return lambda own, _: [
         ("own", lambda _: subscribe(f"{own.target}/{next(_numbers)}")),
         ("already there", replace(subscribe(own.target), status=409, body=again)),
     ]
@@ -496,10 +580,15 @@ _BY_NAME: dict[str, Callable[[World, World], Any]] = {
     "list_wallet_templates": _templates,
     "list_wallet_passes": _passes,
     "register_visit": _register,
+    "create_order": _order,
     "send_push_notifications": _pushes,
     "list_subscriptions": _plain("/notification-subscriptions"),
-    "create_subscription": _create,
+    "create_subscription": _create("/notification-subscriptions", "order_created"),
     "remove_subscription": _remove,
     "send_test": _test,
     "get_health": _plain("/health/"),
+    "list_pharmacy_orders": _lists("/pharmacy_orders/"),
+    "list_pharmacy_skus": _lists("/pharmacy_skus/"),
+    "list_webhooks": _plain("/webhooks/"),
+    "create_webhook": _create("/webhooks/", "pharmacy_order_created"),
 }

@@ -13,7 +13,7 @@ from tests.factories import Tenant
 
 from rxdesk import routes
 from rxdesk.cli import verbs
-from rxdesk.permissions import ALL
+from rxdesk.permissions import ALL, ALL_OF_PHARMACY
 from rxdesk.settings import options
 
 ROOT = Path(__file__).parents[2]
@@ -44,11 +44,19 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_route_and_permission_is_documented() -> None:
-    page = text("docs/api.md")
-    for endpoint in routes.MANAGEMENT.endpoints:
-        assert f"`{endpoint.operation.path}" in page, endpoint.operation.path
-    for permission in ALL:
-        assert f"`{permission}`" in page
+    pages = {
+        routes.MANAGEMENT.base: ("docs/api.md", ALL),
+        routes.PHARMACY.base: ("docs/pharmacy-api.md", ALL_OF_PHARMACY),
+    }
+    for api in routes.APIS:
+        name, permissions = pages[api.base]
+        page = text(name)
+        for base in api.bases:
+            assert f"`{base}`" in page
+        for endpoint in api.endpoints:
+            assert f"`{endpoint.operation.path}" in page, endpoint.operation.path
+        for permission in permissions:
+            assert f"`{permission}`" in page
 
 
 def test_every_verb_is_documented() -> None:

@@ -116,10 +116,12 @@ def request(
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def post(target: str, key: str, body: bytes, *headers: tuple[str, str], method: str = "POST") -> bytes:
+def post(
+    target: str, key: str, body: bytes, *headers: tuple[str, str], method: str = "POST", base: str = BASE
+) -> bytes:
     """A request with a body and its true length."""
     given = [("X-API-Key", key), ("Content-Length", str(len(body))), *headers]
-    return request(method, BASE + target, given, body)
+    return request(method, base + target, given, body)
 
 
 async def ask(url: str, data: bytes, *, without_body: bool = False, seconds: float = 15) -> Reply:

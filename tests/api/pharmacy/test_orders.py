@@ -145,7 +145,7 @@ async def test_filters(pharmacy_client: httpx.AsyncClient, tenant: Tenant) -> No
         late = moment + timedelta(seconds=100)
         await counter.order(uid=f"po-{number}", status=status, created_at=moment, updated_at=late)
 
-    async def found(**query: object) -> list[str]:
+    async def found(**query: str | int) -> list[str]:
         answer = await pharmacy_client.get("/pharmacy_orders/", params=query, headers=headers)
         assert answer.status_code == 200, answer.text
         body = answer.json()
