@@ -55,6 +55,21 @@ DELETE /notification-subscriptions - 204
 POST /notification-subscriptions/test - 200
 GET /health/ - 200
 """,
+    # Ours, so the contract has no table of them: docs/operations-api.md.
+    routes.OPERATIONS.base: """
+POST /orders order:write 201
+POST /orders/{order_uid}/status order:write 200
+POST /orders/{order_uid}/cancel order:write 200
+GET /orders/{order_uid}/history order:read 200
+POST /prescriptions/{prescription_uid}/assign prescription:write 200
+POST /prescriptions/{prescription_uid}/approve prescription:write 200
+POST /prescriptions/{prescription_uid}/decline prescription:write 200
+POST /prescriptions/{prescription_uid}/hold prescription:write 200
+POST /prescriptions/{prescription_uid}/resume prescription:write 200
+POST /prescriptions/{prescription_uid}/sign prescription:write 200
+POST /prescriptions/{prescription_uid}/cancel prescription:write 200
+GET /prescriptions/{prescription_uid}/history prescription:read 200
+""",
     routes.PHARMACY.base: """
 GET /pharmacy_orders/ orders_read 200
 GET /pharmacy_orders/{pharmacy_order_uid} orders_read 200
