@@ -55,6 +55,7 @@ DELETE /notification-subscriptions - 204
 POST /notification-subscriptions/test - 200
 GET /health/ - 200
 """,
+    # Ours, so the contract has no table of them: docs/operations-api.md.
     routes.OPERATIONS.base: """
 POST /orders order:write 201
 POST /orders/{order_uid}/status order:write 200

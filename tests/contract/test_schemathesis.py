@@ -38,9 +38,11 @@ OFF: list[tuple[str, tuple[str, ...], str]] = [
                 "list_wallet_templates",
             ),
             *("list_wallet_passes", "remove_subscription", "list_pharmacy_orders", "list_pharmacy_skus"),
+            *("get_order_history", "get_prescription_history"),
         ),
         "section 1: unknown query parameters are ignored",
     ),
+    (ACCEPTS, ("create_order",), "section 1: an integer is written as one; 1.0 is refused"),
     (ACCEPTS, ("get_doctor_statistics",), "route 5: `from >= to` is 400"),
     (ACCEPTS, ("find_patient",), "route 6: 400 when `email` is no e-mail address"),
     (
@@ -108,13 +110,17 @@ def _test_of(api: Api, examples: int) -> Any:
 
 
 test_the_management_document_is_true = _test_of(routes.MANAGEMENT, 30)
+test_the_operations_document_is_true = _test_of(routes.OPERATIONS, 30)
 test_the_pharmacy_document_is_true = _test_of(routes.PHARMACY, 30)
 test_the_management_document_is_true_at_length = pytest.mark.proof(_test_of(routes.MANAGEMENT, 1000))
+test_the_operations_document_is_true_at_length = pytest.mark.proof(_test_of(routes.OPERATIONS, 1000))
 test_the_pharmacy_document_is_true_at_length = pytest.mark.proof(_test_of(routes.PHARMACY, 1000))
 
 
 def test_each_document_is_looked_at() -> None:
-    assert routes.APIS == (routes.MANAGEMENT, routes.PHARMACY), "a new API needs its two lines above"
+    assert routes.APIS == (routes.MANAGEMENT, routes.OPERATIONS, routes.PHARMACY), (
+        "a new API needs its two lines above"
+    )
 
 
 def test_each_exception_is_of_an_operation_and_a_check_that_exist() -> None:

@@ -159,6 +159,7 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         "delivery_address": {"city": mark},
         "invoice_address": {"city": mark},
         "shipping_costs_currency": "EUR",
+        "status": "cancelled",  # so that no step of the matrix changes it
         "pharmacy_uid": pharmacy,
         "delivery_type_uid": delivery,
         **actor,
@@ -360,8 +361,19 @@ BODIES: dict[str, dict[str, Any]] = {
     "set_pharmacy_sku_price": {"price": 100},
     "set_pharmacy_sku_stock": {"stock": 1},
     "set_pharmacy_sku_external_id": {"external_id": "x"},
+    "move_order": {"status": "started"},
+    "assign_prescription": {"doctor_uid": "none-1"},
+    "decline_prescription": {"reason": "x"},
+    "hold_prescription": {"reason": "x"},
 }
-STATUSES = {"set_pharmacy_order_status": 409, "complete_pharmacy_order": 409}  # of an order that is `init`
+STATUSES = {
+    "set_pharmacy_order_status": 409,  # of an order that is `init`
+    "complete_pharmacy_order": 409,
+    "move_order": 409,  # of one that is cancelled
+    "cancel_order": 409,
+    "assign_prescription": 404,  # the doctor
+    **{f"{verb}_prescription": 409 for verb in ("approve", "decline", "hold", "resume", "sign", "cancel")},
+}
 NOT_FOUND = {"error": "Resource not found"}
 
 
@@ -489,6 +501,23 @@ def _register(own: World, foreign: World) -> list[tuple[str, Asked | Build]]:
     ]
 
 
+def _order(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    uids = {"shop_uid": own.uids["shops"], "patient_profile_uid": own.uids["patients"]}
+    body = {**uids, "items": [{"sku_uid": own.uids["skus"], "quantity": 1}]}
+
+    def wrong(field_: str, value: object) -> Asked:
+        return Asked("POST", "/orders", {**body, field_: value}, 404, {**NOT_FOUND, "field": field_})
+
+    return [
+        ("own", Asked("POST", "/orders", body, 201)),
+        ("foreign shop", wrong("shop_uid", foreign.uids["shops"])),
+        ("foreign patient", wrong("patient_profile_uid", foreign.uids["patients"])),
+        ("foreign pharmacy", wrong("pharmacy_uid", foreign.uids["pharmacies"])),
+        ("foreign delivery type", wrong("delivery_type_uid", foreign.uids["delivery_types"])),
+        ("foreign SKU", wrong("items", [{"sku_uid": foreign.uids["skus"], "quantity": 1}])),
+    ]
+
+
 def _pushes(own: World, foreign: World) -> list[tuple[str, Asked]]:
     path = "/wallet-passes/push-notifications"
 
@@ -584,6 +613,7 @@ _BY_NAME: dict[str, Callable[[World, World], Any]] = {
     "list_wallet_templates": _templates,
     "list_wallet_passes": _passes,
     "register_visit": _register,
+    "create_order": _order,
     "send_push_notifications": _pushes,
     "list_subscriptions": _plain("/notification-subscriptions"),
     "create_subscription": _create("/notification-subscriptions", "order_created"),

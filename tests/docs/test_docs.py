@@ -46,6 +46,7 @@ def test_every_setting_is_documented() -> None:
 def test_every_route_and_permission_is_documented() -> None:
     pages = {
         routes.MANAGEMENT.base: ("docs/api.md", ALL),
+        routes.OPERATIONS.base: ("docs/operations-api.md", ("order:write", "prescription:write")),
         routes.PHARMACY.base: ("docs/pharmacy-api.md", ALL_OF_PHARMACY),
     }
     for api in routes.APIS:

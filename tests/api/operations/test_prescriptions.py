@@ -6,11 +6,21 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 
+import asyncpg
 import httpx
 import pytest
 from tests.api.operations.conftest import Desk
 from tests.conftest import InProcess
 from tests.factories import Tenant
+
+from rxdesk.access import Transaction, run_command
+from rxdesk.db import embedded
+from rxdesk.db.pool import Connection
+from rxdesk.kit.clock import utc_now
+from rxdesk.kit.sealing import Sealer, new_keys, read_keys
+from rxdesk.organisations.commands import enter
+from rxdesk.prescriptions import commands
+from rxdesk.prescriptions.schemas import Signature
 
 VERBS = ("assign", "approve", "decline", "hold", "resume", "sign", "cancel")
 
@@ -156,16 +166,39 @@ async def test_thirty_decide_at_once(desk: Desk) -> None:
     assert len(await desk.events(uid)) == before + 1
 
 
-async def test_two_of_one_order_are_signed_at_once(desk: Desk) -> None:
-    """The order's lock: without it each signature would see the other one missing, or both make a pharmacy order."""
-    await desk.offer(stock=100)
+async def test_two_of_one_order_are_signed_at_once(cluster: embedded.Address, desk: Desk) -> None:
+    """The order's lock: the second signature waits for the first, or neither would see that all is signed."""
+    await desk.offer()
     # By two doctors: the statistics of one would keep his signatures apart.
     doctors = [desk.uids["doctor"], await desk.tenant.insert("doctors")]
-    for _ in range(5):
-        made = await desk.order(2, assigned=False)
-        for uid, doctor in zip(made["prescription_uids"], doctors, strict=True):
-            await desk.done(f"/prescriptions/{uid}/assign", {"doctor_uid": doctor})
-            await desk.done(f"/prescriptions/{uid}/approve")
-        await asyncio.gather(*(desk.done(f"/prescriptions/{uid}/sign") for uid in made["prescription_uids"]))
-        assert await desk.status("orders", made["uid"]) == "waiting for pharmacy"
-        assert len(await desk.pharmacy_orders(made["uid"])) == 1
+    made = await desk.order(2, assigned=False)
+    for uid, doctor in zip(made["prescription_uids"], doctors, strict=True):
+        await desk.done(f"/prescriptions/{uid}/assign", {"doctor_uid": doctor})
+        await desk.done(f"/prescriptions/{uid}/approve")
+    first, second = [await asyncpg.connect(**cluster.connect_args(embedded.APP)) for _ in range(2)]
+
+    async def sign(connection: Connection, uid: str) -> None:
+        await enter(connection, desk.tenant.id)
+        tx = Transaction(connection, desk.tenant.id, "key", "key-1", utc_now(), Sealer(read_keys(new_keys())))
+        await run_command(tx, lambda tx: commands.sign(tx, uid, Signature()))
+
+    async def sign_and_commit() -> None:
+        async with second.transaction():
+            await sign(second, made["prescription_uids"][1])
+
+    async def waits_for_a_lock() -> bool:
+        found = await first.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", second.get_server_pid())
+        return bool(found)
+
+    try:
+        async with first.transaction():
+            await sign(first, made["prescription_uids"][0])
+            other = asyncio.create_task(sign_and_commit())
+            while not other.done() and not await waits_for_a_lock():
+                pass
+        await other
+    finally:
+        await first.close()
+        await second.close()
+    assert await desk.status("orders", made["uid"]) == "waiting for pharmacy"
+    assert len(await desk.pharmacy_orders(made["uid"])) == 1

@@ -76,6 +76,7 @@ async def test_fifty_orders_of_two_packs_with_stock_for_twenty(
         "SELECT event_type, count(*) AS n FROM events WHERE organisation_id = $1 GROUP BY 1 ORDER BY 1"
     )
     assert [(row["event_type"], row["n"]) for row in told] == [
+        ("order_updated", 20),
         ("pharmacy_order_updated", 20),
         ("pharmacy_sku_stock_updated", 60),
     ]

@@ -152,7 +152,9 @@ async def test_completed_takes_the_stock_down(within: InProcess, tenant: Tenant)
     assert [item["pharmacy_sku"]["stock"] for item in data["order_items"]] == [5, 0, None, 5]
     [order] = rows["pharmacy_orders"]
     assert {row["transaction"] for row in (*rows["events"], *rows["changes"])} == {order["transaction"]}
-    assert {row["pharmacy_uid"] for row in rows["events"]} == {counter.uid}
+    assert {row["pharmacy_uid"] for row in rows["events"] if row["event_type"] != "order_updated"} == {
+        counter.uid
+    }
 
 
 async def test_only_the_fulfillment_order_s_items(pharmacy_client: httpx.AsyncClient, tenant: Tenant) -> None:
