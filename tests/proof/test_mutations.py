@@ -83,6 +83,20 @@ MUTATIONS = (
         "AND w.deleted_at IS NULL",
         ("tests/api/waiting_room",),
     ),
+    Mutation(
+        "a pharmacy sees its neighbour's order",
+        "pharmacies/queries.py",
+        "AND po.pharmacy_uid = c.pharmacy_uid AND po.uid = $4",
+        "AND po.uid = $4",
+        ("tests/contract/test_matrix.py",),
+    ),
+    Mutation(
+        "stock is looked at without a lock",
+        "pharmacies/commands.py",
+        "ORDER BY uid FOR NO KEY UPDATE",
+        "ORDER BY uid",
+        ("tests/api/pharmacy",),
+    ),
 )
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from tests.api.pharmacy.rows import CREATED, open_counter, whole_order
 from tests.conftest import InProcess, Live
+from tests.db.test_reads import explain
 from tests.factories import LONG_AGO, Tenant
 
 from rxdesk.kit.keys import new_key
@@ -185,6 +186,23 @@ async def test_a_read_is_one_statement(within: InProcess, tenant: Tenant) -> Non
         assert await cost(path, {}) == (401, 0)
     assert await cost("/pharmacy_orders/none", allowed) == (404, 1)
     assert await cost("/pharmacy_orders/?limit=0", allowed) == (400, 1)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_without_the_permission_the_query_is_never_executed(
+    within: InProcess, tenant: Tenant, mode: str
+) -> None:
+    counter = await open_counter(tenant)
+    uid, _ = await whole_order(counter)
+    key_only = {"api_keys", "pharmacies"}
+    for path in (f"/pharmacy_orders/{uid}", "/pharmacy_orders/", "/pharmacy_skus/", "/webhooks/"):
+        seen = []
+        for headers in (await counter.headers(), await counter.headers("orders_write")):
+            await within.client.get(path, headers=headers)
+            plan = await explain(tenant, *within.calls[-1], mode)
+            seen.append(plan.executed())
+        assert seen[0] > key_only
+        assert seen[1] == key_only, path
 
 
 async def test_the_keys_of_a_deleted_pharmacy_are_dead(
