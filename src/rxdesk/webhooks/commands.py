@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from datetime import timedelta
 
 from rxdesk import errors
 from rxdesk.access import Transaction
@@ -11,6 +12,7 @@ from rxdesk.kit.sealing import Place
 from rxdesk.kit.signing import new_signing_secret
 from rxdesk.kit.targets import Target
 from rxdesk.kit.uids import new_uid
+from rxdesk.webhooks.outbox import KIND
 from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference
 
 # A subscription made by a key that may not read what the events carry gets them cut to uid, status, times.
@@ -31,11 +33,34 @@ WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND ph
   AND deactivated_at IS NULL"""
 
 
-def _secret_place(organisation_id: int, uid: str) -> Place:
+# Those in flight are left to their worker, which learns of it when it records. $2 subscription, $3 kind of the jobs,
+# $4 now, $5 how many
+_CANCEL_PENDING = """
+WITH waiting AS (
+  SELECT d.uid FROM deliveries d JOIN jobs j ON j.organisation_id = $1 AND j.kind = $3 AND j.uid = d.uid
+  WHERE d.organisation_id = $1 AND d.subscription_uid = $2 AND d.status = 'pending' AND j.worker_id IS NULL
+  LIMIT $5 FOR UPDATE OF j SKIP LOCKED
+), unrouted AS (
+  DELETE FROM jobs USING waiting w WHERE jobs.organisation_id = $1 AND jobs.kind = $3 AND jobs.uid = w.uid
+  RETURNING jobs.uid
+)
+UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM unrouted u
+WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
+CANCEL_AT_ONCE = 1000
+
+
+def secret_place(organisation_id: int, uid: str) -> Place:
+    """Give the place of a subscription's signing secret."""
     return Place(organisation_id, uid, "notification_subscriptions.sealed_signing_secret")
 
 
-def _header_place(organisation_id: int, uid: str) -> Place:
+def previous_secret_place(organisation_id: int, uid: str) -> Place:
+    """Give the place of the secret before, while a rotation's overlap lasts."""
+    return Place(organisation_id, uid, "notification_subscriptions.sealed_previous_secret")
+
+
+def header_place(organisation_id: int, uid: str) -> Place:
+    """Give the place of a subscription's header value."""
     return Place(organisation_id, uid, "notification_subscriptions.sealed_header_value")
 
 
@@ -49,7 +74,7 @@ async def create_subscription(tx: Transaction, body: NewSubscription, target: Ta
     header_value = (
         None
         if body.header_value is None
-        else tx.sealer.seal(body.header_value, _header_place(tx.organisation_id, uid))
+        else tx.sealer.seal(body.header_value, header_place(tx.organisation_id, uid))
     )
     created = await tx.connection.fetchval(
         _CREATE,
@@ -62,7 +87,7 @@ async def create_subscription(tx: Transaction, body: NewSubscription, target: Ta
         json.dumps(body.meta_data or {}),
         body.header_key,
         header_value,
-        tx.sealer.seal(secret, _secret_place(tx.organisation_id, uid)),
+        tx.sealer.seal(secret, secret_place(tx.organisation_id, uid)),
         tx.now,
         tx.actor_kind,
         tx.actor_uid,
@@ -100,6 +125,77 @@ async def remove_subscription(tx: Transaction, reference: SubscriptionReference,
     )
     if removed is None:
         raise errors.not_found()
+    await cancel_pending(tx, removed)
+
+
+async def cancel_pending(tx: Transaction, uid: str) -> int:
+    """Cancel up to 1,000 deliveries of a subscription that wait; gives how many.
+
+    The rest is cancelled when it becomes due, or by the worker that tidies up.
+    """
+    done = await tx.connection.execute(
+        _CANCEL_PENDING, tx.organisation_id, uid, KIND, tx.now, CANCEL_AT_ONCE
+    )
+    return int(done.rpartition(" ")[2])
+
+
+async def rotate_secret(tx: Transaction, uid: str, *, overlap: timedelta, switch: bool = False) -> str:
+    """Give a subscription a new signing secret, which is shown this once.
+
+    Until the overlap ends both sign in `webhook-signature`; the vendor's header, which can carry one signature, stays
+    with the old secret until then, or not at all with `switch`. A rotation during an overlap ends the one before. An
+    overlap of nothing makes the new secret the only one at once. Raises 404 for no active subscription of that uid.
+    """
+    sealed = await tx.connection.fetchval(
+        "SELECT sealed_signing_secret FROM notification_subscriptions "
+        "WHERE organisation_id = $1 AND uid = $2 AND deactivated_at IS NULL FOR UPDATE",
+        tx.organisation_id,
+        uid,
+    )
+    if sealed is None:
+        raise errors.not_found()
+    place, before = secret_place(tx.organisation_id, uid), previous_secret_place(tx.organisation_id, uid)
+    previous = tx.sealer.seal(tx.sealer.open(sealed, place), before) if overlap else None
+    secret = new_signing_secret(secrets.token_bytes)
+    await tx.connection.execute(
+        "UPDATE notification_subscriptions SET sealed_signing_secret = $3, sealed_previous_secret = $4, "
+        "previous_secret_until = $5, switched = $6, actor_kind = $7, actor_uid = $8 "
+        "WHERE organisation_id = $1 AND uid = $2",
+        tx.organisation_id,
+        uid,
+        tx.sealer.seal(secret, place),
+        previous,
+        tx.now + overlap if overlap else None,
+        switch,
+        tx.actor_kind,
+        tx.actor_uid,
+    )
+    return secret
+
+
+async def switch_now(tx: Transaction, uid: str) -> None:
+    """Let the vendor's header be signed with the new secret before the overlap ends.
+
+    Raises 404 for no active subscription of that uid, 409 when no overlap lasts.
+    """
+    row = await tx.connection.fetchrow(
+        "SELECT previous_secret_until FROM notification_subscriptions "
+        "WHERE organisation_id = $1 AND uid = $2 AND deactivated_at IS NULL FOR UPDATE",
+        tx.organisation_id,
+        uid,
+    )
+    if row is None:
+        raise errors.not_found()
+    if row["previous_secret_until"] is None or row["previous_secret_until"] <= tx.now:
+        raise errors.simple(409, "The old secret signs no more")
+    await tx.connection.execute(
+        "UPDATE notification_subscriptions SET switched = true, actor_kind = $3, actor_uid = $4 "
+        "WHERE organisation_id = $1 AND uid = $2",
+        tx.organisation_id,
+        uid,
+        tx.actor_kind,
+        tx.actor_uid,
+    )
 
 
 async def signing_secret(tx: Transaction, event_type: str, target: Target) -> str | None:
@@ -107,4 +203,4 @@ async def signing_secret(tx: Transaction, event_type: str, target: Target) -> st
     row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, event_type, target.url)
     if row is None:
         return None
-    return tx.sealer.open(row["sealed_signing_secret"], _secret_place(tx.organisation_id, row["uid"]))
+    return tx.sealer.open(row["sealed_signing_secret"], secret_place(tx.organisation_id, row["uid"]))

@@ -1,6 +1,6 @@
 """The catalogue of event types: one place, from which checks, samples and documents are made.
 
-Five types are the vendor's, five are ours; ours are thin (uid, status, times; no personal data).
+Five types are the vendor's, the others are ours; ours are thin (uid, status, times; no personal data).
 """
 
 from __future__ import annotations
@@ -113,6 +113,11 @@ _ALL = (
     EventType("prescription_created", "A prescription was made", _thin("px-sample", "waiting_for_doctor")),
     EventType("prescription_updated", "A prescription changed", _thin("px-sample", "signed")),
     EventType("waiting_room_updated", "A visit in the waiting room changed", _thin("q-sample", "waiting")),
+    EventType(
+        "notification_subscription_disabled",
+        "A subscription was disabled: its target is gone, or failed for five days",
+        _thin("ns-sample", "failing"),
+    ),
 )
 EVENT_TYPES = {event.name: event for event in _ALL}
 
