@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rxdesk.cli import check, config, demo, importing, keys, migrate, organisations, serve, version
+from rxdesk.cli import check, config, demo, importing, keys, migrate, organisations, serve, version, worker
 from rxdesk.cli.common import EPILOG
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (demo, serve, migrate, importing, config, check, version):
+for module in (demo, serve, worker, migrate, importing, config, check, version):
     module.register(app)
 app.add_typer(organisations.app, name="organisations")
 app.add_typer(keys.app, name="keys")

@@ -23,6 +23,10 @@ LOCK_CLASS = 1_920_165_741
 # How many places without work a claim looks at beside those that it finds work at. The walk goes on where it ended.
 _LOOKS = 32
 
+MOST_COUNTED = 100_000
+"""A backlog is counted up to here."""
+_COUNTED_PLACES = 1000
+
 BEFORE_ALL = (-(1 << 31), -(1 << 63))
 
 # Alone while it counts and claims, so that no two give one endpoint more than its share: the lock first, in a
@@ -83,6 +87,22 @@ UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = greatest(jobs.due
 FROM unnest($1::int[], $2::text[], $3::int[]) AS g (organisation_id, uid, worker)
 WHERE jobs.organisation_id = g.organisation_id AND jobs.kind = $4 AND jobs.uid = g.uid AND jobs.worker_id = g.worker"""
 
+# $1 kind, $2 lane
+_BACKLOG = f"""
+WITH RECURSIVE places AS (
+  (SELECT organisation_id, endpoint, due_at, 1 AS step FROM jobs WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
+   ORDER BY organisation_id, endpoint, due_at, uid LIMIT 1)
+  UNION ALL
+  SELECT n.organisation_id, n.endpoint, n.due_at, p.step + 1 FROM places p CROSS JOIN LATERAL (
+    SELECT organisation_id, endpoint, due_at FROM jobs
+    WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
+      AND (organisation_id, endpoint) > (p.organisation_id, p.endpoint)
+    ORDER BY organisation_id, endpoint, due_at, uid LIMIT 1
+  ) n WHERE p.step < {_COUNTED_PLACES}
+)
+SELECT (SELECT count(*) FROM (SELECT FROM jobs WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
+  LIMIT {MOST_COUNTED}) j), (SELECT min(due_at) FROM places)"""
+
 _NEXT = "SELECT min(due_at) FROM jobs WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL"
 
 
@@ -124,9 +144,7 @@ async def claim(
     looks = wanted + _LOOKS
     try:
         await connection.execute(_ALONE)
-        rows = await connection.fetch(
-            _CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until
-        )
+        rows = await connection.fetch(_CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until)
         await connection.execute("COMMIT")
     except BaseException:
         await _undo(connection)
@@ -176,3 +194,12 @@ async def next_retry(connection: Connection, kind: str) -> datetime | None:
     """Give when the next retry is due, which may be in the past; None when none waits."""
     moment: datetime | None = await connection.fetchval(_NEXT, kind)
     return moment
+
+
+async def backlog(connection: Connection, kind: str) -> dict[str, tuple[int, datetime | None]]:
+    """Give for each lane how many jobs wait, up to `MOST_COUNTED`, and since when the oldest is due, if any waits."""
+    found: dict[str, tuple[int, datetime | None]] = {}
+    for lane in LANES:
+        count, oldest = (await connection.fetch(_BACKLOG, kind, lane))[0]
+        found[lane] = (count, oldest)
+    return found

@@ -56,9 +56,10 @@ class Outcome:
 
 
 class Egress:
-    """Makes outbound requests under one policy. Holds no connection between requests and needs no closing, unless
-    `keep_seconds` is set: then a connection waits so long for the next request to the same scheme, host and port.
+    """Makes outbound requests under one policy.
 
+    It holds no connection between requests and needs no closing, unless `keep_seconds` is set: then a connection
+    waits so long for the next request to the same scheme, host and port.
     `ca_file` names a PEM file of authorities trusted beside the system's; a missing or unusable one raises
     OSError (`ssl.SSLError` is one) here. Resolver, connector and clock (seconds, monotonic) are handed in by
     tests.
@@ -141,7 +142,7 @@ class Egress:
             retry_after=exchange.retry_after,
         )
 
-    async def _exchange(  # noqa: PLR0913, PLR0917 - all of one request
+    async def _exchange(
         self,
         session: aiohttp.ClientSession,
         target: Target,

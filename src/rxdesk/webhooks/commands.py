@@ -133,9 +133,7 @@ async def cancel_pending(tx: Transaction, uid: str) -> int:
 
     The rest is cancelled when it becomes due, or by the worker that tidies up.
     """
-    done = await tx.connection.execute(
-        _CANCEL_PENDING, tx.organisation_id, uid, KIND, tx.now, CANCEL_AT_ONCE
-    )
+    done = await tx.connection.execute(_CANCEL_PENDING, tx.organisation_id, uid, KIND, tx.now, CANCEL_AT_ONCE)
     return int(done.rpartition(" ")[2])
 
 

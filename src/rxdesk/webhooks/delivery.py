@@ -1,7 +1,8 @@
 """Deliveries: prepare → post → record, with no transaction open while a receiver is waited for.
 
-Nothing is marked before it is sent: until its record is committed a delivery is pending and its job is in the queue, so
-whatever ends in between makes it a second delivery and never a lost one. Nothing of a URL, a header or a body is logged.
+Nothing is marked before it is sent: until its record is committed a delivery is pending and its job is in the queue,
+so whatever ends in between makes it a second delivery and never a lost one. Nothing of a URL, a header or a body is
+logged.
 """
 
 from __future__ import annotations
@@ -145,14 +146,18 @@ class Deliveries:
         )
 
     def _opened(
-        self, organisation_id: int, row: Any  # noqa: ANN401 - a record
+        self,
+        organisation_id: int,
+        row: Any,  # noqa: ANN401 - a record
     ) -> tuple[str | None, str | None, str | None, tuple[str, str] | None]:
         """Open the seals: the secret, the one before while its overlap lasts, the vendor header's, and the header."""
         uid = row["subscription_uid"]
         previous: str | None = None
         custom: tuple[str, str] | None = None
         try:
-            secret = self.sealer.open(row["sealed_signing_secret"], commands.secret_place(organisation_id, uid))
+            secret = self.sealer.open(
+                row["sealed_signing_secret"], commands.secret_place(organisation_id, uid)
+            )
             until: datetime | None = row["previous_secret_until"]
             if until is not None and self.clock() < until:
                 place = commands.previous_secret_place(organisation_id, uid)
@@ -216,9 +221,7 @@ class Deliveries:
         )
 
     # ------------------------------------------------------------------------------------------------- record
-    async def record(
-        self, organisation_id: int, ended: Sequence[tuple[Claim, Prepared, Recorded]]
-    ) -> None:
+    async def record(self, organisation_id: int, ended: Sequence[tuple[Claim, Prepared, Recorded]]) -> None:
         """Write what became of deliveries of one organisation, in one short transaction."""
         attempted = [
             (claim, prepared.subscription_uid, attempt)

@@ -103,8 +103,9 @@ async def record(
     `cancelled` when its subscription has ended, be it by this very attempt.
     """
     over = await _note_subscriptions(tx, ended)
-    # Done twice here, since it was freed and claimed again: once is enough.
-    last = {claim.uid: (claim, uid, attempt) for claim, uid, attempt in ended}
+    # Done twice here, since it was freed and claimed again: once is enough, and rather the one that was delivered.
+    ordered = sorted(ended, key=lambda one: one[2].error is None)
+    last = {claim.uid: (claim, uid, attempt) for claim, uid, attempt in ordered}
     rows = []
     fates: list[tuple[str, str | None]] = []
     for claim, subscription_uid, attempt in last.values():
@@ -160,7 +161,9 @@ async def _note_subscriptions(tx: Transaction, ended: Sequence[Ended]) -> set[st
     if failed:
         for row in await tx.connection.fetch(_LOCK, tx.organisation_id, failed):
             uid = row["uid"]
-            if row["ended"] or await _disabled(tx, uid, row["created_at"], row["failing_since"], streaks[uid]):
+            if row["ended"] or await _disabled(
+                tx, uid, row["created_at"], row["failing_since"], streaks[uid]
+            ):
                 over.add(uid)
     return over
 
