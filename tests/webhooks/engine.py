@@ -92,7 +92,6 @@ class Receiver:
                 finally:
                     self.busy -= 1
                 await writer.drain()
-        writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -105,7 +104,10 @@ async def receiving(answer: Answer | None = None) -> AsyncIterator[Receiver]:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        await receiver.serve(reader, writer)
+        try:
+            await receiver.serve(reader, writer)
+        finally:
+            writer.transport.abort()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     receiver.port = server.sockets[0].getsockname()[1]
