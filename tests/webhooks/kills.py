@@ -114,8 +114,9 @@ async def deliver_under_kills(
         await subscribe_places(tenant, receiver)
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        for _ in range(0, deliveries // PLACES, 100):
-            await happen(tenant, min(100, deliveries // PLACES))
+        events = deliveries // PLACES
+        for done in range(0, events, 100):
+            await happen(tenant, min(100, events - done))
         process = WorkerProcess(cluster, script, worker_concurrency=concurrency)
         try:
             for number in range(1, kills + 1):
