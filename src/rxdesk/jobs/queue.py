@@ -20,8 +20,8 @@ PER_ENDPOINT = 4
 LOCK_CLASS = 1_920_165_741
 """Class of the advisory locks that are workers' numbers; 0 in it is the lock of those who claim."""
 
-# How many places without work a claim looks at beside those that it finds work at. The walk goes on where it ended.
-_LOOKS = 32
+# How many places a claim looks at beside half as many as it wants jobs. The walk goes on where it ended.
+_LOOKS = 16
 
 MOST_COUNTED = 100_000
 """A backlog is counted up to here."""
@@ -141,7 +141,7 @@ async def claim(
     lease_until: datetime,
 ) -> Claimed:
     """Claim up to `wanted` jobs that are due, a few of each place, the places in turn from the cursor."""
-    looks = wanted + _LOOKS
+    looks = wanted // 2 + _LOOKS
     try:
         await connection.execute(_ALONE)
         rows = await connection.fetch(_CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until)

@@ -91,9 +91,12 @@ class Worker(Generic[P, R]):
                         session = await open_session(self._connect, self._wake.set, number=number)
                         number, self._freed_at = session.number, 0.0
                     await self._serve(session)
+                    if pause > _RECONNECT_SECONDS[0]:
+                        _log.warning("queue_reached_again")
                     pause = _RECONNECT_SECONDS[0]
                 except Exception as error:  # noqa: BLE001 - nothing may end the work
-                    _log.warning("queue_not_reached", error=type(error).__name__)
+                    if pause == _RECONNECT_SECONDS[0]:
+                        _log.warning("queue_not_reached", error=type(error).__name__)
                     if session is not None and (session.lost() or isinstance(error, TimeoutError)):
                         session.end()
                         session = None

@@ -80,10 +80,10 @@ class ResponseReader(ResponseHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; of an answer that nobody asked for, none."""
-        if self.lent_to is None:
+        if data and self.lent_to is None:
             self.close()
             return
-        self.heard = True
+        self.heard |= bool(data)  # nothing: aiohttp only goes on with what it has
         for start in range(0, len(data) or 1, _PIECE):
             if self._seen > _INTERIM_LIMIT:
                 return
