@@ -25,7 +25,7 @@ from rxdesk.kit.clock import utc_now
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.webhooks.outbox import emit
 
-ALLOW = {"RXDESK_EGRESS_ALLOW": "http+127.0.0.0/8:*"}
+ALLOW = "http+127.0.0.0/8:*"
 EVENT = "order_updated"
 
 
@@ -104,7 +104,10 @@ def working(folder: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_server_delivers_and_its_worker_is_kept(copy: Path) -> None:
-    with serving("demo", "--data-dir", copy, "--port", 0, **ALLOW) as it, hook() as (url, got):
+    with (
+        serving("demo", "--data-dir", copy, "--port", 0, RXDESK_EGRESS_ALLOW=ALLOW) as it,
+        hook() as (url, got),
+    ):
         subscribe(it, url)
         first = happen(copy)
         until(lambda: got == [first], what="the first delivery")
@@ -130,7 +133,7 @@ def test_a_killed_server_takes_its_worker_along(copy: Path) -> None:
 
 def test_a_worker_alone_beside_a_server_without(copy: Path) -> None:
     with (
-        serving("demo", "--data-dir", copy, "--port", 0, "--no-worker", **ALLOW) as it,
+        serving("demo", "--data-dir", copy, "--port", 0, "--no-worker", RXDESK_EGRESS_ALLOW=ALLOW) as it,
         hook() as (url, got),
     ):
         subscribe(it, url)
@@ -138,7 +141,7 @@ def test_a_worker_alone_beside_a_server_without(copy: Path) -> None:
         time.sleep(1.5)
         assert it.deliverers() == []
         assert got == []
-        with working(copy, **ALLOW) as one, working(copy, **ALLOW) as two:
+        with working(copy, RXDESK_EGRESS_ALLOW=ALLOW) as one, working(copy, RXDESK_EGRESS_ALLOW=ALLOW) as two:
             until(lambda: got == [event], what="the delivery")
             for process in (one, two):
                 process.send_signal(signal.SIGTERM)
@@ -161,7 +164,9 @@ def test_a_worker_refuses_as_a_server_does(env: dict[str, str], said: str, tmp_p
 def test_deliveries_and_the_queue_are_counted(copy: Path) -> None:
     port = free_port()
     with (
-        serving("demo", "--data-dir", copy, "--port", 0, RXDESK_METRICS_PORT=str(port), **ALLOW) as it,
+        serving(
+            "demo", "--data-dir", copy, "--port", 0, RXDESK_METRICS_PORT=str(port), RXDESK_EGRESS_ALLOW=ALLOW
+        ) as it,
         hook() as (url, got),
     ):
         subscribe(it, url)
@@ -177,4 +182,3 @@ def test_deliveries_and_the_queue_are_counted(copy: Path) -> None:
         assert 'rxdesk_jobs_oldest_due_seconds{lane="retry"}' in text
         assert "rxdesk_jobs_in_flight" in text
         assert "/hook" not in text
-

@@ -217,7 +217,8 @@ async def test_a_claim_costs_the_same_whatever_waits(owner: Connection, sessions
         async with session.connection.transaction():
             arguments = (KIND, "first", *queue.BEFORE_ALL, 48, 64, NOW, session.number, LATER)
             [[plan]] = await session.connection.fetch(
-                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + queue._CLAIM, *arguments
+                "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + queue._CLAIM,  # noqa: SLF001 - its cost is what is tested
+                *arguments,
             )
             top = json.loads(plan)[0]["Plan"]
             return int(top["Shared Hit Blocks"]) + int(top["Shared Read Blocks"])

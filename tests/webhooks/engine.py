@@ -73,7 +73,9 @@ class Receiver:
 
     async def got(self, count: int, seconds: float = 10.0) -> None:
         """Wait for so many posts."""
-        await eventually(lambda: len(self.posts) >= count, seconds, lambda: f"{len(self.posts)} of {count} posts")
+        await eventually(
+            lambda: len(self.posts) >= count, seconds, lambda: f"{len(self.posts)} of {count} posts"
+        )
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1

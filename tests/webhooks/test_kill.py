@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from tests.factories import Tenant
 from tests.webhooks.kills import Tally, deliver_under_kills
@@ -23,16 +25,18 @@ async def test_nothing_is_lost_when_the_worker_is_killed(cluster: embedded.Addre
 
 
 async def test_marking_before_sending_would_be_found(cluster: embedded.Address, tenant: Tenant) -> None:
-    tally = await deliver_under_kills(
-        cluster, tenant, deliveries=960, kills=5, script="mark_before_send.py"
-    )
+    tally = await deliver_under_kills(cluster, tenant, deliveries=960, kills=5, script="mark_before_send.py")
     assert tally.lost > 0, tally
     with pytest.raises(AssertionError):
         judge(tally, 5 * 32)
 
 
 @pytest.mark.proof
-async def test_ten_thousand_deliveries_and_fifty_kills(cluster: embedded.Address, tenant: Tenant) -> None:
+async def test_ten_thousand_deliveries_and_fifty_kills(
+    cluster: embedded.Address, tenant: Tenant, record_property: Callable[[str, object], None]
+) -> None:
     tally = await deliver_under_kills(cluster, tenant, deliveries=10_000, kills=50)
-    print(tally)
+    record_property("lost", tally.lost)
+    record_property("doubled", tally.doubled)
+    record_property("of", tally.wanted)
     judge(tally, 0.08 * tally.wanted)

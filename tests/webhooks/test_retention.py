@@ -7,7 +7,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.conftest import FixedClock
 from tests.factories import Tenant
-from tests.webhooks.engine import answering, command, eventually, happen, receiving, settled, subscribe, worker
+from tests.webhooks.engine import (
+    answering,
+    command,
+    eventually,
+    happen,
+    receiving,
+    settled,
+    subscribe,
+    worker,
+)
 
 from rxdesk import working
 from rxdesk.db import embedded
@@ -58,7 +67,8 @@ async def test_what_was_replayed_lately_stays(tenant: Tenant) -> None:
     for days, left in ((10, 1), (31, 0)):
         ended = now - timedelta(days=days)
         await tenant.rows(
-            "UPDATE deliveries SET status = 'delivered', ended_at = $2 WHERE organisation_id = $1 RETURNING 1", ended
+            "UPDATE deliveries SET status = 'delivered', ended_at = $2 WHERE organisation_id = $1 RETURNING 1",
+            ended,
         )
         await command(tenant, lambda tx: retention.prune(tx, now - timedelta(days=30)))
         assert (await counts(tenant))[0] == left
@@ -70,11 +80,11 @@ async def test_what_waits_for_a_subscription_that_has_ended_is_cancelled(
     uid, _ = await subscribe(tenant, "https://example.com/")
     now = datetime.now(UTC)
     await happen(tenant, 1200, now=now + timedelta(days=1))
-    await tenant.update(
-        "notification_subscriptions", uid, deactivated_at=now, deactivated_reason="removed"
-    )
+    await tenant.update("notification_subscriptions", uid, deactivated_at=now, deactivated_reason="removed")
     async with worker(cluster) as composed:
         await working.tidy(composed)
-    rows = await tenant.rows("SELECT status, count(*) AS n FROM deliveries WHERE organisation_id = $1 GROUP BY 1")
+    rows = await tenant.rows(
+        "SELECT status, count(*) AS n FROM deliveries WHERE organisation_id = $1 GROUP BY 1"
+    )
     assert [(row["status"], row["n"]) for row in rows] == [("cancelled", 1200)]
     assert await tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1") == []

@@ -68,7 +68,7 @@ def judge(times: dict[str, list[datetime]], messages: int) -> None:
     seconds = Counter(int((moments[2] - begun).total_seconds()) for moments in times.values())
     assert max(seconds.values()) <= max(0.05 * messages, 5), seconds.most_common(3)
     hours = [(moments[-1] - moments[0]).total_seconds() / 3600 for moments in times.values()]
-    assert 75 * 0.8 <= min(hours)
+    assert min(hours) >= 75 * 0.8
     assert max(hours) <= 76 * 1.25
 
 

@@ -17,6 +17,7 @@ EventTypeName = Literal[
     "prescription_created",
     "prescription_updated",
     "waiting_room_updated",
+    "notification_subscription_disabled",
 ]
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=2048, description="https only")]
 
