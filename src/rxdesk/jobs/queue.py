@@ -103,6 +103,10 @@ WITH RECURSIVE places AS (
 SELECT (SELECT count(*) FROM (SELECT FROM jobs WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
   LIMIT {MOST_COUNTED}) j), (SELECT min(due_at) FROM places)"""
 
+_WORKERS = f"""
+SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid <> 0 AND l.objsubid = 2 AND l.granted"""
+
 _NEXT = "SELECT min(due_at) FROM jobs WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL"
 
 
@@ -203,3 +207,8 @@ async def backlog(connection: Connection, kind: str) -> dict[str, tuple[int, dat
         count, oldest = (await connection.fetch(_BACKLOG, kind, lane))[0]
         found[lane] = (count, oldest)
     return found
+
+
+async def workers(connection: Connection) -> int:
+    """Give how many workers are connected to this database."""
+    return int(await connection.fetchval(_WORKERS))
