@@ -22,14 +22,6 @@ LATER = NOW + timedelta(minutes=1)
 
 
 @pytest.fixture
-async def owner(app_connection: Connection) -> AsyncIterator[Connection]:
-    """A connection, and no jobs of ours before and after."""
-    await app_connection.execute("DELETE FROM jobs")
-    yield app_connection
-    await app_connection.execute("DELETE FROM jobs")
-
-
-@pytest.fixture
 async def sessions(cluster: embedded.Address) -> AsyncIterator[list[Session]]:
     async def connect() -> Connection:
         return await asyncpg.connect(**cluster.connect_args(embedded.APP))

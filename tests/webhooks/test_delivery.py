@@ -27,6 +27,7 @@ from tests.webhooks.engine import (
 )
 
 from rxdesk.db import embedded
+from rxdesk.jobs.queue import LOCK_CLASS
 from rxdesk.kit.signing import standard_signature, vendor_signature
 from rxdesk.webhooks import commands
 
@@ -270,6 +271,24 @@ async def test_a_secret_that_does_not_open_is_a_failure_of_that_delivery(
 
 async def count_attempts(tenant: Tenant, count: int) -> bool:
     return len(await attempts(tenant)) == count
+
+
+async def test_who_lost_a_job_meanwhile_records_nothing(cluster: embedded.Address, tenant: Tenant) -> None:
+    """It was freed and is another worker's by now, whose record alone counts."""
+    async with receiving(answering(seconds=0.2)) as receiver:
+        await subscribe(tenant, receiver.url())
+        async with worker(cluster):
+            await happen(tenant)
+            await receiver.got(1)
+            # Another that lives: the number is that of a lock which this connection holds.
+            await tenant.connection.execute("SELECT pg_advisory_lock($1, 2000000000)", LOCK_CLASS)
+            await tenant.rows("UPDATE jobs SET worker_id = 2000000000 WHERE organisation_id = $1 RETURNING 1")
+        [delivery] = await deliveries(tenant)
+        assert (delivery["status"], delivery["attempts"]) == ("pending", 0)
+        assert await attempts(tenant) == []
+        [job] = await tenant.rows("SELECT worker_id FROM jobs WHERE organisation_id = $1")
+        assert job["worker_id"] == 2000000000
+        await tenant.connection.execute("SELECT pg_advisory_unlock($1, 2000000000)", LOCK_CLASS)
 
 
 async def test_a_forbidden_target_is_a_failure(cluster: embedded.Address, tenant: Tenant) -> None:

@@ -6,7 +6,7 @@ policy, since a worker claims before it knows whose work it is; what a job holds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,6 +81,13 @@ WHERE worker_id IS NOT NULL AND (lease_until < $1 OR NOT EXISTS (
   SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
   WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid = jobs.worker_id AND l.objsubid = 2
     AND l.granted))"""
+
+# Claims whose answer was lost with the connection: they bear the number of a worker that does not know of them.
+_FREE_UNKNOWN = """
+UPDATE jobs SET worker_id = NULL, lease_until = NULL
+WHERE kind = $1 AND worker_id = $2 AND NOT EXISTS (
+  SELECT FROM unnest($3::int[], $4::text[]) AS k (organisation_id, uid)
+  WHERE k.organisation_id = jobs.organisation_id AND k.uid = jobs.uid)"""
 
 _GIVE_BACK = """
 UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = greatest(jobs.due_at, $5)
@@ -178,6 +185,14 @@ async def _undo(connection: Connection) -> None:
 async def free(connection: Connection, now: datetime) -> int:
     """Free what dead workers hold, and what one holds beyond its time; gives how many."""
     return int((await connection.execute(_FREE, now)).rpartition(" ")[2])
+
+
+async def free_unknown(connection: Connection, kind: str, number: int, known: Iterable[Claim]) -> None:
+    """Free what bears a worker's number and is not among the claims that it knows of."""
+    held = list(known)
+    await connection.execute(
+        _FREE_UNKNOWN, kind, number, [one.organisation_id for one in held], [one.uid for one in held]
+    )
 
 
 async def give_back(

@@ -90,6 +90,7 @@ class Worker(Generic[P, R]):
                     if session is None:
                         session = await open_session(self._connect, self._wake.set, number=number)
                         number, self._freed_at = session.number, 0.0
+                        await queue.free_unknown(session.connection, self._work.kind, number, self._claims)
                     await self._serve(session)
                     if pause > _RECONNECT_SECONDS[0]:
                         _log.warning("queue_reached_again")
@@ -199,7 +200,9 @@ class Worker(Generic[P, R]):
                 claims,
                 not_before=self._clock() + timedelta(seconds=seconds),
             )
-            self._returned = [(one, after) for one, after in self._returned if after != seconds]
+            # Others may have been added meanwhile: only what has been given back is struck off.
+            given = set(claims)
+            self._returned = [(one, after) for one, after in self._returned if one not in given]
             self._release(claims)
 
     # ------------------------------------------------------------------------------------------------- working
