@@ -170,6 +170,24 @@ class Access:
             )
             return await run_command(tx, command)
 
+    async def write_as_system(
+        self, organisation_id: int, actor_uid: str, command: Callable[[Transaction], Awaitable[T]]
+    ) -> T:
+        """Run a command of the server's own, such as a worker's, in one transaction."""
+        async with (
+            self._pool.acquire(organisation_id, timeout_seconds=self._timeout) as connection,
+            connection.transaction(),
+        ):
+            tx = Transaction(
+                connection=connection,
+                organisation_id=organisation_id,
+                actor_kind="system",
+                actor_uid=actor_uid,
+                now=self._clock(),
+                sealer=self._sealer,
+            )
+            return await run_command(tx, command)
+
     async def note_used_keys(self) -> None:
         """Write the gathered times of last use, a batch an organisation; what fails is kept."""
         gathered, self.used_keys = self.used_keys, {}

@@ -21,10 +21,11 @@ from typing import Any
 
 import structlog
 
+from rxdesk import beside
 from rxdesk.kit import logs
+from rxdesk.kit.parents import end_with_parent
 from rxdesk.settings import Settings, SettingsError
 
-_PARENT_CHECK_SECONDS = 0.1
 # Connections a worker, idle ones too (Granian counts those, whatever it calls them); the next ones wait in
 # the socket's backlog until one is closed.
 _CONNECTIONS = 8192
@@ -202,24 +203,13 @@ def base_url(address: str, port: int) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- workers
-def _end_with_parent(parent: int) -> None:
-    """End this process when its parent has ended: nothing may go on serving after a `kill -9`."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_PARENT_CHECK_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
 def load_worker(launch: Launch, parent: int) -> Callable[..., Any]:
     """Make the application inside a worker process."""
     # A terminal's Ctrl-C is the parent's to judge, who then sends SIGTERM, once: a worker told twice hangs.
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _end_with_parent(parent)
+    end_with_parent(parent)
     logs.configure(launch.settings.log_level)
     try:
         from rxdesk.app import create_app  # noqa: PLC0415 (the verbs that do not serve need none of it)
@@ -256,11 +246,13 @@ def serve(
     ready: Callable[[], None] = lambda: None,
     probe: tuple[str, Mapping[str, str]] = ("/livez", {}),
     started: Sequence[Callable[[], None]] = (),
+    worker: bool = False,
 ) -> None:
     """Serve until SIGINT, SIGTERM or SIGHUP. The caller holds the port.
 
     `ready` is called in a thread once a request (`probe`: path and headers) is answered; `started` are called
-    when the workers have been forked, and may start threads. Raises ServingError when workers cannot start.
+    when the workers have been forked, and may start threads. With `worker` a process beside delivers. Raises
+    ServingError when workers cannot start.
     """
     logs.configure(launch.settings.log_level)
     if forks():
@@ -268,13 +260,22 @@ def serve(
     ending = threading.Event()
     url = base_url(launch.settings.address, port)
     prober = threading.Thread(target=_probe, args=(url, probe, ready, ending), name="probe", daemon=True)
-    server = _make_server(launch.settings, port, (*started, prober.start))
+    deliverer = beside.Beside(
+        beside.Launch(launch.settings, dict(launch.connect), launch.encryption_keys, os.getpid())
+    )
+    server = _make_server(
+        launch.settings,
+        port,
+        (*started, prober.start, *((deliverer.start,) if worker else ())),
+        deliverer.tell,
+    )
     try:
-        with _metrics_shown(launch.settings):
+        with metrics_shown(launch.settings):
             _log.info("serving", address=launch.settings.address, port=port, workers=launch.settings.workers)
             server.serve(target_loader=partial(load_worker, launch, os.getpid()), wrap_loader=False)
     finally:
         ending.set()
+        deliverer.stop()
     if prober.is_alive():
         prober.join()
     if server.gave_up:
@@ -285,7 +286,8 @@ def serve(
 
 
 @contextlib.contextmanager
-def _metrics_shown(settings: Settings) -> Iterator[None]:
+def metrics_shown(settings: Settings) -> Iterator[None]:
+    """Show metrics while a process serves or works; PortInUseError when their port cannot be had."""
     from rxdesk.web import metrics  # noqa: PLC0415 (likewise)
 
     with contextlib.ExitStack() as stack:
@@ -311,7 +313,7 @@ def _most_connections() -> int:
     return max(1, min(_CONNECTIONS, soft - _OTHER_FILES))
 
 
-def _supervisor(started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401 (Granian's class is untyped)
+def _supervisor(started: Sequence[Callable[[], None]], ending: Callable[[], None]) -> Any:  # noqa: ANN401 (Granian's class is untyped)
     from granian.server.mp import MPServer  # noqa: PLC0415 (only what serves pays for it)
 
     class Supervisor(MPServer):
@@ -352,6 +354,7 @@ def _supervisor(started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401 (
                     self._respawn_workers([index], spawn_target, target_loader)
 
         def shutdown(self, exit_code: int = 0) -> None:  # noqa: ARG002 (Granian's)
+            ending()
             self._drop_shared_socket()  # type: ignore[no-untyped-call]
             self._stop_workers()  # type: ignore[no-untyped-call]
             self._stop_ipc()  # type: ignore[no-untyped-call]
@@ -359,12 +362,14 @@ def _supervisor(started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401 (
     return Supervisor
 
 
-def _make_server(settings: Settings, port: int, started: Sequence[Callable[[], None]]) -> Any:  # noqa: ANN401
+def _make_server(
+    settings: Settings, port: int, started: Sequence[Callable[[], None]], ending: Callable[[], None]
+) -> Any:  # noqa: ANN401 (as above)
     from granian.constants import HTTPModes, Interfaces, Loops  # noqa: PLC0415 (only what serves pays for it)
     from granian.http import HTTP1Settings  # noqa: PLC0415
 
     hangup = signal.getsignal(signal.SIGHUP)
-    server = _supervisor(started)(
+    server = _supervisor(started, ending)(
         "rxdesk",
         address=settings.address,
         port=port,

@@ -50,6 +50,8 @@ class Settings:
     egress_ca_file: str
     delivery_timeout_seconds: float
     delivery_connect_seconds: float
+    worker_concurrency: int
+    event_retention_days: int
     request_timeout_seconds: float
     statement_timeout_seconds: float
     intent_valid_days: int
@@ -86,6 +88,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "unknown_keys_per_minute": (1, 60_000_000),
     "delivery_timeout_seconds": (0.1, 60),
     "delivery_connect_seconds": (0.1, 60),
+    "worker_concurrency": (4, 1024),
+    "event_retention_days": (1, 36500),
     "request_timeout_seconds": (1, 300),
     "statement_timeout_seconds": (0.5, 300),
     "intent_valid_days": (0, 36500),

@@ -134,13 +134,19 @@ class Server:
         return [main, *main.children(recursive=True)]
 
     def workers(self) -> list[psutil.Process]:
-        """The serving processes: the children that are Python programs."""
-        found = []
+        """The serving processes: the children that are Python programs, but for the one that delivers."""
+        return [one for one, line in self._programs() if "rxdesk.working" not in line]
+
+    def deliverers(self) -> list[psutil.Process]:
+        """The process beside that delivers."""
+        return [one for one, line in self._programs() if "rxdesk.working" in line]
+
+    def _programs(self) -> Iterator[tuple[psutil.Process, str]]:
         for child in psutil.Process(self.process.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):  # a zombie counts as one
-                if "python" in child.name().lower() and "resource_tracker" not in " ".join(child.cmdline()):
-                    found.append(child)
-        return found
+                line = " ".join(child.cmdline())
+                if "python" in child.name().lower() and "resource_tracker" not in line:
+                    yield child, line
 
     def postgres(self) -> psutil.Process:
         """The embedded PostgreSQL's main process."""

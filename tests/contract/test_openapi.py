@@ -78,6 +78,7 @@ POST /deliveries/{delivery_uid}/retry delivery:write 202
 GET /subscriptions delivery:read 200
 POST /subscriptions/{subscription_uid}/enable delivery:write 200
 POST /subscriptions/{subscription_uid}/rotate-secret delivery:write 200
+POST /subscriptions/{subscription_uid}/switch-secret delivery:write 204
 """,
     routes.PHARMACY.base: """
 GET /pharmacy_orders/ orders_read 200

@@ -371,6 +371,7 @@ STATUSES = {
     "complete_pharmacy_order": 409,
     "move_order": 409,  # of one that is cancelled
     "cancel_order": 409,
+    "switch_secret": 409,  # no overlap lasts
     "assign_prescription": 404,  # the doctor
     **{f"{verb}_prescription": 409 for verb in ("approve", "decline", "hold", "resume", "sign", "cancel")},
 }

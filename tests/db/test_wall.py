@@ -340,9 +340,9 @@ class Careless(Pool):
     """A pool with both mistakes: it believes before it knows, and keeps what was cut off."""
 
     @staticmethod
-    async def _set(pooled: Any, organisation_id: int) -> None:
+    async def _set(pooled: Any, organisation_id: int | None) -> None:
         pooled.organisation_id = organisation_id
-        await pooled.connection.execute(f"SET rxdesk.organisation_id = '{organisation_id:d}'")
+        await pooled.connection.execute(f"SET rxdesk.organisation_id = '{organisation_id}'")
 
     def _give_back(self, pooled: Any, *, clean: bool) -> None:  # noqa: ARG002
         super()._give_back(pooled, clean=True)

@@ -15,8 +15,9 @@ from tests.factories import Tenant
 from rxdesk.access import Transaction, run_command
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
+from rxdesk.jobs.queue import CHANNEL
 from rxdesk.kit.sealing import Sealer, read_keys
-from rxdesk.webhooks.outbox import CHANNEL, emit
+from rxdesk.webhooks.outbox import emit
 
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 ORDER = {

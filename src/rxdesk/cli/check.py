@@ -30,6 +30,7 @@ Port = Annotated[
         help="The port to look at: free, or this installation's own (RXDESK_PORT).",
     ),
 ]
+_LATE_MINUTES = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -235,6 +236,7 @@ def _database(settings: Settings, *, serving: bool) -> list[Finding]:
             found = await inspect(connection)
             if all(finding.well for finding in found):
                 found.append(await _sealed(settings, connection))
+                found.append(await _deliveries(connection, serving=serving or bool(settings.database_url)))
             return found
 
     place = "by its URL"
@@ -280,6 +282,29 @@ async def _sealed(settings: Settings, connection: Connection) -> Finding:
         well=True,
         message=said.get(count, f"{count} keys have sealed here, and all open what they sealed"),
     )
+
+
+async def _deliveries(connection: Connection, *, serving: bool) -> Finding:
+    """Judge whether what is to be delivered is: it may wait while there is a worker, or while nothing serves."""
+    from datetime import timedelta
+
+    from rxdesk.db.location import Finding
+    from rxdesk.jobs import queue
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.webhooks.outbox import KIND
+
+    name = "deliveries"
+    waiting = await queue.backlog(connection, KIND)
+    count = sum(number for number, _ in waiting.values())
+    late = utc_now() - timedelta(minutes=_LATE_MINUTES)
+    if serving and any(due is not None and due < late for _, due in waiting.values()):
+        if not await queue.workers(connection):
+            message = (
+                f"{count} wait, and no worker is there: start `rxdesk worker`, or `serve` without --no-worker"
+            )
+            return Finding(name, well=False, message=message)
+        return Finding(name, well=True, message=f"{count} wait, some for more than {_LATE_MINUTES} minutes")
+    return Finding(name, well=True, message=f"{count} wait")
 
 
 def _redis(settings: Settings) -> Finding:

@@ -14,6 +14,7 @@ import typer
 from rxdesk.cli.common import EPILOG, CliError, ConfigFile, DataDir, end_on_signals, note
 from rxdesk.cli.serve import (
     Address,
+    NoWorker,
     Port,
     ReadyFile,
     Workers,
@@ -75,6 +76,7 @@ def demo(  # noqa: PLR0913 (the options of a verb)
             help="The data's present, ISO 8601 or Unix seconds; now.",
         ),
     ] = None,
+    no_worker: NoWorker = False,
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
@@ -114,7 +116,15 @@ def demo(  # noqa: PLR0913 (the options of a verb)
                 print(_welcome(base, shown, settings.data_dir), flush=True)
 
             key = {"X-API-Key": shown[0]["api_key"]}
-            run(settings, location, keys, number, ready=ready, probe=("/v1/management/health/", key))
+            run(
+                settings,
+                location,
+                keys,
+                number,
+                ready=ready,
+                probe=("/v1/management/health/", key),
+                worker=not no_worker,
+            )
 
 
 def _as_of(moment: datetime) -> int:

@@ -61,6 +61,9 @@ ReadyFile = Annotated[
         help="Write this file, as JSON, once requests are answered; it is removed at the end.",
     ),
 ]
+NoWorker = Annotated[
+    bool, typer.Option("--no-worker", help="Deliver no webhooks here: `rxdesk worker` does, elsewhere.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -78,6 +81,7 @@ def serve(
     port: Port = None,
     workers: Workers = None,
     ready_file: ReadyFile = None,
+    no_worker: NoWorker = False,
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
@@ -89,13 +93,7 @@ def serve(
     end_on_signals()
     with until_ended():
         settings = settings_of(data_dir, config, address=address, port=port, workers=workers).settings
-        if settings.database_url and not settings.encryption_keys:
-            message = (
-                "encryption_keys is not set, and with database_url no key is made: set "
-                "RXDESK_ENCRYPTION_KEYS to id:base64 of 32 random bytes, such as "
-                "k1:$(head -c 32 /dev/urandom | base64), and keep it"
-            )
-            raise CliError(message)
+        refuse_without_keys(settings)
         refuse_absent(settings)
         with (
             located_for_serving(settings, "serve", ready_file=ready_file) as (location, holder),
@@ -109,10 +107,22 @@ def serve(
                 keys,
                 number,
                 ready=lambda: write_ready({"base_url": url_of(settings, number)}),
+                worker=not no_worker,
             )
 
 
-# ------------------------------------------------------------------------------------------- shared with demo
+# --------------------------------------------------------------------------------- shared with demo and worker
+def refuse_without_keys(settings: Settings) -> None:
+    """Refuse a database elsewhere without keys of ours."""
+    if settings.database_url and not settings.encryption_keys:
+        message = (
+            "encryption_keys is not set, and with database_url no key is made: set "
+            "RXDESK_ENCRYPTION_KEYS to id:base64 of 32 random bytes, such as "
+            "k1:$(head -c 32 /dev/urandom | base64), and keep it"
+        )
+        raise CliError(message)
+
+
 @contextlib.contextmanager
 def until_ended() -> Iterator[None]:
     """Take a signal to end for success: whoever serves is meant to be stopped."""
@@ -214,6 +224,7 @@ def run(
     *,
     ready: Callable[[], None],
     probe: tuple[str, Mapping[str, str]] = ("/livez", {}),
+    worker: bool = True,
 ) -> None:
     """Serve on the held port until a signal; the embedded PostgreSQL is looked after meanwhile."""
     import structlog
@@ -224,6 +235,11 @@ def run(
     kept = location.kept
     started = [] if kept is None else [lambda: kept.watch(log.warning)]
     serving.serve(
-        serving.Launch(settings, location.app, keys), port, ready=ready, probe=probe, started=started
+        serving.Launch(settings, location.app, keys),
+        port,
+        ready=ready,
+        probe=probe,
+        started=started,
+        worker=worker,
     )
     sys.stdout.flush()

@@ -22,6 +22,7 @@ from rxdesk.cli import (
     serve,
     version,
     webhooks,
+    worker,
 )
 from rxdesk.cli.common import EPILOG
 
@@ -65,7 +66,7 @@ def rxdesk(
     """RxDesk: a self-hosted server of the RxScale Management API."""
 
 
-for module in (demo, serve, migrate, importing, config, check, version):
+for module in (demo, serve, worker, migrate, importing, config, check, version):
     module.register(app)
 GROUPS = {
     "organisations": organisations.app,

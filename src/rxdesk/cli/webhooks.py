@@ -354,7 +354,7 @@ def rotate_secret(
     from msgspec import to_builtins
 
     from rxdesk.cli.times import span
-    from rxdesk.webhooks import commands
+    from rxdesk.webhooks import rotation
     from rxdesk.webhooks.log_schemas import LONGEST_OVERLAP, Rotation
 
     seconds = 0 if overlap.strip() == "0" else int(span(overlap).total_seconds())
@@ -362,7 +362,7 @@ def rotate_secret(
         raise CliError("--overlap is 7d at most")
 
     async def command(tx: Transaction) -> Rotated:
-        return await commands.rotate(tx, uid, Rotation(overlap_seconds=seconds, switch_now=switch_now))
+        return await rotation.rotate(tx, uid, Rotation(overlap_seconds=seconds, switch_now=switch_now))
 
     made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
     if as_json:
@@ -371,3 +371,23 @@ def rotate_secret(
     print(f"{uid} has a new signing secret. It is shown this once:\n\n  {made.signing_secret}\n")
     if made.previous_secret_until is not None:
         print(f"The old one signs beside it until {plain(instant(made.previous_secret_until))}.")
+
+
+@app.command(
+    "switch-secret", epilog=EPILOG + "rxdesk webhooks switch-secret --organisation nordlicht ns-01J…"
+)
+def switch_secret(
+    uid: SubscriptionUid,
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Sign the vendor's header with the new secret from now on, before the overlap of a rotation ends."""
+    from rxdesk.webhooks import rotation
+
+    async def command(tx: Transaction) -> None:
+        await rotation.switch_now(tx, uid)
+
+    on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    print(f"X-Webhook-Signature of {uid} is the new secret's from now on.")

@@ -121,6 +121,17 @@ class Pool:
 
         Raises DatabaseUnavailableError for whatever means that the database cannot serve now.
         """
+        async with self._lent(organisation_id, timeout_seconds) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def acquire_without(self, *, timeout_seconds: float) -> AsyncIterator[Connection]:
+        """Lend a connection without an organisation, as `acquire` does: it sees only tables without a policy."""
+        async with self._lent(None, timeout_seconds) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _lent(self, organisation_id: int | None, timeout_seconds: float) -> AsyncIterator[Connection]:
         pooled: _Pooled | None = None
         clean = False
         try:
@@ -206,9 +217,10 @@ class Pool:
             raise
 
     @staticmethod
-    async def _set(pooled: _Pooled, organisation_id: int) -> None:
+    async def _set(pooled: _Pooled, organisation_id: int | None) -> None:
         pooled.organisation_id = None
-        await pooled.connection.execute(f"SET rxdesk.organisation_id = '{organisation_id:d}'")
+        value = "DEFAULT" if organisation_id is None else f"'{organisation_id:d}'"
+        await pooled.connection.execute(f"SET rxdesk.organisation_id = {value}")
         pooled.organisation_id = organisation_id
 
     def _give_back(self, pooled: _Pooled, *, clean: bool) -> None:
@@ -235,10 +247,13 @@ class Pool:
         self._idle.clear()
 
 
-def connector(arguments: dict[str, Any], *, statement_seconds: float, name: str) -> Connect:
+def connector(
+    arguments: dict[str, Any], *, statement_seconds: float, name: str, probed: bool = False
+) -> Connect:
     """Make the function that opens one connection with the time limits of the house.
 
-    `arguments` go to asyncpg.connect as they are; `name` is shown in pg_stat_activity.
+    `arguments` go to asyncpg.connect as they are; `name` is shown in pg_stat_activity. `probed`: the server asks an
+    idle client for signs of life, and drops one that gives none within seconds.
     """
     settings = {
         "application_name": name,
@@ -249,6 +264,8 @@ def connector(arguments: dict[str, Any], *, statement_seconds: float, name: str)
         "jit": "off",  # compiling costs more than any of our statements
         "plan_cache_mode": "force_generic_plan",  # planning costs more than any of ours gains by it
     }
+    if probed:
+        settings |= {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 
     async def connect() -> Connection:
         return await asyncpg.connect(**arguments, server_settings=settings)

@@ -10,28 +10,22 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.http_parser import RawResponseMessage
-from aiohttp.streams import StreamReader
 from yarl import URL
 
 from rxdesk.kit.addresses import Address, AllowList
+from rxdesk.kit.connector import CURRENT, Failed, Failure, JudgedConnector, Request
+from rxdesk.kit.sockets import connect_tcp, system_resolver
 from rxdesk.kit.targets import Resolver, Target, admit, parse_target, resolve_target
 
 Connect = Callable[[Address, int], Awaitable[socket.socket]]
 """Opens a TCP connection to (address, port): a connected, non-blocking socket; raises OSError."""
-
-Failure: TypeAlias = Literal["dns", "connect", "tls", "timeout", "redirect", "status", "too_large"]
 
 ANSWER_LIMIT = 1 << 20
 """Bytes of an answer's body that are taken off the wire at most, kept or not."""
@@ -40,9 +34,8 @@ ANSWER_LIMIT = 1 << 20
 _HEADER_LIMIT = 1 << 16
 _LINE_LIMIT = 8190
 _HEADER_COUNT_LIMIT = 100
-_INTERIM_LIMIT = 16
-_PIECE = 4096
-_TLS_CLOSE_PATIENCE = 1.0
+
+__all__ = ["ANSWER_LIMIT", "Connect", "Egress", "Failure", "Outcome", "connect_tcp", "system_resolver"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +45,21 @@ class Outcome:
     `error` is None for a whole answer with a 2xx status, else one of `dns`, `connect` (no connection, or it
     broke or spoke no HTTP), `tls`, `timeout`, `redirect` (3xx, not followed), `status` (any other),
     `too_large`. `status` is set as soon as an answer's header came. `answer` is the beginning of the body as
-    it came over the wire.
+    it came over the wire, `retry_after` its header of that name, unread.
     """
 
     status: int | None
     error: Failure | None
     duration_ms: int
     answer: bytes
+    retry_after: str | None = None
 
 
 class Egress:
-    """Makes outbound requests under one policy. Holds no connection between requests, needs no closing.
+    """Makes outbound requests under one policy.
 
+    It holds no connection between requests and needs no closing, unless `keep_seconds` is set: then a connection
+    waits so long for the next request to the same scheme, host and port.
     `ca_file` names a PEM file of authorities trusted beside the system's; a missing or unusable one raises
     OSError (`ssl.SSLError` is one) here. Resolver, connector and clock (seconds, monotonic) are handed in by
     tests.
@@ -78,6 +74,7 @@ class Egress:
         connect: Connect | None = None,
         clock: Callable[[], float] = time.monotonic,
         user_agent: str = "RxDesk",
+        keep_seconds: float = 0.0,
     ) -> None:
         self.allow = allow
         self.resolver = resolver or system_resolver()
@@ -88,6 +85,14 @@ class Egress:
         if ca_file is not None:
             self._tls.load_verify_locations(cafile=ca_file)
         self._tls.set_alpn_protocols(["http/1.1"])
+        self._keep_seconds = keep_seconds
+        self._kept: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections that are kept."""
+        if self._kept is not None:
+            session, self._kept = self._kept, None
+            await session.close()
 
     async def post(
         self,
@@ -104,43 +109,69 @@ class Egress:
         `total` seconds is the absolute limit over resolving, connecting, TLS, sending and the whole answer;
         `connect` seconds limits each address that is tried. Of the answer's body `max_answer` bytes are kept;
         one of more than 1 MiB is `too_large`, one that never ends within `total` is `timeout`; a connection
-        that ends early leaves the verdict to the status. Raises TargetInvalid or TargetForbidden when the
-        policy refuses the URL or any address that it leads to; then no byte has been sent.
+        that ends early leaves the verdict to the status. Where connections are kept, nothing of an answer is
+        read beyond `max_answer`: its connection is closed, and the status decides. Raises TargetInvalid or
+        TargetForbidden when the policy refuses the URL or any address that it leads to; then no byte has been
+        sent.
         """
         target = parse_target(url, self.allow)
         started = self._clock()
-        exchange = _Exchange(max_answer)
+        exchange = _Exchange(max_answer, max_answer if self._keep_seconds else ANSWER_LIMIT)
+        request = Request(self._dial(target, connect))
         failure: Failure | None
+        token = CURRENT.set(request)
         try:
-            async with asyncio.timeout(total):
-                addresses = await self._resolve(target)
-                connector = _JudgedConnector(self._dial(target, addresses, connect), self._tls)
-                async with self._session(connector) as session:
-                    await _send(session, target, body, headers, exchange)
+            async with asyncio.timeout(total), self._session() as session:
+                await self._exchange(session, target, body, headers, request, exchange)
             failure = None
         except TimeoutError:
             failure = "timeout"
-        except _Failed as fault:
+        except Failed as fault:
             failure = fault.failure
+        finally:
+            CURRENT.reset(token)
+            if not exchange.whole:
+                request.abort()
+        if exchange.too_large and not self._keep_seconds:
+            failure = "too_large"
         return Outcome(
             status=exchange.status,
             error=exchange.verdict() or failure,
             duration_ms=round((self._clock() - started) * 1000),
             answer=bytes(exchange.answer),
+            retry_after=exchange.retry_after,
         )
 
-    async def _resolve(self, target: Target) -> list[Address]:
-        try:
-            return await resolve_target(target, self.allow, self.resolver)
-        except OSError as fault:
-            raise _Failed("dns") from fault
+    async def _exchange(
+        self,
+        session: aiohttp.ClientSession,
+        target: Target,
+        body: bytes,
+        headers: Mapping[str, str],
+        request: Request,
+        exchange: "_Exchange",
+    ) -> None:
+        """Send; once more on a fresh connection when a kept one turns out to be dead before a byte came back.
 
-    def _dial(
-        self, target: Target, addresses: Sequence[Address], patience: float
-    ) -> Callable[[], Awaitable[socket.socket]]:
+        The receiver may have got the first one all the same: deliveries are made at least once.
+        """
+        try:
+            await _send(session, target, body, headers, exchange)
+        except Failed as fault:
+            if fault.failure != "connect" or not request.unheard():
+                raise
+            request.abort()
+            request.fresh = True
+            await _send(session, target, body, headers, exchange)
+
+    def _dial(self, target: Target, patience: float) -> Callable[[], Awaitable[socket.socket]]:
         """Make the function that connects to the first address that answers, and judges who answered."""
 
         async def dial() -> socket.socket:
+            try:
+                addresses: Sequence[Address] = await resolve_target(target, self.allow, self.resolver)
+            except OSError as fault:
+                raise Failed("dns") from fault
             failure: Failure = "connect"
             for address in addresses:
                 admit([address], target, self.allow)
@@ -154,7 +185,7 @@ class Egress:
                     failure = "connect"
                     continue
                 return self._judged(connection, target)
-            raise _Failed(failure)
+            raise Failed(failure)
 
         return dial
 
@@ -165,17 +196,30 @@ class Egress:
             admit([peer[0]], Target(target.scheme, target.host, peer[1], target.path, None), self.allow)
         except OSError as fault:
             connection.close()
-            raise _Failed("connect") from fault
+            raise Failed("connect") from fault
         except ValueError:
             connection.close()
             raise
         return connection
 
     @contextlib.asynccontextmanager
-    async def _session(self, connector: "_JudgedConnector") -> AsyncIterator[aiohttp.ClientSession]:
-        """Open a session for one request; its connection is gone when it ends, whatever the peer does."""
-        session = aiohttp.ClientSession(
-            connector=connector,
+    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Give the session of kept connections, or one for this request, whose connection ends with it."""
+        if self._keep_seconds:
+            if self._kept is None:
+                self._kept = self._open()
+            yield self._kept
+            return
+        session = self._open()
+        try:
+            yield session
+        finally:
+            CURRENT.get().abort()
+            await session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=JudgedConnector(self._tls, self._keep_seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -186,17 +230,6 @@ class Egress:
             max_field_size=_LINE_LIMIT,
             max_headers=_HEADER_COUNT_LIMIT,
         )
-        try:
-            yield session
-        finally:
-            connector.abort()
-            await session.close()
-
-
-class _Failed(Exception):  # noqa: N818 - carries an outcome, is never seen outside
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure)
-        self.failure: Failure = failure
 
 
 @dataclass(slots=True)
@@ -204,7 +237,11 @@ class _Exchange:
     """What has come back so far; kept outside the request, so that a deadline does not take it away."""
 
     keep: int
+    take: int
     status: int | None = None
+    retry_after: str | None = None
+    whole: bool = False
+    too_large: bool = False
     answer: bytearray = field(default_factory=bytearray)
 
     def verdict(self) -> Failure | None:
@@ -227,15 +264,16 @@ async def _send(
             URL(target.url, encoded=True), data=body, headers=headers, allow_redirects=False
         ) as response:
             if sum(len(name) + len(value) for name, value in response.raw_headers) > _HEADER_LIMIT:
-                raise _Failed("too_large")
+                raise Failed("too_large")
             exchange.status = response.status
+            exchange.retry_after = response.headers.get("Retry-After")
             await _read(response, exchange)
     except aiohttp.ClientResponseError as fault:
-        raise _Failed("too_large" if _is_header_bomb(fault) else "connect") from fault
+        raise Failed("too_large" if _is_header_bomb(fault) else "connect") from fault
     except (aiohttp.ClientError, OSError) as fault:
         if isinstance(fault, TimeoutError):
             raise
-        raise _Failed("connect") from fault
+        raise Failed("connect") from fault
 
 
 async def _read(response: aiohttp.ClientResponse, exchange: _Exchange) -> None:
@@ -245,8 +283,11 @@ async def _read(response: aiohttp.ClientResponse, exchange: _Exchange) -> None:
         async for chunk in response.content.iter_any():
             taken += len(chunk)
             exchange.answer += chunk[: max(0, exchange.keep - len(exchange.answer))]
-            if taken > ANSWER_LIMIT:
-                raise _Failed("too_large")
+            if taken > exchange.take:
+                exchange.too_large = True
+                response.close()
+                return
+        exchange.whole = True
     except (aiohttp.ClientError, ConnectionError):
         # Cut short after the header: the receiver has said what it thinks of the request.
         return
@@ -259,137 +300,3 @@ def _is_header_bomb(fault: BaseException | None) -> bool:
             return True
         fault = fault.__cause__ or fault.__context__
     return False
-
-
-class _ResponseReader(ResponseHandler):
-    """Reads an answer, gives up on a receiver that sends interim (1xx) answers without end, closes at once.
-
-    An interim answer costs far more to parse than its bytes cost to send, and the deadline only looks between
-    two reads: so what came is parsed in small pieces.
-    """
-
-    _seen = 0
-
-    def data_received(self, data: bytes) -> None:
-        for start in range(0, len(data) or 1, _PIECE):
-            if self._seen > _INTERIM_LIMIT:
-                return
-            super().data_received(data[start : start + _PIECE])
-
-    def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
-        self._seen += 1
-        if self._seen <= _INTERIM_LIMIT:
-            super().feed_data(data, size)
-        elif self._seen == _INTERIM_LIMIT + 1:
-            self.abort()
-            self.set_exception(_Failed("too_large"))
-
-    def close(self) -> None:
-        """Say goodbye (TLS's closing alert) and close without waiting for an answer to it.
-
-        Without a goodbye where the parser failed: aiohttp has closed the transport then, and the event loop
-        makes a second close() of a TLS transport turn abort() into nothing.
-        """
-        if self.transport is not None and self.exception() is None:
-            self.transport.close()
-        self.abort()
-
-
-class _JudgedConnector(aiohttp.BaseConnector):
-    """A connector for one request: its socket comes from `dial`, judged, and TLS begins after that.
-
-    aiohttp's own TCP connector offers no place between the end of connecting and TLS, and reports a
-    connection that breaks in the handshake as one that was never made.
-    """
-
-    def __init__(self, dial: Callable[[], Awaitable[socket.socket]], tls: ssl.SSLContext) -> None:
-        super().__init__(force_close=True, limit=1)
-        self._dial = dial
-        self._tls = tls
-        self._reader: _ResponseReader | None = None
-
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list["aiohttp.tracing.Trace"],  # noqa: ARG002 - the base class's signature
-        timeout: aiohttp.ClientTimeout,  # noqa: ARG002, ASYNC109 - as above
-    ) -> ResponseHandler:
-        connection = await self._dial()
-        secure = req.is_ssl()
-        try:
-            _, self._reader = await self._loop.create_connection(
-                lambda: _ResponseReader(self._loop),
-                sock=connection,
-                ssl=self._tls if secure else None,
-                server_hostname=req.url.raw_host if secure else None,
-                ssl_shutdown_timeout=_TLS_CLOSE_PATIENCE if secure else None,
-            )
-        except OSError as fault:
-            if isinstance(fault, TimeoutError):
-                raise
-            raise _Failed("tls" if secure else "connect") from fault
-        return self._reader
-
-    def abort(self) -> None:
-        """Close the connection, if one was made and is still open."""
-        if self._reader is not None:
-            self._reader.close()
-
-
-async def connect_tcp(address: Address, port: int) -> socket.socket:
-    """Open a TCP connection: the `Connect` of production."""
-    family = socket.AF_INET if isinstance(address, IPv4Address) else socket.AF_INET6
-    connection = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        connection.setblocking(False)  # noqa: FBT003 - the name of the method says it
-        await asyncio.get_running_loop().sock_connect(connection, (str(address), port))
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def system_resolver(slots: int = 32) -> Resolver:
-    """Make the `Resolver` of production: the operating system's, in threads of its own, `slots` at once.
-
-    Not in the event loop's thread pool: names that do not answer would block all else that runs there. The
-    threads are daemons, since the C library cannot be told to give up: a slow name server must not hold up
-    the end of the process.
-    """
-    free = asyncio.Semaphore(slots)
-
-    async def resolve(name: str, port: int) -> list[str]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[str]] = loop.create_future()
-
-        def settle(addresses: list[str] | None) -> None:
-            free.release()
-            if answer.done():  # the caller has gone
-                return
-            if addresses is None:
-                answer.set_exception(OSError("the name does not resolve"))
-            else:
-                answer.set_result(addresses)
-
-        def look_up() -> None:
-            addresses = _look_up(name, port)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(settle, addresses)
-
-        await free.acquire()
-        try:
-            threading.Thread(target=look_up, name="resolver", daemon=True).start()
-        except RuntimeError as fault:
-            free.release()
-            raise OSError("no thread left to resolve a name") from fault
-        return await answer
-
-    return resolve
-
-
-def _look_up(name: str, port: int) -> list[str] | None:
-    try:
-        infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-    except (OSError, UnicodeError):
-        return None
-    return [str(info[4][0]) for info in infos]

@@ -41,7 +41,7 @@ def standard_signature(secret: str, message_id: str, timestamp: int, body: bytes
     return "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode("ascii")
 
 
-def delivery_headers(
+def delivery_headers(  # noqa: PLR0913 - what a delivery is made of, by name
     *,
     event_type: str,
     secret: str,
@@ -50,20 +50,28 @@ def delivery_headers(
     body: bytes,
     test: bool = False,
     custom: tuple[str, str] | None = None,
+    previous_secret: str | None = None,
+    vendor_secret: str | None = None,
 ) -> dict[str, str]:
     """Build all headers of one delivery attempt.
+
+    While the overlap of a rotation lasts, `previous_secret` signs besides in `webhook-signature`, which can carry two;
+    `vendor_secret` is the one of both that signs in the vendor's header, which can carry one (default: `secret`).
 
     `timestamp` is the time of this attempt in Unix seconds (a receiver's replay protection looks at it),
     `message_id` stays the same over all attempts. `custom` is the subscription's own (name, value). Raises
     ValueError when the secret is not of our form or the custom header is not acceptable.
     """
+    secrets = [secret] if previous_secret is None else [secret, previous_secret]
     headers = {
         "Content-Type": "application/json",
         "X-Webhook-Event": event_type,
-        "X-Webhook-Signature": vendor_signature(secret, body),
+        "X-Webhook-Signature": vendor_signature(vendor_secret or secret, body),
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": standard_signature(secret, message_id, timestamp, body),
+        "webhook-signature": " ".join(
+            standard_signature(one, message_id, timestamp, body) for one in secrets
+        ),
     }
     if test:
         headers["X-Webhook-Test"] = "true"

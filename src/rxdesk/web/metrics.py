@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
 
 from rxdesk.settings import Settings, hand_down
 
 Observe: TypeAlias = Callable[[str, str, int, float], None]
+ObserveDelivery: TypeAlias = Callable[[str, str | None, int], None]
+ObserveQueue: TypeAlias = Callable[[int, Mapping[str, tuple[int, float]]], None]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0)
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -35,6 +37,52 @@ def observer(settings: Settings) -> Observe:
         seconds.labels(route).observe(elapsed)
 
     return observe
+
+
+def delivery_observer(settings: Settings) -> ObserveDelivery:
+    """Give the function that counts deliveries: what became of them, the error or None, how many."""
+    if not settings.metrics_port:
+        return lambda *_: None
+    from prometheus_client import Counter  # noqa: PLC0415 (as above)
+
+    attempts = Counter("rxdesk_deliveries", "Deliveries by what became of them", ["outcome", "error"])
+
+    def observe(outcome: str, error: str | None, count: int) -> None:
+        attempts.labels("retried" if outcome == "pending" else outcome, error or "").inc(count)
+
+    return observe
+
+
+def queue_observer(settings: Settings) -> ObserveQueue | None:
+    """Give the function that shows the queue: jobs in flight here; for each lane how many wait, and their age."""
+    if not settings.metrics_port:
+        return None
+    from prometheus_client import Gauge  # noqa: PLC0415 (as above)
+
+    in_flight = Gauge("rxdesk_jobs_in_flight", "Jobs that workers hold", multiprocess_mode="livesum")
+    waiting = Gauge("rxdesk_jobs_waiting", "Jobs that wait", ["lane"], multiprocess_mode="mostrecent")
+    age = Gauge(
+        "rxdesk_jobs_oldest_due_seconds",
+        "Seconds since the oldest job became due",
+        ["lane"],
+        multiprocess_mode="mostrecent",
+    )
+
+    def observe(held: int, lanes: Mapping[str, tuple[int, float]]) -> None:
+        in_flight.set(held)
+        for lane, (count, seconds) in lanes.items():
+            waiting.labels(lane).set(count)
+            age.labels(lane).set(seconds)
+
+    return observe
+
+
+def forget_process(settings: Settings, pid: int) -> None:
+    """Take a process that has ended out of what is summed over those that live."""
+    if settings.metrics_port:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 (as above)
+
+        mark_process_dead(pid)  # type: ignore[no-untyped-call] # untyped in the library
 
 
 @contextmanager

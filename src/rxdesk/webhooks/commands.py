@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-from datetime import timedelta
 
 import asyncpg
 
@@ -16,7 +15,8 @@ from rxdesk.kit.signing import new_signing_secret
 from rxdesk.kit.targets import Target
 from rxdesk.kit.uids import new_uid
 from rxdesk.webhooks.events import EVENT_TYPES
-from rxdesk.webhooks.log_schemas import Enabled, ReplayHint, Rotated, Rotation
+from rxdesk.webhooks.log_schemas import Enabled, ReplayHint
+from rxdesk.webhooks.outbox import KIND
 from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference
 
 # A subscription made by a key that may not read what the events carry gets them cut to uid, status, times. It is the
@@ -38,6 +38,22 @@ _SEALED = """
 SELECT uid, sealed_signing_secret FROM notification_subscriptions
 WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND pharmacy_uid IS NULL
   AND deactivated_at IS NULL"""
+
+
+# Those in flight are left to their worker, which learns of it when it records. $2 subscription, $3 kind of the jobs,
+# $4 now, $5 how many
+_CANCEL_PENDING = """
+WITH waiting AS (
+  SELECT d.uid FROM deliveries d JOIN jobs j ON j.organisation_id = $1 AND j.kind = $3 AND j.uid = d.uid
+  WHERE d.organisation_id = $1 AND d.subscription_uid = $2 AND d.status = 'pending' AND j.worker_id IS NULL
+  LIMIT $5 FOR UPDATE OF j SKIP LOCKED
+), unrouted AS (
+  DELETE FROM jobs USING waiting w WHERE jobs.organisation_id = $1 AND jobs.kind = $3 AND jobs.uid = w.uid
+  RETURNING jobs.uid
+)
+UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM unrouted u
+WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
+CANCEL_AT_ONCE = 1000
 
 
 def secret_place(organisation_id: int, uid: str) -> Place:
@@ -117,6 +133,16 @@ async def remove_subscription(tx: Transaction, reference: SubscriptionReference,
     )
     if removed is None:
         raise errors.not_found()
+    await cancel_pending(tx, removed)
+
+
+async def cancel_pending(tx: Transaction, uid: str) -> int:
+    """Cancel up to 1,000 deliveries of a subscription that wait; gives how many.
+
+    The rest is cancelled when it becomes due, or by the worker that tidies up.
+    """
+    done = await tx.connection.execute(_CANCEL_PENDING, tx.organisation_id, uid, KIND, tx.now, CANCEL_AT_ONCE)
+    return int(done.rpartition(" ")[2])
 
 
 async def remove_of_pharmacy(tx: Transaction, uid: str) -> None:
@@ -181,48 +207,3 @@ async def enable_subscription(tx: Transaction, uid: str) -> Enabled:
         raise errors.simple(409, "There is an active subscription of this type for this target") from error
     enabled.replay = ReplayHint(subscription_uid=uid, since=unix(row["since"]))
     return enabled
-
-
-async def rotate_secret(tx: Transaction, uid: str, *, overlap: timedelta, switch: bool = False) -> str:
-    """Give a subscription a new signing secret, which is shown this once.
-
-    Until the overlap ends both sign in `webhook-signature`; the vendor's header, which can carry one signature, stays
-    with the old secret until then, or not at all with `switch`. A rotation during an overlap ends the one before. An
-    overlap of nothing makes the new secret the only one at once. Raises 404 for no active subscription of that uid.
-    """
-    sealed = await tx.connection.fetchval(
-        "SELECT sealed_signing_secret FROM notification_subscriptions "
-        "WHERE organisation_id = $1 AND uid = $2 AND deactivated_at IS NULL FOR UPDATE",
-        tx.organisation_id,
-        uid,
-    )
-    if sealed is None:
-        raise errors.not_found()
-    place, before = secret_place(tx.organisation_id, uid), previous_secret_place(tx.organisation_id, uid)
-    previous = tx.sealer.seal(tx.sealer.open(sealed, place), before) if overlap else None
-    secret = new_signing_secret(secrets.token_bytes)
-    await tx.connection.execute(
-        "UPDATE notification_subscriptions SET sealed_signing_secret = $3, sealed_previous_secret = $4, "
-        "previous_secret_until = $5, switched = $6, actor_kind = $7, actor_uid = $8 "
-        "WHERE organisation_id = $1 AND uid = $2",
-        tx.organisation_id,
-        uid,
-        tx.sealer.seal(secret, place),
-        previous,
-        tx.now + overlap if overlap else None,
-        switch,
-        tx.actor_kind,
-        tx.actor_uid,
-    )
-    return secret
-
-
-async def rotate(tx: Transaction, uid: str, rotation: Rotation) -> Rotated:
-    """Rotate a signing secret as the Operations API asks for it. Raises 404 for no active subscription of that uid."""
-    overlap = timedelta(seconds=rotation.overlap_seconds)
-    secret = await rotate_secret(tx, uid, overlap=overlap, switch=rotation.switch_now)
-    return Rotated(
-        uid=uid,
-        signing_secret=secret,
-        previous_secret_until=unix(tx.now + overlap) if overlap else None,
-    )

@@ -7,7 +7,7 @@ from rxdesk.permissions import Permission
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
-from rxdesk.webhooks import commands, log, log_schemas, redelivery
+from rxdesk.webhooks import commands, log, log_schemas, redelivery, rotation
 
 _NOT_FOUND = 404
 
@@ -180,7 +180,25 @@ async def enable_subscription(call: Call) -> Answer:
 async def rotate_secret(call: Call) -> Answer:
     """Replace a signing secret."""
     body = await call.body(log_schemas.Rotation)
-    return await call.write(commands.rotate, call.uid("subscription_uid"), body)
+    return await call.write(rotation.rotate, call.uid("subscription_uid"), body)
+
+
+@endpoint(
+    "POST",
+    "/subscriptions/{subscription_uid}/switch-secret",
+    Permission.DELIVERY_WRITE,
+    tag="Subscriptions",
+    summary="Sign the vendor's header with the new secret from now on",
+    description="While a rotation's overlap lasts: `X-Webhook-Signature` can carry one signature, and is the old "
+    "secret's until then. `webhook-signature` goes on carrying both.",
+    status=204,
+    idempotent=True,
+    path_parameters={"subscription_uid": "Uid of the subscription"},
+    errors=(409,),
+)
+async def switch_secret(call: Call) -> Answer:
+    """Switch the vendor's signature during an overlap."""
+    return await call.write(rotation.switch_now, call.uid("subscription_uid"))
 
 
 ENDPOINTS = (
@@ -193,4 +211,5 @@ ENDPOINTS = (
     list_all_subscriptions,
     enable_subscription,
     rotate_secret,
+    switch_secret,
 )

@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from rxdesk.access import Transaction
+from rxdesk.jobs.queue import CHANNEL
 from rxdesk.kit.clock import unix
 from rxdesk.kit.uids import new_uid
 from rxdesk.webhooks.events import envelope
 
-CHANNEL = "rxdesk_jobs"
 KIND = "delivery"
 # What a subscription hears of an event whose data it may not read (contract, section 2, routes 15 to 18).
 _CUT_TO = ("uid", "status", "created_at", "updated_at", "deleted_at")

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 from rxdesk import errors
 from rxdesk.access import Transaction
+from rxdesk.jobs.queue import CHANNEL
 from rxdesk.kit.clock import unix
 from rxdesk.webhooks.log_schemas import Armed, Replay, Replayed
-from rxdesk.webhooks.outbox import CHANNEL, KIND
+from rxdesk.webhooks.outbox import KIND
 
 AT_ONCE = 5000
 """Events that one replay looks at; the next one goes on after them."""

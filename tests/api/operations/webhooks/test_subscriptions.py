@@ -137,10 +137,16 @@ async def test_rotate_with_an_overlap(operations: Operations, tenant: Tenant, ot
         now + timedelta(seconds=60),
         True,
     )
+    third = await operations.post("/subscriptions/ns-1/rotate-secret", headers, 200, {})
+    assert not (await kept())[3]
+    await operations.post("/subscriptions/ns-1/switch-secret", await other.headers(), 404)
+    await operations.post("/subscriptions/ns-1/switch-secret", headers, 204)
+    assert await kept() == (third["signing_secret"], second["signing_secret"], until, True)
     last = await operations.post("/subscriptions/ns-1/rotate-secret", headers, 200, {"overlap_seconds": 0})
     assert last["previous_secret_until"] is None
     assert await kept() == (last["signing_secret"], None, None, False)
     assert len({SECRET, *(one["signing_secret"] for one in (first, second, last))}) == 4
+    await operations.post("/subscriptions/ns-1/switch-secret", headers, 409)
     for wrong in ({"overlap_seconds": -1}, {"overlap_seconds": 604801}, {"overlap_seconds": "1"}):
         await operations.post("/subscriptions/ns-1/rotate-secret", headers, 400, wrong)
     await tenant.update("notification_subscriptions", ns, deactivated_at=now, deactivated_reason="gone")

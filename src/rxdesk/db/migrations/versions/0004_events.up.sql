@@ -92,6 +92,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_of_subscription ON deliveries (organisation_id, subscription_uid, created_at, uid);
 CREATE INDEX deliveries_of_event ON deliveries (organisation_id, event_uid);
+CREATE INDEX deliveries_pending ON deliveries (organisation_id, subscription_uid) WHERE status = 'pending';
 CREATE INDEX deliveries_newest ON deliveries (organisation_id, created_at, uid);
 
 CREATE TABLE delivery_attempts (
@@ -142,6 +143,7 @@ CREATE TABLE jobs (
   autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.2);
 CREATE INDEX jobs_due ON jobs (kind, lane, organisation_id, endpoint, due_at, uid) WHERE worker_id IS NULL;
 CREATE INDEX jobs_held ON jobs (kind, organisation_id, endpoint) WHERE worker_id IS NOT NULL;
+CREATE INDEX jobs_next ON jobs (kind, due_at) WHERE worker_id IS NULL AND lane = 'retry';
 
 DO $$
 DECLARE

@@ -1,0 +1,229 @@
+"""The durable queue, as statements: claim, give back, free, and when there is more.
+
+It knows no job: a row says whose work it is, its kind, its lane, where it goes and when it is due. `jobs` has no
+policy, since a worker claims before it knows whose work it is; what a job holds is read under the organisation's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from rxdesk.db.pool import Connection
+
+CHANNEL = "rxdesk_jobs"
+LANES = ("first", "retry")
+PER_ENDPOINT = 4
+"""Jobs of one endpoint that may be in flight at once, over all workers and lanes."""
+
+LOCK_CLASS = 1_920_165_741
+"""Class of the advisory locks that are workers' numbers; 0 in it is the lock of those who claim."""
+
+# How many places a claim looks at beside half as many as it wants jobs. The walk goes on where it ended.
+_LOOKS = 16
+
+MOST_COUNTED = 100_000
+"""A backlog is counted up to here."""
+_COUNTED_PLACES = 1000
+
+BEFORE_ALL = (-(1 << 31), -(1 << 63))
+
+# Alone while it counts and claims, so that no two give one endpoint more than its share: the lock first, in a
+# statement of its own, since a statement sees what was committed before it began. A claim needs no flush to disk:
+# what a crash of the database takes away was its worker's only while that connection lived.
+_ALONE = f"BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
+
+# Places (an endpoint of an organisation) are walked round robin by jumps in the index `jobs_due`: each costs one
+# descent, however many jobs wait there. $1 kind, $2 lane, $3 and $4 the place after which the walk begins, $5 places
+# to look at, $6 jobs wanted, $7 now, $8 worker, $9 until when
+_CLAIM = f"""
+WITH RECURSIVE places AS (
+  (SELECT organisation_id, endpoint, due_at, 1 AS step FROM jobs
+   WHERE kind = $1 AND lane = $2 AND worker_id IS NULL AND (organisation_id, endpoint) > ($3, $4)
+   ORDER BY organisation_id, endpoint, due_at, uid LIMIT 1)
+  UNION ALL
+  SELECT n.organisation_id, n.endpoint, n.due_at, p.step + 1
+  FROM places p CROSS JOIN LATERAL (
+    SELECT organisation_id, endpoint, due_at FROM jobs
+    WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
+      AND (organisation_id, endpoint) > (p.organisation_id, p.endpoint)
+    ORDER BY organisation_id, endpoint, due_at, uid LIMIT 1
+  ) n
+  WHERE p.step < $5
+), chosen AS (
+  SELECT j.organisation_id, j.uid FROM places p CROSS JOIN LATERAL (
+    SELECT organisation_id, uid FROM jobs
+    WHERE kind = $1 AND lane = $2 AND worker_id IS NULL AND organisation_id = p.organisation_id
+      AND endpoint = p.endpoint AND due_at <= $7
+    ORDER BY due_at, uid
+    LIMIT {PER_ENDPOINT} - (
+      SELECT count(*) FROM (
+        SELECT FROM jobs WHERE kind = $1 AND organisation_id = p.organisation_id AND endpoint = p.endpoint
+          AND worker_id IS NOT NULL LIMIT {PER_ENDPOINT}
+      ) held)
+    FOR UPDATE SKIP LOCKED
+  ) j
+  WHERE p.due_at <= $7 LIMIT $6
+), claimed AS (
+  UPDATE jobs SET worker_id = $8, lease_until = $9 FROM chosen c
+  WHERE jobs.organisation_id = c.organisation_id AND jobs.kind = $1 AND jobs.uid = c.uid
+  RETURNING jobs.organisation_id, jobs.endpoint, jobs.uid, jobs.due_at
+)
+SELECT p.organisation_id, p.endpoint, c.uid, c.due_at FROM places p
+LEFT JOIN claimed c ON c.organisation_id = p.organisation_id AND c.endpoint = p.endpoint
+ORDER BY p.step"""
+
+# What nobody works on any more: its worker's lock is gone with its connection, or its time is over.
+_FREE = f"""
+UPDATE jobs SET worker_id = NULL, lease_until = NULL
+WHERE worker_id IS NOT NULL AND (lease_until < $1 OR NOT EXISTS (
+  SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+  WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid = jobs.worker_id AND l.objsubid = 2
+    AND l.granted))"""
+
+# Claims whose answer was lost with the connection: they bear the number of a worker that does not know of them.
+_FREE_UNKNOWN = """
+UPDATE jobs SET worker_id = NULL, lease_until = NULL
+WHERE kind = $1 AND worker_id = $2 AND NOT EXISTS (
+  SELECT FROM unnest($3::int[], $4::text[]) AS k (organisation_id, uid)
+  WHERE k.organisation_id = jobs.organisation_id AND k.uid = jobs.uid)"""
+
+_GIVE_BACK = """
+UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = greatest(jobs.due_at, $5)
+FROM unnest($1::int[], $2::text[], $3::int[]) AS g (organisation_id, uid, worker)
+WHERE jobs.organisation_id = g.organisation_id AND jobs.kind = $4 AND jobs.uid = g.uid AND jobs.worker_id = g.worker"""
+
+# $1 kind, $2 lane
+_BACKLOG = f"""
+WITH RECURSIVE places AS (
+  (SELECT organisation_id, endpoint, due_at, 1 AS step FROM jobs WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
+   ORDER BY organisation_id, endpoint, due_at, uid LIMIT 1)
+  UNION ALL
+  SELECT n.organisation_id, n.endpoint, n.due_at, p.step + 1 FROM places p CROSS JOIN LATERAL (
+    SELECT organisation_id, endpoint, due_at FROM jobs
+    WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
+      AND (organisation_id, endpoint) > (p.organisation_id, p.endpoint)
+    ORDER BY organisation_id, endpoint, due_at, uid LIMIT 1
+  ) n WHERE p.step < {_COUNTED_PLACES}
+)
+SELECT (SELECT count(*) FROM (SELECT FROM jobs WHERE kind = $1 AND lane = $2 AND worker_id IS NULL
+  LIMIT {MOST_COUNTED}) j), (SELECT min(due_at) FROM places)"""
+
+_WORKERS = f"""
+SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid <> 0 AND l.objsubid = 2 AND l.granted"""
+
+_NEXT = "SELECT min(due_at) FROM jobs WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Claim:
+    """A job that is this worker's until it is recorded or given back; `worker` is the number it was claimed under.
+
+    Two claims are never equal: the same job may be claimed again while the first work on it has not ended.
+    """
+
+    organisation_id: int
+    uid: str
+    worker: int
+    lane: str
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim found, and the place after which the next one begins; `more` when the walk has not ended."""
+
+    claims: list[Claim]
+    cursor: tuple[int, int]
+    more: bool
+
+
+async def claim(
+    connection: Connection,
+    kind: str,
+    lane: str,
+    *,
+    wanted: int,
+    cursor: tuple[int, int],
+    worker: int,
+    now: datetime,
+    lease_until: datetime,
+) -> Claimed:
+    """Claim up to `wanted` jobs that are due, a few of each place, the places in turn from the cursor."""
+    looks = wanted // 2 + _LOOKS
+    try:
+        await connection.execute(_ALONE)
+        rows = await connection.fetch(_CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until)
+        await connection.execute("COMMIT")
+    except BaseException:
+        await _undo(connection)
+        raise
+    claims = [
+        Claim(row["organisation_id"], row["uid"], worker, lane, row["due_at"]) for row in rows if row["uid"]
+    ]
+    places = [(row["organisation_id"], row["endpoint"]) for row in rows]
+    if len(claims) >= wanted:
+        last = max(place for place, row in zip(places, rows, strict=True) if row["uid"])
+        return Claimed(claims, last, more=True)
+    if len(dict.fromkeys(places)) >= looks:
+        return Claimed(claims, places[-1], more=True)
+    # At the end: from the beginning again, unless that is where this walk began.
+    return Claimed(claims, BEFORE_ALL, more=cursor != BEFORE_ALL)
+
+
+async def _undo(connection: Connection) -> None:
+    if connection.is_closed():
+        return
+    try:
+        await connection.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001 - whatever it is, this connection is no longer of use
+        connection.terminate()
+
+
+async def free(connection: Connection, now: datetime) -> int:
+    """Free what dead workers hold, and what one holds beyond its time; gives how many."""
+    return int((await connection.execute(_FREE, now)).rpartition(" ")[2])
+
+
+async def free_unknown(connection: Connection, kind: str, number: int, known: Iterable[Claim]) -> None:
+    """Free what bears a worker's number and is not among the claims that it knows of."""
+    held = list(known)
+    await connection.execute(
+        _FREE_UNKNOWN, kind, number, [one.organisation_id for one in held], [one.uid for one in held]
+    )
+
+
+async def give_back(
+    connection: Connection, kind: str, claims: Sequence[Claim], *, not_before: datetime
+) -> None:
+    """Let others have jobs that were claimed and not worked on, from `not_before` on."""
+    await connection.execute(
+        _GIVE_BACK,
+        [one.organisation_id for one in claims],
+        [one.uid for one in claims],
+        [one.worker for one in claims],
+        kind,
+        not_before,
+    )
+
+
+async def next_retry(connection: Connection, kind: str) -> datetime | None:
+    """Give when the next retry is due, which may be in the past; None when none waits."""
+    moment: datetime | None = await connection.fetchval(_NEXT, kind)
+    return moment
+
+
+async def backlog(connection: Connection, kind: str) -> dict[str, tuple[int, datetime | None]]:
+    """Give for each lane how many jobs wait, up to `MOST_COUNTED`, and since when the oldest is due, if any waits."""
+    found: dict[str, tuple[int, datetime | None]] = {}
+    for lane in LANES:
+        count, oldest = (await connection.fetch(_BACKLOG, kind, lane))[0]
+        found[lane] = (count, oldest)
+    return found
+
+
+async def workers(connection: Connection) -> int:
+    """Give how many workers are connected to this database."""
+    return int(await connection.fetchval(_WORKERS))

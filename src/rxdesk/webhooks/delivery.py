@@ -1,0 +1,236 @@
+"""Deliveries: prepare → post → record, with no transaction open while a receiver is waited for.
+
+Nothing is marked before it is sent: until its record is committed a delivery is pending and its job is in the queue,
+so whatever ends in between makes it a second delivery and never a lost one. Nothing of a URL, a header or a body is
+logged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from rxdesk.access import Access
+from rxdesk.db.pool import Pool
+from rxdesk.jobs.queue import Claim
+from rxdesk.jobs.worker import Work
+from rxdesk.kit.clock import Clock, unix
+from rxdesk.kit.egress import Egress
+from rxdesk.kit.sealing import Sealer, SealError
+from rxdesk.kit.signing import delivery_headers
+from rxdesk.kit.targets import TargetRefused
+from rxdesk.webhooks import commands, recording
+from rxdesk.webhooks.outbox import KIND
+from rxdesk.webhooks.recording import Attempt, Observe, Recorded
+
+ANSWER_BYTES = 16_384
+_STATEMENT_SECONDS = 6.0
+# What was prepared longer ago is looked at again before it is sent: its subscription may be gone by now.
+_FRESH_SECONDS = 0.5
+_LEASE_SECONDS = 60.0
+
+_log = structlog.get_logger("rxdesk.webhooks")
+
+# $2 the deliveries' uids
+_PREPARE = """
+SELECT d.uid, d.attempts, d.status = 'pending' AND n.deactivated_at IS NULL AS wanted, e.uid AS event_uid,
+  e.event_type, CASE WHEN n.full_data THEN e.body ELSE coalesce(e.cut_body, e.body) END AS body,
+  n.uid AS subscription_uid, n.target, n.header_key, n.sealed_header_value, n.sealed_signing_secret,
+  n.sealed_previous_secret, n.previous_secret_until, n.switched
+FROM unnest($2::text[]) AS c (uid)
+JOIN deliveries d ON d.organisation_id = $1 AND d.uid = c.uid
+JOIN events e ON e.organisation_id = $1 AND e.uid = d.event_uid
+JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.uid = d.subscription_uid"""
+
+# Of a subscription that has ended, or of a delivery that nobody knows: nothing is sent, and the job goes.
+# $2 kind, $3 uids, $4 their workers, $5 now
+_CANCEL = """
+WITH unrouted AS (
+  DELETE FROM jobs USING unnest($3::text[], $4::int[]) AS c (uid, worker)
+  WHERE jobs.organisation_id = $1 AND jobs.kind = $2 AND jobs.uid = c.uid AND jobs.worker_id = c.worker
+  RETURNING jobs.uid
+)
+UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $5 FROM unrouted u
+WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One delivery that is to be attempted now: all that the database knew of it a moment ago."""
+
+    claim: Claim
+    subscription_uid: str
+    attempts: int
+    event_uid: str
+    event_type: str
+    target: str
+    body: bytes
+    secret: str | None  # None: what was sealed does not open
+    previous_secret: str | None
+    vendor_secret: str | None
+    custom: tuple[str, str] | None
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What delivering needs. `chance` gives numbers uniform in [0, 1); `monotonic` seconds."""
+
+    pool: Pool
+    access: Access
+    sealer: Sealer
+    egress: Egress
+    clock: Clock
+    chance: Callable[[], float]
+    total_seconds: float
+    connect_seconds: float
+    observe: Observe = lambda *_: None
+    monotonic: Callable[[], float] = time.monotonic
+
+    def work(self, concurrency: int) -> Work[Prepared, Recorded]:
+        """Give what a worker does with jobs of deliveries: three quarters of its slots are for first attempts."""
+        retries = max(1, concurrency // 4)
+        return Work(
+            kind=KIND,
+            slots={"first": max(1, concurrency - retries), "retry": retries},
+            lease_seconds=_LEASE_SECONDS + 2 * self.total_seconds,
+            prepare=self.prepare,
+            perform=self.post,
+            record=self.record,
+        )
+
+    # ------------------------------------------------------------------------------------------------- prepare
+    async def prepare(self, organisation_id: int, claims: Sequence[Claim]) -> list[tuple[Claim, Prepared]]:
+        """Read all that is needed to attempt deliveries of one organisation, in one statement.
+
+        Those that are not wanted any more are cancelled here and left out.
+        """
+        by_uid = {claim.uid: claim for claim in claims}
+        async with self.pool.acquire(organisation_id, timeout_seconds=_STATEMENT_SECONDS) as connection:
+            read_at = self.monotonic()
+            rows = await connection.fetch(_PREPARE, organisation_id, list(by_uid))
+            wanted = [row for row in rows if row["wanted"]]
+            ended = by_uid.keys() - {row["uid"] for row in wanted}
+            if ended:
+                await connection.execute(
+                    _CANCEL,
+                    organisation_id,
+                    KIND,
+                    list(ended),
+                    [by_uid[uid].worker for uid in ended],
+                    self.clock(),
+                )
+                self.observe("cancelled", None, len(ended))
+        return [(by_uid[row["uid"]], self._prepared(by_uid[row["uid"]], row, read_at)) for row in wanted]
+
+    def _prepared(self, claim: Claim, row: Any, read_at: float) -> Prepared:  # noqa: ANN401 - a record
+        secret, previous, vendor, custom = self._opened(claim.organisation_id, row)
+        return Prepared(
+            claim=claim,
+            subscription_uid=row["subscription_uid"],
+            attempts=row["attempts"],
+            event_uid=row["event_uid"],
+            event_type=row["event_type"],
+            target=row["target"],
+            body=row["body"],
+            secret=secret,
+            previous_secret=previous,
+            vendor_secret=vendor,
+            custom=custom,
+            read_at=read_at,
+        )
+
+    def _opened(
+        self,
+        organisation_id: int,
+        row: Any,  # noqa: ANN401 - a record
+    ) -> tuple[str | None, str | None, str | None, tuple[str, str] | None]:
+        """Open the seals: the secret, the one before while its overlap lasts, the vendor header's, and the header."""
+        uid = row["subscription_uid"]
+        previous: str | None = None
+        custom: tuple[str, str] | None = None
+        try:
+            secret = self.sealer.open(
+                row["sealed_signing_secret"], commands.secret_place(organisation_id, uid)
+            )
+            until: datetime | None = row["previous_secret_until"]
+            if until is not None and self.clock() < until:
+                place = commands.previous_secret_place(organisation_id, uid)
+                previous = self.sealer.open(row["sealed_previous_secret"], place)
+            if row["header_key"] is not None and row["sealed_header_value"] is not None:
+                place = commands.header_place(organisation_id, uid)
+                custom = (row["header_key"], self.sealer.open(row["sealed_header_value"], place))
+        except SealError:
+            return None, None, None, None
+        return secret, previous, secret if row["switched"] or previous is None else previous, custom
+
+    # ------------------------------------------------------------------------------------------------- post
+    async def post(self, prepared: Prepared) -> Recorded:
+        """Attempt one delivery; None when it turned out to be not wanted any more."""
+        if self.monotonic() - prepared.read_at > _FRESH_SECONDS:
+            again = await self.prepare(prepared.claim.organisation_id, [prepared.claim])
+            if not again:
+                return None
+            prepared = again[0][1]
+        started_at = self.clock()
+        begun = self.monotonic()
+        try:
+            headers = self._headers(prepared, started_at)
+            outcome = await self.egress.post(
+                prepared.target,
+                prepared.body,
+                headers,
+                total=self.total_seconds,
+                connect=self.connect_seconds,
+                max_answer=ANSWER_BYTES,
+            )
+        except (TargetRefused, ValueError) as refusal:
+            error = "forbidden" if isinstance(refusal, TargetRefused) else "unsigned"
+            took = round((self.monotonic() - begun) * 1000)
+            return Attempt(prepared.attempts, started_at, self.clock(), took, None, error, b"", None)
+        return Attempt(
+            attempts=prepared.attempts,
+            started_at=started_at,
+            ended_at=self.clock(),
+            duration_ms=outcome.duration_ms,
+            status=outcome.status,
+            error=outcome.error,
+            answer=outcome.answer,
+            retry_after=outcome.retry_after,
+        )
+
+    @staticmethod
+    def _headers(prepared: Prepared, now: datetime) -> dict[str, str]:
+        """Sign; ValueError when there is no secret that we could sign with."""
+        if prepared.secret is None:
+            raise ValueError("the sealed secret does not open")
+        return delivery_headers(
+            event_type=prepared.event_type,
+            secret=prepared.secret,
+            message_id=prepared.event_uid,
+            timestamp=unix(now),
+            body=prepared.body,
+            custom=prepared.custom,
+            previous_secret=prepared.previous_secret,
+            vendor_secret=prepared.vendor_secret,
+        )
+
+    # ------------------------------------------------------------------------------------------------- record
+    async def record(self, organisation_id: int, ended: Sequence[tuple[Claim, Prepared, Recorded]]) -> None:
+        """Write what became of deliveries of one organisation, in one short transaction."""
+        attempted = [
+            (claim, prepared.subscription_uid, attempt)
+            for claim, prepared, attempt in ended
+            if attempt is not None
+        ]
+        if attempted:
+            fates = await self.access.write_as_system(
+                organisation_id, "worker", lambda tx: recording.record(tx, attempted, self.chance)
+            )
+            for fate, error in fates:
+                self.observe(fate, error, 1)

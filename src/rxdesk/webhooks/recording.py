@@ -1,0 +1,190 @@
+"""Recording attempts: the log's row, the delivery, its job, and what that means for the subscription."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from rxdesk.access import Transaction
+from rxdesk.jobs.queue import Claim
+from rxdesk.kit.clock import unix
+from rxdesk.webhooks import policy
+from rxdesk.webhooks.commands import cancel_pending
+from rxdesk.webhooks.outbox import KIND, emit
+
+DISABLED = "notification_subscription_disabled"
+
+Observe: TypeAlias = Callable[[str, str | None, int], None]
+"""Takes what became of deliveries (a status; `pending` is a failure that is tried again), the error, how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt as it ended. `attempts` counts those before it; `error` is None when it was delivered."""
+
+    attempts: int
+    started_at: datetime
+    ended_at: datetime
+    duration_ms: int
+    status: int | None
+    error: str | None
+    answer: bytes
+    retry_after: str | None
+
+
+Recorded: TypeAlias = Attempt | None
+Ended: TypeAlias = tuple[Claim, str, Attempt]
+"""A claim, its subscription's uid and the attempt."""
+
+# Only jobs that are still this worker's: what was freed meanwhile is another's to record.
+# $2 kind; of each: $3 uid, $4 worker, $5 fate, $6 next attempt, $7 begun, $8 milliseconds, $9 status, $10 error,
+# $11 answer, $12 ended
+_RECORD = """
+WITH ended AS (
+  SELECT * FROM unnest($3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::int[], $9::int[],
+    $10::text[], $11::bytea[], $12::timestamptz[])
+    AS e (uid, worker, fate, next_at, started_at, duration_ms, status_code, error, answer, ended_at)
+), ours AS (
+  SELECT e.* FROM ended e
+  JOIN jobs j ON j.organisation_id = $1 AND j.kind = $2 AND j.uid = e.uid AND j.worker_id = e.worker
+  ORDER BY e.uid FOR UPDATE OF j
+), over AS (
+  DELETE FROM jobs USING ours o
+  WHERE jobs.organisation_id = $1 AND jobs.kind = $2 AND jobs.uid = o.uid AND o.fate <> 'pending'
+), again AS (
+  UPDATE jobs SET worker_id = NULL, lease_until = NULL, lane = 'retry', due_at = o.next_at FROM ours o
+  WHERE jobs.organisation_id = $1 AND jobs.kind = $2 AND jobs.uid = o.uid AND o.fate = 'pending'
+), changed AS (
+  UPDATE deliveries SET status = o.fate, attempts = deliveries.attempts + 1, attempted = deliveries.attempted + 1,
+    next_attempt_at = o.next_at, ended_at = CASE WHEN o.fate <> 'pending' THEN o.ended_at END
+  FROM ours o WHERE deliveries.organisation_id = $1 AND deliveries.uid = o.uid
+  RETURNING deliveries.uid, deliveries.attempted
+)
+INSERT INTO delivery_attempts (organisation_id, uid, delivery_uid, number, started_at, duration_ms, status_code, error,
+  answer)
+SELECT $1, c.uid || ':' || c.attempted, c.uid, c.attempted, o.started_at, o.duration_ms, o.status_code, o.error,
+  o.answer
+FROM changed c JOIN ours o ON o.uid = c.uid"""
+
+_CLEAR = """
+UPDATE notification_subscriptions SET failing_since = NULL
+WHERE organisation_id = $1 AND uid = ANY ($2::text[]) AND failing_since IS NOT NULL"""
+
+_LOCK = """
+SELECT uid, created_at, failing_since, deactivated_at IS NOT NULL AS ended FROM notification_subscriptions
+WHERE organisation_id = $1 AND uid = ANY ($2::text[]) ORDER BY uid FOR NO KEY UPDATE"""
+
+_FAILING = """
+UPDATE notification_subscriptions SET failing_since = $3
+WHERE organisation_id = $1 AND uid = $2 AND failing_since IS DISTINCT FROM $3"""
+
+_DISABLE = """
+UPDATE notification_subscriptions SET deactivated_at = $3, deactivated_reason = $4, actor_kind = $5, actor_uid = $6
+WHERE organisation_id = $1 AND uid = $2 AND deactivated_at IS NULL"""
+
+
+@dataclass(slots=True)
+class _Streak:
+    """How a subscription fared in one batch."""
+
+    succeeded: bool = False
+    failing_since: datetime | None = None  # the first failure after the last success
+    statuses: list[int | None] = field(default_factory=list)
+
+
+async def record(
+    tx: Transaction, ended: Sequence[Ended], chance: Callable[[], float]
+) -> list[tuple[str, str | None]]:
+    """Record attempts, in the order in which they ended; gives what became of each and its error.
+
+    A 2xx is `delivered`; any other is `pending` again, by the schedule, or `failed` when that is exhausted, or
+    `cancelled` when its subscription has ended, be it by this very attempt.
+    """
+    over = await _note_subscriptions(tx, ended)
+    # Done twice here, since it was freed and claimed again: once is enough, and rather the one that was delivered.
+    ordered = sorted(ended, key=lambda one: one[2].error is None)
+    last = {claim.uid: (claim, uid, attempt) for claim, uid, attempt in ordered}
+    rows = []
+    fates: list[tuple[str, str | None]] = []
+    for claim, subscription_uid, attempt in last.values():
+        fate, next_at = _fate(attempt, subscription_uid in over, chance)
+        fates.append((fate, attempt.error))
+        rows.append(
+            (
+                claim.uid,
+                claim.worker,
+                fate,
+                next_at,
+                attempt.started_at,
+                attempt.duration_ms,
+                attempt.status,
+                attempt.error,
+                attempt.answer,
+                attempt.ended_at,
+            )
+        )
+    await tx.connection.execute(
+        _RECORD, tx.organisation_id, KIND, *(list(column) for column in zip(*rows, strict=True))
+    )
+    return fates
+
+
+def _fate(attempt: Attempt, over: bool, chance: Callable[[], float]) -> tuple[str, datetime | None]:  # noqa: FBT001
+    if attempt.error is None:
+        return "delivered", None
+    if over:
+        return "cancelled", None
+    asked = policy.retry_after_seconds(attempt.retry_after, attempt.ended_at)
+    seconds = policy.retry_seconds(attempt.attempts + 1, chance=chance(), retry_after=asked)
+    if seconds is None:
+        return "failed", None
+    return "pending", attempt.ended_at + timedelta(seconds=seconds)
+
+
+async def _note_subscriptions(tx: Transaction, ended: Sequence[Ended]) -> set[str]:
+    """Keep since when each subscription fails, disable those that have had their chances; give those that ended."""
+    streaks: dict[str, _Streak] = {}
+    for _, uid, attempt in ended:
+        streak = streaks.setdefault(uid, _Streak())
+        if attempt.error is None:
+            streak.succeeded, streak.failing_since = True, None
+        else:
+            streak.failing_since = streak.failing_since or attempt.started_at
+            streak.statuses.append(attempt.status)
+    well = [uid for uid, streak in streaks.items() if not streak.statuses]
+    if well:
+        await tx.connection.execute(_CLEAR, tx.organisation_id, sorted(well))
+    failed = sorted(uid for uid, streak in streaks.items() if streak.statuses)
+    over: set[str] = set()
+    if failed:
+        for row in await tx.connection.fetch(_LOCK, tx.organisation_id, failed):
+            uid = row["uid"]
+            if row["ended"] or await _disabled(
+                tx, uid, row["created_at"], row["failing_since"], streaks[uid]
+            ):
+                over.add(uid)
+    return over
+
+
+async def _disabled(
+    tx: Transaction, uid: str, created_at: datetime, failing_since: datetime | None, streak: _Streak
+) -> bool:
+    """Keep since when one subscription fails; tell whether that has disabled it."""
+    since = streak.failing_since if streak.succeeded or failing_since is None else failing_since
+    await tx.connection.execute(_FAILING, tx.organisation_id, uid, since)
+    reasons = [policy.disabled_for(status, since or tx.now, tx.now) for status in streak.statuses]
+    reason = "gone" if "gone" in reasons else next(filter(None, reasons), None)
+    if reason is None:
+        return False
+    await tx.connection.execute(
+        _DISABLE, tx.organisation_id, uid, tx.now, reason, tx.actor_kind, tx.actor_uid
+    )
+    await cancel_pending(tx, uid)
+    emit(
+        tx,
+        DISABLED,
+        {"uid": uid, "status": reason, "created_at": unix(created_at), "updated_at": unix(tx.now)},
+    )
+    return True

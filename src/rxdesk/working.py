@@ -1,0 +1,188 @@
+"""The worker's composition root: settings and a database make a process that delivers.
+
+It runs alone as `rxdesk worker`, or beside a server as `python -m rxdesk.working`, which reads its launch from standard
+input, so that no secret stands in its arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import random
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from rxdesk.access import Access
+from rxdesk.beside import Launch
+from rxdesk.db.pool import Pool, connector
+from rxdesk.jobs import queue
+from rxdesk.jobs.worker import Worker
+from rxdesk.kit import logs
+from rxdesk.kit.addresses import AllowList
+from rxdesk.kit.clock import Clock, utc_now
+from rxdesk.kit.egress import Egress
+from rxdesk.kit.parents import end_with_parent
+from rxdesk.kit.sealing import Sealer, read_keys
+from rxdesk.kit.targets import Resolver
+from rxdesk.settings import Settings
+from rxdesk.web import metrics
+from rxdesk.webhooks import retention
+from rxdesk.webhooks.delivery import Deliveries, Prepared
+from rxdesk.webhooks.outbox import KIND
+from rxdesk.webhooks.recording import Recorded
+
+_KEEP_SECONDS = 4.0  # many receivers close an idle connection after five
+_TIDY_SECONDS = 3600.0
+_METRICS_SECONDS = 5.0
+_PAUSE_SECONDS = 0.05  # between batches of what is tidied up
+
+_log = structlog.get_logger("rxdesk.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A worker and what it stands on."""
+
+    worker: Worker[Prepared, Recorded]
+    deliveries: Deliveries
+    pool: Pool
+    access: Access
+    settings: Settings
+    clock: Clock
+
+
+def compose(
+    settings: Settings,
+    connect: Mapping[str, Any],
+    encryption_keys: str,
+    *,
+    clock: Clock = utc_now,
+    chance: Callable[[], float] = random.random,
+    resolver: Resolver | None = None,
+) -> Composed:
+    """Put a worker together; `connect` are asyncpg's arguments, as the app role."""
+    name, seconds = "rxdesk worker", settings.statement_timeout_seconds
+    pool = Pool(
+        connector(dict(connect), statement_seconds=seconds, name=name), size=settings.database_pool_size
+    )
+    sealer = Sealer(read_keys(encryption_keys))
+    access = Access(pool, clock=clock, sealer=sealer, statement_seconds=seconds)
+    egress = Egress(
+        AllowList.parse(settings.egress_allow),
+        ca_file=Path(settings.egress_ca_file) if settings.egress_ca_file else None,
+        resolver=resolver,
+        keep_seconds=_KEEP_SECONDS,
+    )
+    deliveries = Deliveries(
+        pool=pool,
+        access=access,
+        sealer=sealer,
+        egress=egress,
+        clock=clock,
+        chance=chance,
+        total_seconds=settings.delivery_timeout_seconds,
+        connect_seconds=settings.delivery_connect_seconds,
+        observe=metrics.delivery_observer(settings),
+    )
+    worker = Worker(
+        connector(dict(connect), statement_seconds=seconds, name=name, probed=True),
+        deliveries.work(settings.worker_concurrency),
+        clock=clock,
+    )
+    return Composed(worker, deliveries, pool, access, settings, clock)
+
+
+async def run(composed: Composed, stopping: asyncio.Event) -> None:
+    """Deliver, tidy up and count until `stopping` is set, and end what is in flight."""
+    beside = [
+        asyncio.create_task(_now_and_then(_TIDY_SECONDS, lambda: tidy(composed), "not_tidied")),
+        asyncio.create_task(_now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
+    ]
+    try:
+        await composed.worker.run(stopping)
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        await composed.deliveries.egress.close()
+        await composed.pool.close()
+
+
+async def _now_and_then(seconds: float, work: Callable[[], Awaitable[None]], failure: str) -> None:
+    while True:
+        try:
+            await work()
+        except Exception as error:  # noqa: BLE001 - it is done again in a while, and must not end the deliveries
+            _log.warning(failure, error=type(error).__name__)
+        await asyncio.sleep(seconds)
+
+
+async def tidy(composed: Composed) -> None:
+    """Prune what is older than the setting, and cancel what waits for subscriptions that have ended."""
+    before = composed.clock() - timedelta(days=composed.settings.event_retention_days)
+    async with composed.pool.acquire_without(timeout_seconds=5) as connection:
+        found = await retention.organisations(connection)
+    for organisation_id in found:
+        for step in (lambda tx: retention.prune(tx, before), retention.cancel_left_over):
+            more = True
+            while more:
+                more = await composed.access.write_as_system(organisation_id, "worker", step)
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def _counter(composed: Composed) -> Callable[[], Awaitable[None]]:
+    """Make the function that counts what is in flight and what waits; of nothing where metrics are off."""
+    show = metrics.queue_observer(composed.settings)
+
+    async def count() -> None:
+        if show is None:
+            return
+        async with composed.pool.acquire_without(timeout_seconds=5) as connection:
+            found = await queue.backlog(connection, KIND)
+        now = composed.clock()
+        lanes = {
+            lane: (count, max(0.0, (now - due).total_seconds()) if due else 0.0)
+            for lane, (count, due) in found.items()
+        }
+        show(composed.worker.in_flight, lanes)
+
+    return count
+
+
+# ------------------------------------------------------------------------------------------------- as a process
+def work_until_told(settings: Settings, connect: Mapping[str, Any], encryption_keys: str) -> None:
+    """Work in this process until SIGTERM, SIGINT or SIGHUP."""
+    import uvloop  # noqa: PLC0415 - only a process that works pays for it
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+                loop.add_signal_handler(number, stopping.set)
+        _log.info("working", concurrency=settings.worker_concurrency)
+        await run(compose(settings, connect, encryption_keys), stopping)
+        _log.info("ended")
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+
+def main() -> None:
+    """Work beside a server that started this process, and end when it has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's to judge
+    launch: Launch = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started us
+    end_with_parent(launch.parent)
+    logs.configure(launch.settings.log_level)
+    work_until_told(launch.settings, launch.connect, launch.encryption_keys)
+
+
+if __name__ == "__main__":
+    main()

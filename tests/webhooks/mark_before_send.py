@@ -1,0 +1,22 @@
+"""A worker with a fault that is planted on purpose: a delivery is recorded before it is sent."""
+
+from __future__ import annotations
+
+from rxdesk import working
+from rxdesk.kit.clock import utc_now
+from rxdesk.webhooks.delivery import Deliveries, Prepared
+from rxdesk.webhooks.recording import Attempt, Recorded
+
+_post = Deliveries.post
+
+
+async def _recorded_first(self: Deliveries, prepared: Prepared) -> Recorded:
+    attempt = Attempt(prepared.attempts, utc_now(), utc_now(), 0, 200, None, b"", None)
+    await self.record(prepared.claim.organisation_id, [(prepared.claim, prepared, attempt)])
+    return await _post(self, prepared)
+
+
+Deliveries.post = _recorded_first  # type: ignore[method-assign] # the fault
+
+if __name__ == "__main__":
+    working.main()
