@@ -301,6 +301,26 @@ class Visit(Deletable, Base):
     shop: Mapped[Shop] = parent("Shop", "Visit", "shop_uid")
 
 
+class EventStream(Row, Base):
+    """One row an organisation: the lock under which its events get their positions."""
+
+    __tablename__ = "event_streams"
+    last_position: Mapped[int] = mapped_column(BigInteger)
+
+
+class Event(Row, Base):
+    """What happened, with the bytes that subscribers will get: the outbox."""
+
+    __tablename__ = "events"
+    position: Mapped[int] = mapped_column(BigInteger)
+    event_type: Mapped[str]
+    subject_uid: Mapped[str]
+    occurred_at: Mapped[datetime]
+    body: Mapped[bytes]
+    actor_kind: Mapped[str]
+    actor_uid: Mapped[str]
+
+
 class PassTemplate(Deletable, Base):
     """A template that passes are made from; `fields` are names that a message may use."""
 

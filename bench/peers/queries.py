@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Date, Select, Update, cast, exists, func, select, union_all, update
+from sqlalchemy import BigInteger, Date, Select, cast, exists, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import Insert, array, insert
 from sqlalchemy.orm import InstrumentedAttribute, joinedload, selectinload
 
@@ -14,6 +14,8 @@ from bench.peers.models import (
     ApiKey,
     Deletable,
     Doctor,
+    Event,
+    EventStream,
     FulfillmentOrder,
     FulfillmentOrderItem,
     IntentWindow,
@@ -34,7 +36,17 @@ from bench.peers.models import (
     Visit,
     WaitingRoom,
 )
-from bench.peers.rules import PERSONAL, PRESENT, STATUSES, Caller, Holder, UnfitError, message
+from bench.peers.rules import (
+    PERSONAL,
+    PRESENT,
+    STATUSES,
+    VISIT_EVENT,
+    Caller,
+    Holder,
+    UnfitError,
+    message,
+    visit_event,
+)
 from bench.peers.schemas import Paging, Push, Registration
 from rxdesk.kit.keys import KeyReference
 from rxdesk.kit.uids import new_uid
@@ -301,7 +313,7 @@ def visit(tenant: int, uid: str) -> Select[tuple[Visit]]:
     return living(Visit, tenant).where(Visit.uid == uid).options(joinedload(live(Visit.shop), innerjoin=True))
 
 
-def cancelled(caller: Caller, uid: str) -> Update:
+def cancelled(caller: Caller, uid: str) -> Any:  # noqa: ANN401 (an UPDATE that gives created_at)
     """Cancel a visit that is present: one statement, which judges the status of the row that it has locked."""
     now = datetime.now(UTC)
     return (
@@ -313,7 +325,33 @@ def cancelled(caller: Caller, uid: str) -> Update:
             Visit.deleted_at.is_(None),
         )
         .values(status="cancelled", ended_at=now, updated_at=now, actor_kind="key", actor_uid=caller.key_uid)
+        .returning(Visit.created_at)
         .execution_options(synchronize_session=False)
+    )
+
+
+def next_event(tenant: int) -> Insert:
+    """Draw the organisation's next position of an event, whose row stays locked to the transaction's end."""
+    statement = insert(EventStream).values(organisation_id=tenant, uid="all", last_position=1)
+    return statement.on_conflict_do_update(
+        index_elements=[EventStream.organisation_id, EventStream.uid],
+        set_={"last_position": EventStream.last_position + 1},
+    ).returning(EventStream.last_position)
+
+
+def visit_told(caller: Caller, uid: str, status: str, created_at: datetime, position: int) -> Event:
+    """Make the event of a visit's change, at a position."""
+    now = datetime.now(UTC)
+    return Event(
+        organisation_id=caller.organisation_id,
+        uid=new_uid("evt"),
+        position=position,
+        event_type=VISIT_EVENT,
+        subject_uid=uid,
+        occurred_at=now,
+        body=visit_event(uid, status, created_at, now),
+        actor_kind="key",
+        actor_uid=caller.key_uid,
     )
 
 

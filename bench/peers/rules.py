@@ -23,6 +23,7 @@ STATUSES = (
     "non_qes_signed",
     "externally_signed",
 )
+VISIT_EVENT = "waiting_room_updated"
 PERSONAL = ("display_name", "first_name", "last_name")
 NOT_FOUND = {"error": "Resource not found"}
 _APPROVED = ("approved", "signed", "non_qes_signed", "externally_signed")
@@ -103,6 +104,13 @@ def _refused(status: int, code: str, description: str) -> ApiError:
 def unix(moment: datetime) -> int:
     """Give whole Unix seconds."""
     return int(moment.timestamp() // 1)
+
+
+def visit_event(uid: str, status: str, created_at: datetime, now: datetime) -> bytes:
+    """Give the body of the event that tells of a visit's change."""
+    data = {"uid": uid, "status": status, "created_at": unix(created_at), "updated_at": unix(now)}
+    event = {"event_type": VISIT_EVENT, "timestamp": unix(now), "payload_version": "1", "data": data}
+    return json.dumps(event, separators=(",", ":")).encode()
 
 
 def patient_data(row: Any) -> dict[str, Any]:  # noqa: ANN401 (a row of any ORM)

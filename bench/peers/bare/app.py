@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import asyncpg
 import msgspec
 
-from rxdesk.access import Read, Transaction
+from rxdesk.access import Read, Transaction, run_command
 from rxdesk.doctors import queries as doctors
 from rxdesk.errors import ApiError
 from rxdesk.kit.keys import KeyReference, read_key
@@ -152,7 +152,7 @@ class App:
             async with connection.transaction():
                 now = datetime.now(UTC)
                 tx = Transaction(connection, key.organisation_id, "key", row["uid"], now, _SEALER)
-                answer = await command(tx)
+                answer = await run_command(tx, command)
         except ApiError as error:
             return error.status, msgspec.json.encode(error.body)
         return status, b"" if answer is None else msgspec.json.encode(answer)

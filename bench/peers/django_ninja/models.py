@@ -309,6 +309,30 @@ class WaitingRoom(Row):
         db_table = "waiting_rooms"
 
 
+class EventStream(Row):
+    """One row an organisation: the lock under which its events get their positions."""
+
+    last_position = models.BigIntegerField()
+
+    class Meta(Row.Meta):
+        db_table = "event_streams"
+
+
+class Event(Row):
+    """What happened, with the bytes that subscribers will get: the outbox."""
+
+    position = models.BigIntegerField()
+    event_type = models.TextField()
+    subject_uid = models.TextField()
+    occurred_at = models.DateTimeField()
+    body = models.BinaryField()
+    actor_kind = models.TextField()
+    actor_uid = models.TextField()
+
+    class Meta(Row.Meta):
+        db_table = "events"
+
+
 class Visit(Deletable):
     """A patient in a shop's queue."""
 

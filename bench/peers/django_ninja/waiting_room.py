@@ -12,9 +12,17 @@ from ninja import Router
 
 from bench.peers import schemas
 from bench.peers.django_ninja.auth import Key, Request
-from bench.peers.django_ninja.models import Doctor, Patient, Shop, Visit, WaitingRoom
+from bench.peers.django_ninja.models import Doctor, Event, EventStream, Patient, Shop, Visit, WaitingRoom
 from bench.peers.django_ninja.reading import Values, uid_or_404
-from bench.peers.rules import PRESENT, ApiError, Caller, not_found, waiting_minutes
+from bench.peers.rules import (
+    PRESENT,
+    VISIT_EVENT,
+    ApiError,
+    Caller,
+    not_found,
+    visit_event,
+    waiting_minutes,
+)
 from rxdesk.kit.uids import new_uid
 
 router = Router()
@@ -57,6 +65,7 @@ def _register(caller: Caller, body: schemas.Registration) -> Values:
         actor_uid=caller.key_uid,
     )
     position = _waiting_up_to(tenant, body.shop_uid, visit.turn).count()
+    _tell(caller, visit.uid, visit.status, visit.created_at)
     return {
         "queue_uid": visit.uid,
         "position": position,
@@ -64,6 +73,27 @@ def _register(caller: Caller, body: schemas.Registration) -> Values:
             position, shop["consultation_minutes"], shop["doctors_on_duty"]
         ),
     }
+
+
+def _tell(caller: Caller, uid: str, status: str, created_at: datetime) -> None:
+    """Store the event of a visit's change, under the lock that gives positions."""
+    stream, _ = EventStream.objects.select_for_update().get_or_create(
+        organisation_id=caller.organisation_id, uid="all", defaults={"last_position": 0}
+    )
+    stream.last_position += 1
+    stream.save(update_fields=["last_position"])
+    now = datetime.now(UTC)
+    Event.objects.create(
+        organisation_id=caller.organisation_id,
+        uid=new_uid("evt"),
+        position=stream.last_position,
+        event_type=VISIT_EVENT,
+        subject_uid=uid,
+        occurred_at=now,
+        body=visit_event(uid, status, created_at, now),
+        actor_kind="key",
+        actor_uid=caller.key_uid,
+    )
 
 
 def _references(tenant: int, body: schemas.Registration) -> Values:
@@ -120,15 +150,18 @@ def get_visit_status(request: Request, queue_uid: str) -> Values:
 @router.delete("/waiting-room/{queue_uid}", auth=Key("waiting_room:write"), response={204: None})
 def cancel_visit(request: Request, queue_uid: str) -> None:
     """Cancel a visit that waits or is allocated; one that is cancelled already stays so."""
-    caller = request.auth
-    visit = Visit.objects.of(caller.organisation_id, uid=uid_or_404(queue_uid))
-    now = datetime.now(UTC)
-    # One statement, which judges the status of the row that it has locked.
-    if not visit.filter(status__in=PRESENT).update(
-        status="cancelled", ended_at=now, updated_at=now, actor_kind="key", actor_uid=caller.key_uid
-    ):
-        status = next(iter(visit.values_list("status", flat=True)), None)
-        if status is None:
+    caller, now = request.auth, datetime.now(UTC)
+    with transaction.atomic():
+        visit = (
+            Visit.objects.of(caller.organisation_id, uid=uid_or_404(queue_uid)).select_for_update().first()
+        )
+        if visit is None:
             raise Http404
-        if status == "completed":
+        if visit.status == "completed":
             raise ApiError(409, {"error": "The visit is completed and cannot be cancelled"})
+        if visit.status not in PRESENT:
+            return
+        visit.status, visit.ended_at, visit.updated_at = "cancelled", now, now
+        visit.actor_kind, visit.actor_uid = "key", caller.key_uid
+        visit.save(update_fields=["status", "ended_at", "updated_at", "actor_kind", "actor_uid"])
+        _tell(caller, visit.uid, visit.status, visit.created_at)

@@ -193,6 +193,8 @@ async def register_visit(
     session.add(visit)
     await session.flush()
     position = (await session.execute(queries.position(tenant, body.shop_uid, turn))).scalar_one()
+    event = (await session.execute(queries.next_event(tenant))).scalar_one()
+    session.add(queries.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
     await session.commit()
     shop = found["shop_uid"]
     minutes = waiting_minutes(position, shop.consultation_minutes, shop.doctors_on_duty)
@@ -227,13 +229,16 @@ async def cancel_visit(
     uid: str, session: Session, caller: Annotated[Caller, needs("waiting_room:write")]
 ) -> None:
     """Cancel a visit that waits or is allocated; one that is cancelled already stays so."""
-    changed = await session.execute(queries.cancelled(caller, known(uid)))
-    if changed.rowcount == 0:
+    created_at = await session.scalar(queries.cancelled(caller, known(uid)))
+    if created_at is None:
         status = await session.scalar(queries.visit_status(caller.organisation_id, uid))
         if status is None:
             raise absent()
         if status == "completed":
             raise ApiError(409, {"error": "The visit is completed and cannot be cancelled"})
+    else:
+        event = (await session.execute(queries.next_event(caller.organisation_id))).scalar_one()
+        session.add(queries.visit_told(caller, uid, "cancelled", created_at, event))
     await session.commit()
 
 

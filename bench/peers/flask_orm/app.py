@@ -187,6 +187,8 @@ def register_visit(caller: Caller) -> Response:
     session.add(visit)
     session.flush()
     position = session.execute(queries.position(tenant, body.shop_uid, turn)).scalar_one()
+    event = session.execute(queries.next_event(tenant)).scalar_one()
+    session.add(queries.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
     session.commit()
     shop = found["shop_uid"]
     minutes = waiting_minutes(position, shop.consultation_minutes, shop.doctors_on_duty)
@@ -220,13 +222,16 @@ def get_visit_status(caller: Caller, uid: str) -> Response:
 @needs("waiting_room:write")
 def cancel_visit(caller: Caller, uid: str) -> Response:
     """Cancel a visit that waits or is allocated; one that is cancelled already stays so."""
-    changed = session.execute(queries.cancelled(caller, known(uid)))
-    if changed.rowcount == 0:
+    created_at = session.scalar(queries.cancelled(caller, known(uid)))
+    if created_at is None:
         status = session.scalar(queries.visit_status(caller.organisation_id, uid))
         if status is None:
             raise absent()
         if status == "completed":
             raise ApiError(409, {"error": "The visit is completed and cannot be cancelled"})
+    else:
+        event = session.execute(queries.next_event(caller.organisation_id)).scalar_one()
+        session.add(queries.visit_told(caller, uid, "cancelled", created_at, event))
     session.commit()
     return Response(status=204)
 

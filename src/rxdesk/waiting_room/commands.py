@@ -55,6 +55,20 @@ CROSS JOIN LATERAL ({POSITION}) q
 WHERE v.organisation_id = $1 AND v.uid = $2"""
 
 
+# Gives the status that it was in; what it is judged by is the row as it is once its lock is had.
+_CANCEL = """
+WITH visit AS (
+  SELECT uid, status, created_at FROM waiting_room_visits
+  WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL FOR NO KEY UPDATE
+), cancelled AS (
+  UPDATE waiting_room_visits SET status = 'cancelled', ended_at = $3, updated_at = $3, actor_kind = $4, actor_uid = $5
+  FROM visit v
+  WHERE waiting_room_visits.organisation_id = $1 AND waiting_room_visits.uid = v.uid
+    AND v.status IN ('waiting', 'allocated')
+)
+SELECT status, created_at FROM visit"""
+
+
 async def register(tx: Transaction, body: Registration, minutes: int, doctors: int) -> Place:
     """Give the patient the next place in the shop's queue.
 
@@ -101,28 +115,14 @@ async def cancel(tx: Transaction, uid: str) -> None:
     Raises 404 for an unknown visit, 409 for a completed one.
     """
     visit = await tx.connection.fetchrow(
-        "SELECT status, created_at FROM waiting_room_visits WHERE organisation_id = $1 AND uid = $2 "
-        "AND deleted_at IS NULL FOR NO KEY UPDATE",
-        tx.organisation_id,
-        uid,
+        _CANCEL, tx.organisation_id, uid, tx.now, tx.actor_kind, tx.actor_uid
     )
     if visit is None:
         raise errors.not_found()
-    status = visit["status"]
-    if status == "completed":
+    if visit["status"] == "completed":
         raise errors.simple(409, "The visit is completed and cannot be cancelled")
-    if status == "cancelled":
-        return
-    await tx.connection.execute(
-        "UPDATE waiting_room_visits SET status = 'cancelled', ended_at = $3, updated_at = $3, "
-        "actor_kind = $4, actor_uid = $5 WHERE organisation_id = $1 AND uid = $2",
-        tx.organisation_id,
-        uid,
-        tx.now,
-        tx.actor_kind,
-        tx.actor_uid,
-    )
-    _tell(tx, uid, "cancelled", visit["created_at"])
+    if visit["status"] != "cancelled":
+        _tell(tx, uid, "cancelled", visit["created_at"])
 
 
 def _tell(tx: Transaction, uid: str, status: str, created_at: datetime) -> None:
