@@ -159,4 +159,4 @@ def test_events_are_stored_when_they_are_asked_for(at: list[str], files: Files) 
     assert answer(done)["events"] == 0
     changed = inside("import", *at, files(orders=[order | {"status": "started"}]), "--emit-events")
     assert changed.returncode == 0, changed.stderr
-    assert changed.stdout.splitlines()[-1].endswith(" 1 events.")
+    assert changed.stdout.splitlines()[-1].endswith(" 1 event.")

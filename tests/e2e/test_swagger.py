@@ -12,6 +12,8 @@ from playwright.async_api import Browser, Page, Request, async_playwright
 from tests.conftest import BASE, Live
 from tests.factories import Tenant
 
+from rxdesk.webhooks.events import EVENT_TYPES
+
 _MAC = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -96,7 +98,7 @@ async def test_every_operation_shows_an_example_of_what_it_takes_and_gives(
     await tab.goto(live.url + BASE + "/apidocs")
     operations = tab.locator(".opblock")
     await operations.first.wait_for()
-    assert await operations.count() == 19
+    assert await operations.count() == 19 + len(EVENT_TYPES), "the routes, and what is sent"
     register = tab.locator("#operations-Waiting_room-register_visit")
     await register.locator(".opblock-summary-control").click()
     body = register.locator("textarea.body-param__text")

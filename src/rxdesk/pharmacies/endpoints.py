@@ -27,7 +27,7 @@ _Seconds = Annotated[
 class OrdersWanted(Paging, kw_only=True):
     """A page of orders, of all or of those that match."""
 
-    status: schemas.PharmacyOrderStatus | None = None
+    status: Annotated[schemas.PharmacyOrderStatus, msgspec.Meta(description="Only those in it")] | None = None
     created_at_from: _Seconds | None = None
     created_at_to: _Seconds | None = None
     updated_at_from: _Seconds | None = None

@@ -63,9 +63,9 @@ class DeliveriesWanted(
         msgspec.Meta(ge=0, le=MAX_NUMBER, description="0-based number of the page", examples=[0]),
     ] = 0
     limit: Limit = 50
-    subscription_uid: Reference | None = None
-    event_uid: Annotated[str, msgspec.Meta(max_length=64, examples=["evt-abc123"])] | None = None
-    status: Annotated[DeliveryStatus, msgspec.Meta(examples=["failed"])] | None = None
+    subscription_uid: Annotated[Reference, msgspec.Meta(description="Uid of a subscription")] | None = None
+    event_uid: Annotated[str, msgspec.Meta(max_length=64, description="Uid of an event")] | None = None
+    status: Annotated[DeliveryStatus, msgspec.Meta(description="What became of them")] | None = None
     kind: (
         Annotated[EventTypeName, msgspec.Meta(description="Event type", examples=["order_updated"])] | None
     ) = None

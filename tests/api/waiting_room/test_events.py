@@ -53,5 +53,5 @@ async def test_an_event_costs_one_statement(inside: InProcess, tenant: Tenant) -
     assert len(inside.statements) == 6, inside.statements
     inside.statements.clear()
     await inside.client.delete(f"/waiting-room/{uid}", headers=headers)
-    # Who asks; BEGIN, the row's lock, its change, the events, COMMIT.
-    assert len(inside.statements) == 6, inside.statements
+    # Who asks; BEGIN, the change, the events, COMMIT.
+    assert len(inside.statements) == 5, inside.statements

@@ -43,7 +43,7 @@ class Operations:
     async def post(self, path: str, headers: dict[str, str], status: int, body: Any = None) -> Any:
         answer = await self.ask("POST", path, headers, json=body)
         assert answer.status_code == status, answer.text
-        return answer.json()
+        return answer.json() if answer.content else None
 
     async def happen(
         self, tenant: Tenant, kind: str, uid: str = "x-1", pharmacy_uid: str | None = None, **data: Any
