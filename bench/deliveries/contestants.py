@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -259,7 +259,11 @@ async def bare(site: Site) -> AsyncIterator[_Bare]:
         yield _Bare(spoken, site, log, [spoken.pid])
 
 
-STARTS = {RXDESK: rxdesk, CELERY: celery, BARE: bare}
+STARTS: dict[str, Callable[[Site], AbstractAsyncContextManager[Contestant]]] = {
+    RXDESK: rxdesk,
+    CELERY: celery,
+    BARE: bare,
+}
 
 
 def lacking() -> dict[str, str]:

@@ -116,7 +116,8 @@ async def rounds(site: Site, receiver: Spoken, names: Sequence[str], tell: Tell)
         entered: dict[str, Contestant] = {}
         for name in names:
             tell(f"deliveries: starting {name}")
-            entered[name] = await stack.enter_async_context(contestants.STARTS[name](site))
+            start = contestants.STARTS[name]
+            entered[name] = await stack.enter_async_context(start(site))
         for number in range(site.rounds):
             turn = number % len(names)
             for name in [*names[turn:], *names[:turn]]:
