@@ -19,7 +19,6 @@ from rxdesk.webhooks.outbox import KIND
 
 LEAST = 1000
 _NUMBER = 1  # the worker that claims
-_BLOCK = 25  # claims of one backlog before the other's turn
 _ORGANISATION = 1
 
 # $1 kind, $2 first, $3 last: in turn over the endpoints, due one after another, long ago.
@@ -38,48 +37,58 @@ class _Backlog:
     connection: Connection
     last: int
     cursor: tuple[int, int] = queue.BEFORE_ALL
+    seconds: float = 0.0
+    claimed: int = 0
 
-    async def claims(self, count: int) -> float:
-        """Claim so many times, the backlog being kept as long as it is; gives jobs a second of the claims alone."""
-        seconds, claimed = 0.0, 0
-        for _ in range(count):
-            now = datetime.now(UTC)
-            began = time.perf_counter()
-            found = await queue.claim(
-                self.connection,
-                KIND,
-                "first",
-                wanted=work.IN_FLIGHT,
-                cursor=self.cursor,
-                worker=_NUMBER,
-                now=now,
-                lease_until=now + timedelta(minutes=1),
-            )
-            seconds += time.perf_counter() - began
-            # A walk that ended at the last place finds nothing, and the next one begins at the first.
-            if not found.claims and self.cursor == queue.BEFORE_ALL:
-                raise BenchError("a claim found nothing in a backlog")
-            claimed += len(found.claims)
-            self.cursor = found.cursor
-            await self.connection.execute(_DONE, KIND, _NUMBER)
-            await self.connection.execute(_FILL, KIND, self.last + 1, self.last + len(found.claims))
-            self.last += len(found.claims)
-        return claimed / seconds
+    async def claim(self) -> None:
+        """Claim once and note what it took; the backlog stays as long as it is."""
+        now = datetime.now(UTC)
+        began = time.perf_counter()
+        found = await queue.claim(
+            self.connection,
+            KIND,
+            "first",
+            wanted=work.IN_FLIGHT,
+            cursor=self.cursor,
+            worker=_NUMBER,
+            now=now,
+            lease_until=now + timedelta(minutes=1),
+        )
+        self.seconds += time.perf_counter() - began
+        # A walk that ended at the last place finds nothing, and the next one begins at the first.
+        if not found.claims and self.cursor == queue.BEFORE_ALL:
+            raise BenchError("a claim found nothing in a backlog")
+        self.claimed += len(found.claims)
+        self.cursor = found.cursor
+        await self.connection.execute(_DONE, KIND, _NUMBER)
+        await self.connection.execute(_FILL, KIND, self.last + 1, self.last + len(found.claims))
+        self.last += len(found.claims)
+
+    def rate(self) -> float:
+        """Give the jobs a second of the claims alone since the last time."""
+        rate = self.claimed / self.seconds
+        self.seconds, self.claimed = 0.0, 0
+        return rate
 
 
 async def compare(
-    address: embedded.Address, most: int, rounds: int, tell: Callable[[str], None]
+    address: embedded.Address, most: int, rounds: int, claims: int, tell: Callable[[str], None]
 ) -> tuple[Ratio, list[float]]:
-    """Give the rate of claims at a backlog of `most` against one of 1,000, and the rates at both in the last round."""
+    """Give the rate of claims at a backlog of `most` against one of 1,000, and the rates at both in the last round.
+
+    A round is so many claims at each, in turn.
+    """
     found: list[list[float]] = [[], []]
     async with AsyncExitStack() as stack:
         backlogs = []
+        empty = await database.create(address, "bench_backlog")
         for jobs in (most, LEAST):
             tell(f"deliveries: a backlog of {jobs:,}")
-            made = await database.create(address, f"bench_backlog_{jobs}")
+            made = await database.create_empty(address, f"bench_backlog_{jobs}", template=empty.database)
             connection = await database.connect(made, embedded.APP)
             stack.push_async_callback(connection.close)
-            await connection.execute("SET statement_timeout = 0")
+            await connection.execute("SET statement_timeout = 0; SET plan_cache_mode = force_generic_plan")
+            await connection.execute("SET enable_seqscan = off")
             await connection.execute(_FILL, KIND, 1, jobs)
             owner = await database.connect(made)
             await owner.execute("VACUUM (ANALYZE) jobs")
@@ -87,7 +96,10 @@ async def compare(
             backlogs.append(_Backlog(connection, jobs))
         for number in range(rounds + 1):  # the first is to warm up
             tell(f"deliveries: claims, round {number} of {rounds}")
+            for turn in range(claims):
+                for backlog in backlogs[:: 1 if turn % 2 else -1]:
+                    await backlog.claim()
             for backlog, rates in zip(backlogs, found, strict=True):
-                rates.append(await backlog.claims(_BLOCK))
+                rates.append(backlog.rate())
     big, small = found[0][1:], found[1][1:]
     return pairwise(big, small), [round(big[-1]), round(small[-1])]

@@ -17,16 +17,17 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is delivered: events a round (each goes to every endpoint), rounds, jobs of the long backlog."""
+    """How much is done: events a round (each goes to every endpoint), rounds, jobs of the long backlog, claims a round."""
 
     events: int
     memory_events: int
     memory_rounds: int
     backlog: int
+    claims: int
 
 
-SMALL = Size(events=12, memory_events=100, memory_rounds=2, backlog=50_000)
-WHOLE = Size(events=250, memory_events=1000, memory_rounds=6, backlog=1_000_000)
+SMALL = Size(events=10, memory_events=50, memory_rounds=2, backlog=20_000, claims=15)
+WHOLE = Size(events=250, memory_events=1000, memory_rounds=6, backlog=1_000_000, claims=100)
 
 
 def measure(
@@ -50,7 +51,7 @@ async def _measure(
         address, plan, postmaster, folder, events=size.memory_events, rounds=size.memory_rounds
     ) as site_of:
         memory = await race.memory(*site_of, tell)
-    claims, rates = await backlog.compare(address, size.backlog, plan.rounds, tell)
+    claims, rates = await backlog.compare(address, size.backlog, plan.rounds, size.claims, tell)
     return {
         "deliveries": {**race.summary(found), **({"left_out": lacking} if lacking else {})},
         "claim_backlog_ratio": claims.median,

@@ -196,7 +196,7 @@ def test_a_small_race_is_run_whole(
     """On a PostgreSQL that is there; whose processor time the database's is, is not looked at here."""
     monkeypatch.setattr(contestants, "lacking", lambda: {"celery": "not in this test"})
     monkeypatch.setattr(
-        section, "SMALL", section.Size(events=2, memory_events=2, memory_rounds=2, backlog=2000)
+        section, "SMALL", section.Size(events=2, memory_events=2, memory_rounds=2, backlog=2000, claims=2)
     )
     plan = Plan(rounds=2, seconds=0, warm_up=0, least=0, connections=0, servers=None, client=None)
     found = section.measure(cluster, plan, os.getpid(), tmp_path, quick=True, tell=lambda _: None)
