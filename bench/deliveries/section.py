@@ -17,7 +17,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is done: events a round (each goes to every endpoint), rounds, jobs of the long backlog, claims a round."""
+    """How much is done: events a round (each goes to every endpoint), rounds, jobs of the long backlog, claims."""
 
     events: int
     memory_events: int
