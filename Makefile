@@ -59,7 +59,7 @@ docs: $(DEV) ## write docs/configuration.md and docs/openapi.json from the code
 bench: $(RUNTIME) $(BENCH) ## RxDesk measured beside its peers, about 20 minutes; QUICK=1 takes less than 3
 	@VENV='$(VENV)' $(BENCH_VENV)/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
 
-bench-tools: ## wrk (installed if root on Debian) and an environment for the peers' packages
+bench-tools: ## wrk and redis-server (installed if root on Debian) and an environment for the peers' packages
 	@sh scripts/bench_tools.sh '$(BENCH_VENV)' '$(PYTHON)'
 
 proof: $(DEV) test-tools ## the long proofs, at full size; resumes where it stopped

@@ -18,12 +18,14 @@ from rich.console import Console
 
 from bench import checks, database, extras, report, workloads
 from bench.data import BUSY, QUIET, Filled
+from bench.deliveries import section
 from bench.load import BenchError, Run, wrk
 from bench.measuring import Plan, figures, interleaved, ratio
 from bench.servers import RXDESK, Contestant, Running, all_running, present, running
 from rxdesk.db import embedded
 
 MAIN = "bench_main"
+DELIVERIES = "deliveries"
 GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
 
@@ -148,6 +150,13 @@ class Bench:
             )
         return {"count": count, "ratio": ratio(runs["many"], runs["one"])}
 
+    def deliveries(self) -> dict[str, Any]:
+        """Deliver beside Celery and a bare loop."""
+        self.part("deliveries")
+        return section.measure(
+            self.address, self.plan, self.server.pid, self.folder, quick=self.quick, tell=self.tell
+        )
+
 
 def main() -> int:
     """Run the benchmark; write and print its report."""
@@ -155,7 +164,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="under three minutes: shorter rounds, less data")
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument(
-        "--only", default="", help="compare only these workloads, divided by commas, and no extras"
+        "--only",
+        default="",
+        help="compare only these workloads, divided by commas, and no extras; `deliveries` is one of them",
     )
     parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
@@ -192,6 +203,19 @@ def main() -> int:
 
 
 def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
+    told = {
+        "machine": report.machine(),
+        "versions": report.versions(),
+        "plan": {"rounds": bench.plan.rounds, "seconds_a_run": bench.plan.seconds, "quick": bench.quick},
+    }
+    named = [name for name in chosen if name != DELIVERIES]
+    result = {**told, **_compared(bench, named, whole=whole)}
+    return {**result, **bench.deliveries()} if whole or DELIVERIES in chosen else result
+
+
+def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
+    if not chosen:
+        return {"routes": {}, "ratios": {}, "p99_ratios": {}}
     orders = 10_000 if bench.quick else 100_000
     bench.part(f"making {orders:,} orders")
     [main_data] = bench.fill(MAIN, {"main": orders})
@@ -199,9 +223,6 @@ def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
     pid = bench.server.pid
     runs = bench.compare(main_data, chosen)
     result: dict[str, Any] = {
-        "machine": report.machine(),
-        "versions": report.versions(),
-        "plan": {"rounds": bench.plan.rounds, "seconds_a_run": bench.plan.seconds, "quick": bench.quick},
         "routes": {
             route: {name: asdict(figures(of)) for name, of in by_name.items()}
             for route, by_name in runs.items()

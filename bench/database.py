@@ -39,14 +39,21 @@ async def connect(address: embedded.Address, role: str = embedded.SUPERUSER) -> 
     return await asyncpg.connect(**address.connect_args(role))
 
 
-async def create(address: embedded.Address, name: str, *, template: str | None = None) -> embedded.Address:
-    """Make a database, migrated, or a copy of another; an older one of this name goes."""
+async def create_empty(
+    address: embedded.Address, name: str, *, template: str | None = None
+) -> embedded.Address:
+    """Make a database, or a copy of another; an older one of this name goes."""
     connection = await connect(address)
     await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     source = f" TEMPLATE {template}" if template else ""
     await connection.execute(f"CREATE DATABASE {name} OWNER {embedded.OWNER}{source}")
     await connection.close()
-    made = at(address, name)
+    return at(address, name)
+
+
+async def create(address: embedded.Address, name: str, *, template: str | None = None) -> embedded.Address:
+    """Make a database, migrated, or a copy of another; an older one of this name goes."""
+    made = await create_empty(address, name, template=template)
     if template is None:
         await migrate.migrate(made.connect_args(embedded.OWNER))
     owner = await connect(made, embedded.OWNER)

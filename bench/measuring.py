@@ -109,5 +109,10 @@ def ratio(
     upper: Sequence[Run], lower: Sequence[Run], of: Callable[[Run], float] = lambda run: run.cpu_us
 ) -> Ratio:
     """Divide what the rounds found pair by pair."""
-    pairs = [of(one) / max(of(other), 1e-9) for one, other in zip(upper, lower, strict=True)]
+    return pairwise([of(one) for one in upper], [of(one) for one in lower])
+
+
+def pairwise(upper: Sequence[float], lower: Sequence[float]) -> Ratio:
+    """Divide numbers of the same rounds."""
+    pairs = [one / max(other, 1e-9) for one, other in zip(upper, lower, strict=True)]
     return Ratio(round(statistics.median(pairs), 3), round(min(pairs), 3), round(max(pairs), 3))

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,10 @@ _PACKAGES = [
     "psycopg",
     "django",
     "django-ninja",
+    "aiohttp",
+    "celery",
+    "redis",
+    "requests",
 ]
 
 
@@ -44,12 +49,22 @@ def versions() -> dict[str, str]:
     said = subprocess.run([wrk(), "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"wrk \S*?([\d.]+)", said)
     found["wrk"] = match[1] if match else "unknown"
+    found["redis-server"] = _redis_version()
     for name in _PACKAGES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def _redis_version() -> str:
+    program = shutil.which("redis-server")
+    if program is None:
+        return "not installed"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"v=([\d.]+)", said)
+    return match[1] if match else "unknown"
 
 
 def machine() -> dict[str, Any]:
@@ -145,9 +160,47 @@ _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
         ),
     ),
     ("import_vs_copy_rounds", "import against bare COPY, time", _times),
+    (
+        "claim_backlog",
+        "claims a second, a long backlog of deliveries against a short one",
+        lambda found: f"{found['jobs'][0]:,} against {found['jobs'][1]:,}: {_times(found)}",
+    ),
+    (
+        "worker_memory",
+        "memory of a worker",
+        lambda found: (
+            f"{found['mb']} MB after {found['deliveries']:,} deliveries, {found['half']} MB after half of them"
+        ),
+    ),
     ("two_workers_rps", "two workers against one, requests a second", _times),
     ("start_s", "make demo, second start to first answer", "{} s".format),
 )
+
+
+_DELIVERERS = {
+    RXDESK: "`rxdesk worker`",
+    "celery": "Celery with Redis, requests and psycopg, 64 threads, the same rows and records",
+    "bare": "a bare aiohttp loop that signs and posts, and keeps nothing",
+}
+
+
+def _delivered(found: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for name, what in _DELIVERERS.items():
+        one = found.get(name)
+        if one is None:
+            lines.append((f"deliveries by {what}", f"left out: {found.get('left_out', {}).get(name)}"))
+            continue
+        told = (
+            f"{one['per_second']:,.0f}/s, {one['cpu_us']:,.0f} µs CPU each "
+            f"({one['worker_us']:,.0f} + {one['database_us']:,.0f} of the database)"
+        )
+        lines.append((f"deliveries by {what}", told))
+        if name != RXDESK:
+            ratios = found[f"ratio_to_{name}_rounds"], found[f"cpu_ratio_to_{name}"]
+            lines.append((f"deliveries a second, RxDesk against {name}", _times(ratios[0])))
+            lines.append((f"CPU a delivery, RxDesk against {name}", _times(ratios[1])))
+    return lines
 
 
 def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -155,6 +208,7 @@ def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "bare" in result["p99_ratios"].get("order", {}):
         lines.append(("order, p99 against bare", _times(result["p99_ratios"]["order"]["bare"])))
     lines += _growth(result["growth_curve"]) if "growth_curve" in result else []
+    lines += _delivered(result["deliveries"]) if "deliveries" in result else []
     return lines + [(what, told(result[name])) for name, what, told in _OTHERS if name in result]
 
 

@@ -24,7 +24,7 @@ BASE = "/v1/management"
 RXDESK = "rxdesk"
 _BIN = Path(sys.executable).parent
 _START_SECONDS = 30
-_KEYS = new_keys()  # one ring for all databases of a run
+KEYS = new_keys()  # one ring for all databases of a run
 _open = build_opener(ProxyHandler({})).open
 
 
@@ -127,7 +127,7 @@ def running(
         "PGUSER": embedded.OWNER,
         "PGDATABASE": address.database,
         "RXDESK_DATABASE_URL": address.url(embedded.APP),
-        "RXDESK_ENCRYPTION_KEYS": _KEYS,
+        "RXDESK_ENCRYPTION_KEYS": KEYS,
         **(settings or {}),
     }
     with log.open("wb") as output:

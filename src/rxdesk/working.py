@@ -70,7 +70,8 @@ def compose(
     """Put a worker together; `connect` are asyncpg's arguments, as the app role."""
     name, seconds = "rxdesk worker", settings.statement_timeout_seconds
     pool = Pool(
-        connector(dict(connect), statement_seconds=seconds, name=name), size=settings.database_pool_size
+        connector(dict(connect), statement_seconds=seconds, name=name, queueing=True),
+        size=settings.database_pool_size,
     )
     sealer = Sealer(read_keys(encryption_keys))
     access = Access(pool, clock=clock, sealer=sealer, statement_seconds=seconds)
@@ -92,7 +93,7 @@ def compose(
         observe=metrics.delivery_observer(settings),
     )
     worker = Worker(
-        connector(dict(connect), statement_seconds=seconds, name=name, probed=True),
+        connector(dict(connect), statement_seconds=seconds, name=name, probed=True, queueing=True),
         deliveries.work(settings.worker_concurrency),
         clock=clock,
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from standardwebhooks.webhooks import Webhook
 from tests.conftest import FixedClock
@@ -332,3 +333,36 @@ async def test_the_time_of_an_attempt_is_signed(cluster: embedded.Address, tenan
     [post] = receiver.posts
     assert post.headers["webhook-timestamp"] == str(int(clock.moment.timestamp()))
     assert json.loads(post.body)["timestamp"] == int(clock.moment.timestamp()) - 3600
+
+
+async def test_recording_reads_its_own_jobs_and_not_the_queue(
+    cluster: embedded.Address, tenant: Tenant
+) -> None:
+    """Statistics of an empty queue, which most are, lead no plan to read a full one."""
+
+    async def counted() -> dict[str, int]:
+        [row] = await tenant.rows(
+            "SELECT seq_tup_read + idx_tup_fetch AS read, n_tup_del AS deleted FROM pg_stat_user_tables "
+            "WHERE relname = 'jobs' AND $1 > 0"
+        )
+        return row
+
+    async def all_counted() -> bool:  # a connection of the worker tells its counts when it has ended
+        return (await counted())["deleted"] - before["deleted"] >= 51 * 16
+
+    owner = await asyncpg.connect(**cluster.connect_args(embedded.OWNER))
+    await owner.execute("VACUUM ANALYZE jobs")
+    before = await counted()
+    async with receiving() as receiver:
+        for place in range(16):
+            await subscribe(tenant, receiver.url(f"/{place}"))
+        async with worker(cluster):
+            await happen(tenant)  # plans are made
+            await settled(tenant)
+            await owner.execute("ANALYZE jobs")
+            await happen(tenant, 50)
+            await settled(tenant)
+    await owner.close()
+    assert len(await attempts(tenant)) == 51 * 16
+    await eventually(all_counted)
+    assert (await counted())["read"] - before["read"] < 10 * 51 * 16

@@ -50,7 +50,6 @@ async def test_what_is_old_and_over_goes(cluster: embedded.Address, tenant: Tena
                 return (await counts(tenant))[2] == 451
 
             await eventually(recorded)
-            # Put off, so that the worker does not try it again while the clock goes on.
             await tenant.connection.execute("UPDATE jobs SET due_at = due_at + interval '90 days'")
             clock.moment = begun + timedelta(days=30)
             await working.tidy(composed)

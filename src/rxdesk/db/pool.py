@@ -248,12 +248,17 @@ class Pool:
 
 
 def connector(
-    arguments: dict[str, Any], *, statement_seconds: float, name: str, probed: bool = False
+    arguments: dict[str, Any],
+    *,
+    statement_seconds: float,
+    name: str,
+    probed: bool = False,
+    queueing: bool = False,
 ) -> Connect:
     """Make the function that opens one connection with the time limits of the house.
 
     `arguments` go to asyncpg.connect as they are; `name` is shown in pg_stat_activity. `probed`: the server asks an
-    idle client for signs of life, and drops one that gives none within seconds.
+    idle client for signs of life, and drops one that gives none within seconds. `queueing`: it works on the queue.
     """
     settings = {
         "application_name": name,
@@ -264,6 +269,10 @@ def connector(
         "jit": "off",  # compiling costs more than any of our statements
         "plan_cache_mode": "force_generic_plan",  # planning costs more than any of ours gains by it
     }
+    if queueing:
+        # A queue is empty most of the time, and its statistics say so; plans that are made then read all of it, and
+        # are kept when a million jobs have come.
+        settings["enable_seqscan"] = "off"
     if probed:
         settings |= {"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3"}
 

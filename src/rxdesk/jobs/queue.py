@@ -35,8 +35,9 @@ BEFORE_ALL = (-(1 << 31), -(1 << 63))
 _ALONE = f"BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
 
 # Places (an endpoint of an organisation) are walked round robin by jumps in the index `jobs_due`: each costs one
-# descent, however many jobs wait there. $1 kind, $2 lane, $3 and $4 the place after which the walk begins, $5 places
-# to look at, $6 jobs wanted, $7 now, $8 worker, $9 until when
+# descent, however many jobs wait there. What is locked is found again by where it stands (ctid): a join by keys is
+# planned by statistics, and those of a queue are of when it was empty. $1 kind, $2 lane, $3 and $4 the place after
+# which the walk begins, $5 places to look at, $6 jobs wanted, $7 now, $8 worker, $9 until when
 _CLAIM = f"""
 WITH RECURSIVE places AS (
   (SELECT organisation_id, endpoint, due_at, 1 AS step FROM jobs
@@ -52,8 +53,8 @@ WITH RECURSIVE places AS (
   ) n
   WHERE p.step < $5
 ), chosen AS (
-  SELECT j.organisation_id, j.uid FROM places p CROSS JOIN LATERAL (
-    SELECT organisation_id, uid FROM jobs
+  SELECT j.place FROM places p CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM jobs
     WHERE kind = $1 AND lane = $2 AND worker_id IS NULL AND organisation_id = p.organisation_id
       AND endpoint = p.endpoint AND due_at <= $7
     ORDER BY due_at, uid
@@ -67,7 +68,7 @@ WITH RECURSIVE places AS (
   WHERE p.due_at <= $7 LIMIT $6
 ), claimed AS (
   UPDATE jobs SET worker_id = $8, lease_until = $9 FROM chosen c
-  WHERE jobs.organisation_id = c.organisation_id AND jobs.kind = $1 AND jobs.uid = c.uid
+  WHERE jobs.ctid = c.place
   RETURNING jobs.organisation_id, jobs.endpoint, jobs.uid, jobs.due_at
 )
 SELECT p.organisation_id, p.endpoint, c.uid, c.due_at FROM places p

@@ -38,7 +38,9 @@ Recorded: TypeAlias = Attempt | None
 Ended: TypeAlias = tuple[Claim, str, Attempt]
 """A claim, its subscription's uid and the attempt."""
 
-# Only jobs that are still this worker's: what was freed meanwhile is another's to record.
+# Only jobs that are still this worker's: what was freed meanwhile is another's to record. Each is looked up by its key
+# (a plain `=` on the worker would lead to the index of all that is held) and found again by where it stands, so that no
+# plan reads the queue.
 # $2 kind; of each: $3 uid, $4 worker, $5 fate, $6 next attempt, $7 begun, $8 milliseconds, $9 status, $10 error,
 # $11 answer, $12 ended
 _RECORD = """
@@ -47,15 +49,15 @@ WITH ended AS (
     $10::text[], $11::bytea[], $12::timestamptz[])
     AS e (uid, worker, fate, next_at, started_at, duration_ms, status_code, error, answer, ended_at)
 ), ours AS (
-  SELECT e.* FROM ended e
-  JOIN jobs j ON j.organisation_id = $1 AND j.kind = $2 AND j.uid = e.uid AND j.worker_id = e.worker
-  ORDER BY e.uid FOR UPDATE OF j
+  SELECT e.*, j.place FROM (SELECT * FROM ended ORDER BY uid) e CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM jobs
+    WHERE organisation_id = $1 AND kind = $2 AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker FOR UPDATE
+  ) j
 ), over AS (
-  DELETE FROM jobs USING ours o
-  WHERE jobs.organisation_id = $1 AND jobs.kind = $2 AND jobs.uid = o.uid AND o.fate <> 'pending'
+  DELETE FROM jobs USING ours o WHERE jobs.ctid = o.place AND o.fate <> 'pending'
 ), again AS (
   UPDATE jobs SET worker_id = NULL, lease_until = NULL, lane = 'retry', due_at = o.next_at FROM ours o
-  WHERE jobs.organisation_id = $1 AND jobs.kind = $2 AND jobs.uid = o.uid AND o.fate = 'pending'
+  WHERE jobs.ctid = o.place AND o.fate = 'pending'
 ), changed AS (
   UPDATE deliveries SET status = o.fate, attempts = deliveries.attempts + 1, attempted = deliveries.attempted + 1,
     next_attempt_at = o.next_at, ended_at = CASE WHEN o.fate <> 'pending' THEN o.ended_at END
