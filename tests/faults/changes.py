@@ -34,7 +34,7 @@ class Ledger:
 
     told: Counter[Told] = field(default_factory=Counter)
     answered: int = 0
-    unanswered: int = 0
+    unanswered: int = 0  # requests whose connection was lost before the answer came
     surprises: Counter[str] = field(default_factory=Counter)
 
     def note(self, *told: Told) -> None:
@@ -109,6 +109,9 @@ class Client:
         while True:
             try:
                 answer = await self.http.request(method, path, json=body, headers={**headers, **more})
+            except httpx.ConnectError:
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
             except httpx.TransportError:
                 unsure = True
                 self.ledger.unanswered += 1

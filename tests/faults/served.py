@@ -22,6 +22,9 @@ from rxdesk.db.pool import Connection
 T = TypeVar("T")
 Command = Callable[[Transaction], Awaitable[T]]
 
+# How long each fault leaves open what must not be: so long that a few kills are sure to hit it.
+_GAP_SECONDS = 0.02
+
 _connect: dict[str, Any] = {}
 _write = Access.write
 _pending: set[asyncio.Task[Any]] = set()
@@ -31,6 +34,7 @@ async def told_after(tx: Transaction, command: Command[T]) -> T:
     """Store events once the change is committed, instead of with it."""
     result = await command(tx)
     await tx.connection.execute("COMMIT; BEGIN")
+    await asyncio.sleep(_GAP_SECONDS)
     for last in tx.before_commit:
         await last()
     return result
@@ -55,6 +59,7 @@ async def told_before(tx: Transaction, command: Command[T]) -> T:
         for last in tx.before_commit:
             last._tx = dataclasses.replace(tx, connection=other)  # type: ignore[attr-defined] # noqa: SLF001
             await last()
+    await asyncio.sleep(_GAP_SECONDS)
     return result
 
 
@@ -65,6 +70,7 @@ async def answered_first(self: Access, caller: Caller, command: Command[T]) -> T
     async def run(tx: Transaction) -> T:
         result = await command(tx)
         answer.set_result(result)
+        await asyncio.sleep(_GAP_SECONDS)
         return result
 
     task = asyncio.create_task(_write(self, caller, run))

@@ -38,7 +38,7 @@ async def test_what_was_answered_is_done_and_told(cluster: embedded.Address, ten
 async def test_a_fault_would_be_found(
     cluster: embedded.Address, tenant: Tenant, fault: str, seen: str
 ) -> None:
-    found, _ = await change_under_kills(cluster, tenant, changes=400, kills=6, fault=fault)
+    found, _ = await change_under_kills(cluster, tenant, changes=200, kills=3, fault=fault)
     assert seen in found.faults, found
 
 
