@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,9 +36,9 @@ ENCRYPTION_KEYS = sealing.new_keys()
 UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[embedded.Address]:
-    """A migrated embedded PostgreSQL of this test run."""
+@contextmanager
+def migrated() -> Iterator[embedded.Address]:
+    """Run an embedded PostgreSQL with all tables, empty."""
 
     async def prepare(address: embedded.Address) -> None:
         await migrate.migrate(address.connect_args(embedded.OWNER))
@@ -52,6 +52,13 @@ def cluster() -> Iterator[embedded.Address]:
     ):
         asyncio.run(prepare(server.address))
         yield server.address
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[embedded.Address]:
+    """A migrated embedded PostgreSQL of this test run."""
+    with migrated() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

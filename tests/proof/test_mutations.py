@@ -97,6 +97,77 @@ MUTATIONS = (
         "ORDER BY uid",
         ("tests/api/pharmacy",),
     ),
+    Mutation(
+        "an event is stored after the commit",
+        "access.py",
+        "    result = await command(tx)\n    for last",
+        '    result = await command(tx)\n    await tx.connection.execute("COMMIT; BEGIN")\n    for last',
+        ("tests/faults/test_kill.py", "-k", "answered_is_done"),
+    ),
+    Mutation(
+        "fan-out forgets the pharmacy",
+        "webhooks/outbox.py",
+        "    AND (n.pharmacy_uid IS NULL OR n.pharmacy_uid = a.pharmacy_uid)\n",
+        "",
+        ("tests/webhooks/test_outbox.py",),
+    ),
+    Mutation(
+        "positions are counted, not drawn",
+        "webhooks/outbox.py",
+        "SELECT $1, a.uid, s.before + a.number",
+        "SELECT $1, a.uid, a.number + (SELECT count(*) FROM events e WHERE e.organisation_id = $1)",
+        ("tests/webhooks/test_outbox.py",),
+    ),
+    Mutation(
+        "the retry schedule's last step is lost",
+        "webhooks/policy.py",
+        ", 72_000, 86_400)",
+        ", 72_000)",
+        ("tests/webhooks/test_policy.py", "tests/webhooks/test_schedule.py"),
+    ),
+    Mutation(
+        "the signature covers a re-serialised body",
+        "webhooks/delivery.py",
+        "            body=prepared.body,\n            custom",
+        '            body=__import__("json").dumps(__import__("json").loads(prepared.body)).encode(),\n'
+        "            custom",
+        ("tests/webhooks/test_delivery.py",),
+    ),
+    Mutation(
+        "an ended subscription gets what was prepared",
+        "webhooks/delivery.py",
+        "d.status = 'pending' AND n.deactivated_at IS NULL AS wanted",
+        "d.status = 'pending' AS wanted",
+        ("tests/webhooks/test_delivery.py",),
+    ),
+    Mutation(
+        "who lost a job records it all the same",
+        "webhooks/recording.py",
+        " AND j.uid = e.uid AND j.worker_id = e.worker",
+        " AND j.uid = e.uid",
+        ("tests/webhooks/test_delivery.py",),
+    ),
+    Mutation(
+        "an endpoint is given more than four at once",
+        "jobs/queue.py",
+        "PER_ENDPOINT = 4",
+        "PER_ENDPOINT = 5",
+        ("tests/webhooks/test_poison.py",),
+    ),
+    Mutation(
+        "a dead worker's jobs wait for their lease",
+        "jobs/queue.py",
+        "(lease_until < $1 OR NOT EXISTS (",
+        "(lease_until < $1 AND NOT EXISTS (",
+        ("tests/jobs/test_queue.py",),
+    ),
+    Mutation(
+        "a claim walks through all that waits",
+        "db/migrations/versions/0004_events.up.sql",
+        "ON jobs (kind, lane, organisation_id, endpoint, due_at, uid) WHERE",
+        "ON jobs (kind, lane, due_at, organisation_id, endpoint, uid) WHERE",
+        ("tests/jobs/test_queue.py",),
+    ),
 )
 
 

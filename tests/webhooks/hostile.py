@@ -237,14 +237,17 @@ async def hostile(
         ledger = receiver.ledger
         ledger.connections += 1
         number = ledger.connections
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        try:
             while (request := await _read(reader, number)) is not None:
                 ledger.received.append(request)
                 if await behave(request, reader, writer):
                     ledger.accepted.append(request)
                 if not keep_alive:
                     break
-        writer.transport.abort()
+        except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass  # the sender has gone
+        finally:
+            writer.transport.abort()
 
     server = await asyncio.start_server(serve, address, 0, ssl=tls)
     receiver = HostileReceiver(server.sockets[0].getsockname()[1], "http" if tls is None else "https")

@@ -34,13 +34,12 @@ from tests.api.webhooks.receivers import make_pki
 from tests.conftest import FixedClock, InProcess, in_process
 from tests.factories import Tenant
 from tests.kit.test_egress import FORBIDDEN_HOSTS, FORBIDDEN_NAMES
+from tests.webhooks.engine import eventually, worker
 
 from rxdesk.db import embedded
 from rxdesk.kit import egress as egress_module
 from rxdesk.kit import targets as targets_module
-from rxdesk.kit.addresses import AllowList, judge
-from rxdesk.kit.egress import Egress
-from rxdesk.kit.targets import TargetRefused
+from rxdesk.kit.addresses import judge
 from rxdesk.organisations import commands
 
 PORT = 8443
@@ -168,42 +167,39 @@ class Round:
         """A subscription that stands there from a time of another policy: its event is delivered, then replayed."""
         clock = self.running.clock
         ns = await subscription(self.tenant, f"ns-{number}", KIND, clock(), target)
-        event = await Operations(self.running).happen(self.tenant, KIND, f"ord-{number}")
-        await self._attempt("deliver", ns)
-        await self.tenant.update("deliveries", f"dlv-{event[4:]}.{ns[3:]}", status="failed")
-        body = {"since": int(clock().timestamp()), "subscription_uid": ns}
+        await Operations(self.running).happen(self.tenant, KIND, f"ord-{number}")
+        await self._attempt("deliver", ns, target, 1)
+        body = {"since": int(clock().timestamp()), "subscription_uid": ns, "all": True}
         answer = await self.running.client.post(
             f"http://test{OPERATIONS}/deliveries/replay", json=body, headers=self.headers
         )
         assert answer.json()["armed"] == 1, answer.text
-        await self._attempt("replay", ns)
+        await self._attempt("replay", ns, target, 2)
         await self.tenant.update("notification_subscriptions", ns, deactivated_at=clock())
         clock.moment += timedelta(seconds=1)
 
-    async def _attempt(self, entry: str, ns: str) -> None:
-        """Attempt what waits for a subscription, as a worker does, through the egress of this server."""
-        rows = await self.tenant.rows(
-            "SELECT n.target, e.body FROM deliveries d "
-            "JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.uid = d.subscription_uid "
-            "JOIN events e ON e.organisation_id = $1 AND e.uid = d.event_uid "
-            "WHERE d.organisation_id = $1 AND d.subscription_uid = $2 AND d.status = 'pending'",
+    async def _attempt(self, entry: str, ns: str, target: str, number: int) -> None:
+        error = await attempted(self.tenant, ns, number)
+        self.note(entry, f"{target} {error}", refused=error == "forbidden")
+
+
+async def attempted(tenant: Tenant, ns: str, number: int = 1) -> str | None:
+    """Wait until the worker has recorded an attempt for a subscription; give its error."""
+    found: list[dict[str, Any]] = []
+
+    async def recorded() -> bool:
+        found[:] = await tenant.rows(
+            "SELECT a.error FROM deliveries d "
+            "JOIN delivery_attempts a ON a.organisation_id = $1 AND a.delivery_uid = d.uid AND a.number = $3 "
+            "WHERE d.organisation_id = $1 AND d.subscription_uid = $2",
             ns,
+            number,
         )
-        assert len(rows) == 1
-        egress = _egress_of(self.running)
-        try:
-            outcome = await egress.post(rows[0]["target"], rows[0]["body"], {}, total=1, connect=0.5)
-        except TargetRefused:
-            self.note(entry, rows[0]["target"], refused=True)
-        else:
-            self.note(entry, f"{rows[0]['target']} {outcome}", refused=False)
+        return bool(found)
 
-
-_EGRESSES: dict[int, Egress] = {}
-
-
-def _egress_of(running: InProcess) -> Egress:
-    return _EGRESSES[id(running)]
+    await eventually(recorded, 10, lambda: ns)
+    error: str | None = found[0]["error"]
+    return error
 
 
 async def new_tenant(connection: Any) -> Tenant:
@@ -251,14 +247,20 @@ async def rounds(cluster: embedded.Address, folder: Path, hosts: Sequence[str]) 
     pki = make_pki(folder, *also)
     resolver = Names()
     connection = await asyncpg.connect(**cluster.connect_args(embedded.APP))
-    settings = {"egress_ca_file": str(pki.ca_file), "delivery_timeout_seconds": 2.0}
+    settings: dict[str, Any] = {
+        "egress_allow": "",
+        "egress_ca_file": str(pki.ca_file),
+        "delivery_timeout_seconds": 2.0,
+        "delivery_connect_seconds": 0.5,
+    }
+    clock = FixedClock(datetime.now(UTC))
     async with (
         listeners(pki.good, seen),
-        in_process(cluster, FixedClock(datetime.now(UTC)), resolver, **settings) as running,
+        in_process(cluster, clock, resolver, **settings) as running,
+        worker(cluster, clock=clock, resolver=resolver, **settings),
     ):
         reached = await control(seen)
         seen.to.clear()
-        _EGRESSES[id(running)] = Egress(AllowList(), ca_file=pki.ca_file, resolver=resolver)
         tenant = await new_tenant(connection)
         headers = await tenant.headers()
         forbidden = Round(running, tenant, headers)
@@ -276,7 +278,7 @@ async def rounds(cluster: embedded.Address, folder: Path, hosts: Sequence[str]) 
                 "notification_subscriptions", made.json()["uid"], deactivated_at=running.clock()
             )
             await forbidden.deliver(f"https://{name}:{PORT}/", number)
-        redirects = await _redirects(running)
+        redirects = await _redirects(running, tenant)
         breaches = seen.forbidden()
         allowed = await _allowed(running, connection, seen)
     await connection.close()
@@ -291,12 +293,14 @@ async def rounds(cluster: embedded.Address, folder: Path, hosts: Sequence[str]) 
     }
 
 
-async def _redirects(running: InProcess) -> list[str | None]:
-    egress = _egress_of(running)
+async def _redirects(running: InProcess, tenant: Tenant) -> list[str | None]:
     found: list[str | None] = []
-    for host in (PUBLIC[0], "public.test"):
-        outcome = await egress.post(f"https://{host}:{PORT}/redirect", b"{}", {}, total=2)
-        found.append(outcome.error)
+    for number, host in enumerate((PUBLIC[0], "public.test")):
+        target = f"https://{host}:{PORT}/redirect"
+        ns = await subscription(tenant, f"ns-redirect-{number}", KIND, running.clock(), target)
+        await Operations(running).happen(tenant, KIND)
+        found.append(await attempted(tenant, ns))
+        await tenant.update("notification_subscriptions", ns, deactivated_at=running.clock())
     return found
 
 
@@ -309,9 +313,8 @@ async def _allowed(running: InProcess, connection: Any, seen: Seen) -> dict[str,
         headers = await tenant.headers()
         target = f"https://{host}:{PORT}/ok"
         body = {"notification_type": KIND, "target": target}
-        if (
-            await running.client.post("/notification-subscriptions", json=body, headers=headers)
-        ).status_code == 201:
+        made = await running.client.post("/notification-subscriptions", json=body, headers=headers)
+        if made.status_code == 201:
             found["create"].append(host)
         answer = await running.client.post(
             "/notification-subscriptions/test", json={"target_url": target}, headers=headers
@@ -319,8 +322,8 @@ async def _allowed(running: InProcess, connection: Any, seen: Seen) -> dict[str,
         if answer.status_code == 200 and answer.json()["success"]:
             found["test"].append(host)
         before = sum(seen.to.values())
-        outcome = await _egress_of(running).post(target, b"{}", {}, total=2)
-        if outcome.error is None and sum(seen.to.values()) > before:
+        await Operations(running).happen(tenant, KIND)
+        if await attempted(tenant, made.json()["uid"]) is None and sum(seen.to.values()) > before:
             found["deliver"].append(host)
     return found
 

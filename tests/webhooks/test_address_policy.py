@@ -15,6 +15,9 @@ from tests.cli.processes import environment
 
 from rxdesk.db import embedded
 
+# The worker in the namespace would make deliveries that others have left.
+pytestmark = pytest.mark.usefixtures("queue")
+
 ROOT = Path(__file__).parents[2]
 UNSHARE = shutil.which("unshare") or ""
 

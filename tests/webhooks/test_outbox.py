@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from tests.conftest import ENCRYPTION_KEYS
 from tests.factories import Tenant
+from tests.webhooks.engine import eventually
 
 from rxdesk.access import Transaction, run_command
 from rxdesk.db import embedded
@@ -74,6 +75,14 @@ async def second(cluster: embedded.Address) -> AsyncIterator[Connection]:
     await connection.close()
 
 
+@pytest.fixture
+async def onlooker(cluster: embedded.Address) -> AsyncIterator[Connection]:
+    """A connection that has no part in what happens, and sees who waits."""
+    connection: Connection = await asyncpg.connect(**cluster.connect_args(embedded.APP))
+    yield connection
+    await connection.close()
+
+
 async def test_an_event_is_stored_with_a_delivery_for_each_subscription(tenant: Tenant) -> None:
     wanted = await subscribe(tenant)
     await subscribe(tenant, "order_created")
@@ -124,7 +133,9 @@ async def test_what_is_undone_was_never_told(tenant: Tenant) -> None:
         assert await tenant.rows(f"SELECT 1 FROM {table} WHERE organisation_id = $1") == []
 
 
-async def test_positions_become_visible_in_their_order(tenant: Tenant, second: Connection) -> None:
+async def test_positions_become_visible_in_their_order(
+    tenant: Tenant, second: Connection, onlooker: Connection
+) -> None:
     """A reader that has seen position n will never find a smaller one that is new to it."""
     reached, go = asyncio.Event(), asyncio.Event()
 
@@ -143,12 +154,21 @@ async def test_positions_become_visible_in_their_order(tenant: Tenant, second: C
     await second.execute(f"SET rxdesk.organisation_id = '{tenant.id}'")
     first = asyncio.create_task(write(tenant, tenant.connection, slow))
     await reached.wait()
+    waiting = second.get_server_pid()
     async with second.transaction():
         tx = transaction(tenant, second)
         await fast(tx)
         other = asyncio.ensure_future(tx.before_commit[0]())
-        await asyncio.sleep(0.05)
-        assert not other.done(), "it waits for its turn"
+
+        async def waits() -> bool:
+            assert not other.done(), "it did not wait for its turn"
+            return bool(
+                await onlooker.fetchval(
+                    "SELECT count(*) FROM pg_locks WHERE pid = $1 AND NOT granted", waiting
+                )
+            )
+
+        await eventually(waits)
         go.set()
         await other
     await first
