@@ -143,8 +143,8 @@ MUTATIONS = (
     Mutation(
         "who lost a job records it all the same",
         "webhooks/recording.py",
-        " AND j.uid = e.uid AND j.worker_id = e.worker",
-        " AND j.uid = e.uid",
+        " AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker",
+        " AND uid = e.uid",
         ("tests/webhooks/test_delivery.py",),
     ),
     Mutation(
