@@ -1,5 +1,6 @@
 #!/bin/sh
-# Programs that some tests use and pip cannot bring: Chromium (the Swagger page) and redis-server (shared rate limits).
+# Programs that some tests use and pip cannot bring: Chromium (the Swagger page), redis-server (shared rate limits) and, on
+# Linux, ip (the network namespace of the address policy's test).
 # Root on Debian: they are installed. Elsewhere: said, and the tests that need them are skipped with the reason.
 # With CI=true a missing one is a failure, since nothing may be skipped there.
 set -eu
@@ -13,9 +14,12 @@ have_chromium() {
 
 have_redis() { command -v redis-server >/dev/null 2>&1; }
 
+have_ip() { [ "$(uname)" != Linux ] || command -v ip >/dev/null 2>&1; }
+
 missing() {
     have_chromium || printf 'chromium '
     have_redis || printf 'redis-server '
+    have_ip || printf 'iproute2 '
 }
 
 lacking=$(missing)
