@@ -62,7 +62,7 @@ class Seconds:
         return self.now
 
 
-async def test_a_window_moves() -> None:
+def test_a_window_moves() -> None:
     """Whatever second is cut out of time holds no more than the rate, and no less than may be."""
     clock = Seconds()
     windows = Windows(clock=clock)
@@ -70,29 +70,29 @@ async def test_a_window_moves() -> None:
     for step in range(400):
         clock.now = 1000 + step * 0.0625
         free = sum(clock.now - 1 < moment for moment in taken) < 5
-        assert await windows.acquire_entry("key", 5, 1) is free
+        assert windows.acquire_entry("key", 5, 1) is free
         if free:
             taken.append(clock.now)
         recent = [moment for moment in taken if moment > clock.now - 1]
-        assert await windows.get_moving_window("key", 5, 1) == (recent[0], len(recent))
+        assert windows.get_moving_window("key", 5, 1) == (recent[0], len(recent))
     assert len(taken) == 125
     clock.now += 1
-    assert await windows.get_moving_window("key", 5, 1) == (clock.now, 0)
-    assert not await windows.acquire_entry("key", 5, 1, amount=6)
-    assert await windows.acquire_entry("key", 5, 1, amount=5)
-    assert await windows.acquire_entry("other", 5, 1)
+    assert windows.get_moving_window("key", 5, 1) == (clock.now, 0)
+    assert not windows.acquire_entry("key", 5, 1, amount=6)
+    assert windows.acquire_entry("key", 5, 1, amount=5)
+    assert windows.acquire_entry("other", 5, 1)
 
 
-async def test_dead_windows_do_not_pile_up() -> None:
+def test_dead_windows_do_not_pile_up() -> None:
     clock = Seconds()
     windows = Windows(clock=clock)
     for number in range(200_000):  # as an attacker with many addresses would make them
         clock.now += 0.01
-        assert await windows.acquire_entry(f"address-{number}", 5, 60)
-        assert await windows.get_moving_window(f"other-{number}", 5, 60) == (clock.now, 0)
+        assert windows.acquire_entry(f"address-{number}", 5, 60)
+        assert windows.get_moving_window(f"other-{number}", 5, 60) == (clock.now, 0)
     assert len(windows._moments) <= 20_000  # noqa: SLF001 (memory is what this is about)
-    assert await windows.get_moving_window("address-199999", 5, 60) == (clock.now, 1)
-    assert (await windows.get_moving_window("address-195000", 5, 60))[1] == 1
+    assert windows.get_moving_window("address-199999", 5, 60) == (clock.now, 1)
+    assert windows.get_moving_window("address-195000", 5, 60)[1] == 1
 
 
 def test_the_defaults() -> None:
@@ -458,20 +458,20 @@ async def test_unknown_keys_are_throttled_by_address(cluster: embedded.Address, 
         assert (await running.client.get("/health/", headers=fresh)).status_code == 429
 
 
-async def test_an_address_may_try_again_when_its_oldest_try_has_left_the_window() -> None:
+def test_an_address_may_try_again_when_its_oldest_try_has_left_the_window() -> None:
     clock = Seconds()
     limiter = RateLimiter(redis_url="", workers=1, unknown_keys_per_minute=2, clock=clock)
     address, digest = "203.0.113.7", b"unknown"
-    await limiter.note_unknown(address, digest)
+    limiter.note_unknown(address, digest)
     clock.now += 30
-    assert (await limiter.may_try(address, digest)).allowed
-    await limiter.note_unknown(address, digest)
+    assert limiter.may_try(address, digest).allowed
+    limiter.note_unknown(address, digest)
     clock.now += 9.5
-    verdict = await limiter.may_try(address, digest)
+    verdict = limiter.may_try(address, digest)
     assert (verdict.allowed, verdict.retry_after) == (False, 21)
     assert dict(verdict.headers)[b"ratelimit"] == b'"unknown-keys";r=0;t=21'
     clock.now += 21
-    assert (await limiter.may_try(address, digest)).allowed
+    assert limiter.may_try(address, digest).allowed
 
 
 async def test_a_known_key_that_is_revoked_becomes_an_unknown_one(

@@ -155,7 +155,7 @@ class Call:
         key = read_key(values[0].decode("ascii"))
         if key is None:
             raise errors.key_invalid()
-        verdict = await self.services.limiter.may_try(self._address(), key.digest)
+        verdict = self.services.limiter.may_try(self._address(), key.digest)
         if not verdict.allowed:
             self.headers = verdict.headers
             raise errors.too_many(verdict.retry_after)
@@ -164,7 +164,7 @@ class Call:
 
     async def _judge(self, key: KeyReference, caller: Caller | None) -> Caller:
         if caller is None:
-            await self.services.limiter.note_unknown(self._address(), key.digest)
+            self.services.limiter.note_unknown(self._address(), key.digest)
             raise errors.key_invalid()
         self.services.limiter.note_known(key.digest)
         self.caller = caller

@@ -18,9 +18,11 @@ from typing import Any, TypeAlias, TypeVar
 
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond, WindowStats
-from limits.aio.storage import MemoryStorage, RedisStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import MovingWindowRateLimiter as SharedLimiter
 from limits.errors import StorageError
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 
 from rxdesk.access import Caller
 
@@ -83,8 +85,8 @@ class Windows(MemoryStorage):
     """The library's storage in memory, without its sweeper.
 
     That one sends all keys through a thread, one after the other, over and over: 100 µs of processor time a
-    request. Here a window is cleared of what has left it when it is looked at, and dead windows go when there
-    are many. `clock` gives Unix seconds.
+    request. Here a window is cleared of what has left it when it is looked at, and dead windows go when there are
+    many. Nothing in it waits, so it is not asynchronous. `clock` gives Unix seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
@@ -94,7 +96,7 @@ class Windows(MemoryStorage):
         self._sweep_above = _MOST_KNOWN
         self._longest = 1.0
 
-    async def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count a request of a key, if there is room in its window of `expiry` seconds."""
         now = self._clock()
         moments = self._moments.get(key)
@@ -107,7 +109,7 @@ class Windows(MemoryStorage):
         moments.extend([now] * amount)
         return True
 
-    async def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:  # noqa: ARG002
         """Give the moment of the oldest request in the window, and how many there are."""
         now = self._clock()
         moments = self._moments.get(key)
@@ -150,10 +152,10 @@ class _Redis:
         options: dict[str, Any] = {"connection_pool": self._pool}
         # The pool knows where; this name only says which kind of server it is.
         storage = RedisStorage("async+redis://", implementation="redispy", wrap_exceptions=True, **options)
-        self._limiter = MovingWindowRateLimiter(storage)
+        self._limiter = SharedLimiter(storage)
         self._again = 0.0
 
-    async def ask(self, question: Callable[[MovingWindowRateLimiter], Awaitable[T]]) -> T | None:
+    async def ask(self, question: Callable[[SharedLimiter], Awaitable[T]]) -> T | None:
         """Ask Redis; None when it is away."""
         if time.monotonic() < self._again:
             return None
@@ -210,13 +212,18 @@ class RateLimiter:
             return _FREE
         if self._redis is not None:
             whole = _policies(caller.per_second, caller.per_minute, 1)
-            verdict = await self._redis.ask(lambda limiter: self._count(limiter, caller, whole))
+            verdict = await self._redis.ask(lambda limiter: self._count_there(limiter, caller, whole))
             if verdict is not None:
                 return verdict
         share = _policies(caller.per_second, caller.per_minute, self._workers)
-        return await self._count(self._own, caller, share)
+        who = (str(caller.organisation_id), caller.key_uid)
+        allowed = True
+        for _, item in share.items:
+            allowed = allowed and self._own.hit(item, *who)
+        stats = [self._own.get_window_stats(item, *who) for _, item in share.items]
+        return _verdict(share, stats, self._clock(), allowed=allowed)
 
-    async def _count(self, limiter: MovingWindowRateLimiter, caller: Caller, policies: _Policies) -> Verdict:
+    async def _count_there(self, limiter: SharedLimiter, caller: Caller, policies: _Policies) -> Verdict:
         who = (str(caller.organisation_id), caller.key_uid)
         allowed = True
         for _, item in policies.items:
@@ -233,19 +240,19 @@ class RateLimiter:
             if allowed is not None:
                 return allowed
         item = RateLimitItemPerSecond(1, self._workers)
-        return await self._own.hit(item, "test", str(organisation_id))
+        return self._own.hit(item, "test", str(organisation_id))
 
-    async def may_try(self, address: str, digest: bytes) -> Verdict:
+    def may_try(self, address: str, digest: bytes) -> Verdict:
         """Judge whether this address may ask with this key; counts nothing. Headers only where it may not.
 
         A key that was valid here a while ago may always: else one stranger behind a shared address could shut
         out all who use it. It is looked up like any other, so it is no less dead when it is revoked.
         """
         (_, item) = self._unknown.items[0]
-        if digest in self._known or await self._own.test(item, "unknown", address):
+        if digest in self._known or self._own.test(item, "unknown", address):
             return _PASSES
         now = self._clock()
-        stats = await self._own.get_window_stats(item, "unknown", address)
+        stats = self._own.get_window_stats(item, "unknown", address)
         return _verdict(self._unknown, [stats], now, allowed=False)
 
     def note_known(self, digest: bytes) -> None:
@@ -254,11 +261,11 @@ class RateLimiter:
             self._known.clear()
         self._known.add(digest)
 
-    async def note_unknown(self, address: str, digest: bytes) -> None:
+    def note_unknown(self, address: str, digest: bytes) -> None:
         """Count a request whose key was not found."""
         self._known.discard(digest)
         (_, item) = self._unknown.items[0]
-        await self._own.hit(item, "unknown", address)
+        self._own.hit(item, "unknown", address)
 
     async def close(self) -> None:
         """Close the connections to Redis."""
