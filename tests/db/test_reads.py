@@ -238,4 +238,5 @@ async def test_scans_do_not_grow_with_other_organisations(
     # With few rows there PostgreSQL may read whole tables; that is no measure.
     scanned = {key: (before[key].scanned(), after[key].scanned()) for key in before}
     assert all(now <= max(then, OWN) for then, now in scanned.values()), scanned
-    assert max(now for _, now in scanned.values()) <= 2 * OWN  # and never the 100,000
+    # Never the 100,000; a table of a few dozen rows, such as that of organisations, may be read whole before and after.
+    assert max(now for _, now in scanned.values()) < FEW
