@@ -312,7 +312,6 @@ def _welcome(base: str, organisations: list[dict[str, Any]], data_dir: Path) -> 
                 f"/orders/{samples['order_uid']}",
                 f"/prescriptions/{samples['prescription_uid']}",
                 f"/patients?email={quote(samples['patient_email'])}",
-                "/products?limit=2",
             )
         ),
         "",
