@@ -41,7 +41,7 @@ def test_the_first_start_says_what_a_newcomer_needs(first: First) -> None:
         assert set(organisation["samples"]) == SAMPLES
         assert organisation["api_key"] in first.output
     assert first.ready["base_url"] + "/apidocs" in first.output
-    assert first.output.count("curl -H") == 4
+    assert first.output.count("curl -H") == 3
     assert "Ctrl-C" in first.output
 
 
@@ -56,7 +56,7 @@ def test_every_printed_curl_line_works(demo: Server) -> None:
     lines = [
         line.strip() for line in demo.output.read_text().splitlines() if line.strip().startswith("curl ")
     ]
-    assert len(lines) == 4
+    assert len(lines) == 3
     with httpx.Client(trust_env=False) as client:
         for line in lines:
             _, key, url = [part for part in line.split("'") if part.strip()]
