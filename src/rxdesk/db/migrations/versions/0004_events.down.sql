@@ -9,3 +9,5 @@ CREATE UNIQUE INDEX notification_subscriptions_active
   ON notification_subscriptions (organisation_id, notification_type, target_key) WHERE deactivated_at IS NULL;
 ALTER TABLE api_keys DROP COLUMN pharmacy_uid;
 ALTER TABLE orders DROP COLUMN pharmacy_uid, DROP COLUMN delivery_type_uid;
+DROP INDEX orders_of_patient;
+CREATE INDEX orders_of_patient ON orders (organisation_id, patient_uid);
