@@ -162,6 +162,32 @@ async def remove_of_pharmacy(tx: Transaction, uid: str) -> None:
         raise errors.not_found()
 
 
+async def disable_subscription(tx: Transaction, uid: str) -> None:
+    """End any subscription of the organisation, a pharmacy's too; one that was removed stays as it is.
+
+    One that had ended by itself counts as removed from then on. Raises 404 for an unknown one.
+    """
+    found = await tx.connection.fetchrow(
+        "SELECT deactivated_reason FROM notification_subscriptions WHERE organisation_id = $1 AND uid = $2 FOR UPDATE",
+        tx.organisation_id,
+        uid,
+    )
+    if found is None:
+        raise errors.not_found()
+    if found["deactivated_reason"] == "removed":
+        return
+    await tx.connection.execute(
+        "UPDATE notification_subscriptions SET deactivated_at = coalesce(deactivated_at, $3), "
+        "deactivated_reason = 'removed', actor_kind = $4, actor_uid = $5 WHERE organisation_id = $1 AND uid = $2",
+        tx.organisation_id,
+        uid,
+        tx.now,
+        tx.actor_kind,
+        tx.actor_uid,
+    )
+    await cancel_pending(tx, uid)
+
+
 async def signing_secret(tx: Transaction, event_type: str, target: Target) -> str | None:
     """Give the secret of the active subscription for a target and type, or None."""
     row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, event_type, target.url)

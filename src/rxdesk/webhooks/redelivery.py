@@ -62,7 +62,8 @@ WITH happened AS (
     hashtextextended(n.target_key, 0) AS endpoint
   FROM happened h JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.deactivated_at IS NULL
     AND n.notification_type = h.event_type
-    AND (n.pharmacy_uid IS NULL OR n.pharmacy_uid = h.pharmacy_uid)
+    AND (n.pharmacy_uid IS NULL OR (n.pharmacy_uid = h.pharmacy_uid AND EXISTS (SELECT FROM pharmacies ph
+      WHERE ph.organisation_id = $1 AND ph.uid = n.pharmacy_uid AND ph.deleted_at IS NULL)))
     AND (n.uid = $2 OR ($2 IS NULL AND h.occurred_at >= n.created_at))
 ), held AS MATERIALIZED (
   SELECT j.uid FROM jobs j JOIN wanted w ON w.uid = j.uid WHERE j.organisation_id = $1 AND j.kind = '{KIND}'
