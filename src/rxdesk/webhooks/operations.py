@@ -108,7 +108,7 @@ async def retry_delivery(call: Call) -> Answer:
     summary="Send again what happened since a time",
     description="What was not delivered, also what a subscription missed while it was not active; with `all` "
     "everything. A receiver knows an event that comes twice by its `webhook-id`. As long as `next` is not null there "
-    "is more: call again with it as `after`.",
+    "is more: call again with it as `after`; one that is not kept any more is a 404.",
     status=202,
     idempotent=True,
     body=log_schemas.Replay,
