@@ -256,6 +256,14 @@ def test_verify(tmp_path: Path) -> None:
     assert "is not of the form" in refused(
         inside("webhooks", "verify", "--secret", SECRET, "--body", file, "--header", "webhook-id")
     )
+    for header in ("X-Webhook-Signature: \udcff", "webhook-id: evt\udcff"):
+        assert "is not text" in refused(
+            inside("webhooks", "verify", "--secret", SECRET, "--body", file, "--header", header)
+        )
+    long = ["--header", "webhook-timestamp: " + "9" * 5000]
+    bad = inside("webhooks", "verify", "--secret", SECRET, "--body", file, *given, *long)
+    assert (bad.returncode, bad.stderr) == (1, "")
+    assert "webhook-timestamp: is not a number of Unix seconds" in bad.stdout
     assert "No such file" in refused(
         inside("webhooks", "verify", "--secret", SECRET, "--body", tmp_path / "none", "--header", "a: b")
     )

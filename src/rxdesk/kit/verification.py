@@ -17,6 +17,7 @@ from rxdesk.kit.signing import SECRET_BYTES, SECRET_PREFIX, standard_signature, 
 TOLERANCE_SECONDS = 300
 _VENDOR = "x-webhook-signature"
 _ID, _TIMESTAMP, _STANDARD = "webhook-id", "webhook-timestamp", "webhook-signature"
+_SECONDS_DIGITS = 15
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -77,7 +78,7 @@ def _standard(secret: str, given: dict[str, str], body: bytes, now: int) -> Iter
     timestamp = given.get(_TIMESTAMP, "")
     if timestamp:
         yield _moment(timestamp, now)
-    if missing or not (timestamp.isascii() and timestamp.isdigit()):
+    if missing or not _is_seconds(timestamp):
         return
     expected = standard_signature(secret, given[_ID], int(timestamp), body)
     offered = given[_STANDARD].split()
@@ -93,8 +94,12 @@ def _standard(secret: str, given: dict[str, str], body: bytes, now: int) -> Iter
         yield Finding(_STANDARD, well=False, message="is not that of this body, id, timestamp and secret")
 
 
+def _is_seconds(timestamp: str) -> bool:
+    return timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _SECONDS_DIGITS
+
+
 def _moment(timestamp: str, now: int) -> Finding:
-    if not (timestamp.isascii() and timestamp.isdigit()):
+    if not _is_seconds(timestamp):
         return Finding(_TIMESTAMP, well=False, message="is not a number of Unix seconds")
     away = now - int(timestamp)
     if abs(away) <= TOLERANCE_SECONDS:
@@ -146,7 +151,7 @@ def _fits(secret: str, given: dict[str, str], body: bytes) -> bool:
     if given.get(_VENDOR) == vendor_signature(secret, body):
         return True
     timestamp = given.get(_TIMESTAMP, "")
-    if _ID not in given or not (timestamp.isascii() and timestamp.isdigit()):
+    if _ID not in given or not _is_seconds(timestamp):
         return False
     return standard_signature(secret, given[_ID], int(timestamp), body) in given.get(_STANDARD, "").split()
 

@@ -255,10 +255,11 @@ async def test_what_is_said_of_a_completion_that_it_does_not_know(
     counter = await open_counter(tenant)
     uid = await counter.order(status="in-progress")
     path, headers = f"/pharmacy_orders/{uid}/complete_order", await counter.headers()
-    for body in ({"status": "completed"}, [], "x"):
+    bodies: list[Any] = [{"status": "completed"}, [], "x"]
+    for body in bodies:
         answer = await pharmacy_client.patch(path, json=body, headers=headers)
         assert answer.status_code == 400, answer.text
-    assert answer.json()["error"] == "Validation failed"
+        assert answer.json()["error"] == "Validation failed"
     [row] = await tenant.rows("SELECT status FROM pharmacy_orders WHERE organisation_id = $1")
     assert row["status"] == "in-progress"
     answer = await pharmacy_client.patch(path, json={}, headers=headers)
