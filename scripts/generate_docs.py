@@ -45,7 +45,7 @@ def configuration() -> str:
 
 def lifecycle() -> str:
     """The states of prescriptions and orders, with the steps between them, as the commands judge them."""
-    placed = "`waiting for pharmacy`, with a pharmacy order; `pharmacy not found` where nobody can take it"
+    placed = "`waiting for pharmacy`, each part with a pharmacy order; `pharmacy not found` where nobody can take one"
     lines = [
         "# Lifecycles",
         "",
@@ -81,17 +81,21 @@ def lifecycle() -> str:
         "| its children | it becomes |",
         "|---|---|",
         f"| it is {_listed(orders.ENDED)} | stays |",
-        "| all pharmacy orders completed | `completed` |",
+        "| each part has a pharmacy order, and all are completed | `completed` |",
         "| a prescription declined | `prescription declined` |",
         f"| it is held: {_listed(orders.HELD)} | stays, until it is moved on |",
         "| all prescriptions cancelled | `prescription not found` |",
         f"| all prescriptions signed ({_listed(prescriptions.SIGNED)}) | {placed} |",
         "| a prescription still open, and it was past the doctor | `waiting for doctor` |",
         "",
-        "Which pharmacy gets an order: the one",
-        "named when it was made; else, of those that have every SKU of it in stock at a price, the one whose total",
-        "is lowest, and of equals the lowest uid. A pharmacy that has cancelled the order is not asked again: it goes",
-        "to the next one. Stock is taken when the pharmacy completes, not before.",
+        "The parts of an order are its fulfillment orders that have items; each gets a pharmacy order of its own, and",
+        "an order without any gets one for all its items. A part that finds no pharmacy does not hold up the others;",
+        "the order is `pharmacy not found`, and after the next change it is looked for again.",
+        "",
+        "Which pharmacy gets a part: the one",
+        "named when the order was made; else, of those that have every SKU of it in stock at a price, the one whose",
+        "total is lowest, and of equals the lowest uid. A pharmacy that has cancelled a part is not asked for it",
+        "again: it goes to the next one. Stock is taken when the pharmacy completes, not before.",
         "",
         "A cancelled order takes its open prescriptions and pharmacy orders with it.",
     ]

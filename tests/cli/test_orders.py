@@ -121,6 +121,19 @@ def test_what_is_called_wrongly(at: list[str]) -> None:
     assert "give a SKU's uid" in refused(inside(*create, "--item", "sku-1"))
     assert "'int' >= 1" in refused(inside(*create, "--item", "sku-1:0"))
     assert "is not JSON" in refused(inside(*create, "--item", "sku-1:1", "--delivery-address", "x"))
+    for address, said in (
+        ('{"city": "\\ud800"}', "a lone surrogate"),
+        ('{"city": "\\u0000"}', "holds NUL"),
+        ("[" * 100_000, "nested deeper than 32 levels"),
+        ('{"city": "\udcff"}', "not UTF-8"),
+        ('{"city": "a", "city": "b"}', "twice"),
+    ):
+        wrong = [*create, "--item", "sku-1:1", "--delivery-address", address]
+        assert said in refused(inside(*wrong)), said
+    for option in ("--name", "--external-id"):
+        for text in ("a\udcff", "a\x00"):
+            line = refused(inside(*create, "--item", "sku-1:1", option, text))
+            assert "is not UTF-8, or holds NUL" in line
     assert "unknown field 'town'" in refused(
         inside(*create, "--item", "sku-1:1", "--delivery-address", '{"town": "x"}')
     )

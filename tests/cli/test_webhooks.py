@@ -34,6 +34,7 @@ VERBS = [
     ["webhooks", "retry"],
     ["webhooks", "replay"],
     ["webhooks", "enable"],
+    ["webhooks", "disable"],
     ["webhooks", "rotate-secret"],
     ["webhooks", "listen"],
     ["webhooks", "trigger"],
@@ -91,6 +92,9 @@ def test_from_a_change_to_its_deliveries(demo: Server) -> None:
     assert secret["signing_secret"].startswith("whsec_")
     assert secret["previous_secret_until"] > time.time()
     assert answer(inside("webhooks", "enable", ns, *where, "--json"))["replay"] is None
+    for _ in range(2):  # as often as one likes
+        assert inside("webhooks", "disable", ns, *where).returncode == 0
+    assert "removed" in refused(inside("webhooks", "enable", ns, *where))
     # As tables, each names what a person looks for.
     for verb, named in (
         (("events", "list"), made["event_uid"]),
@@ -125,6 +129,7 @@ def test_what_is_refused_in_one_line(demo: Server) -> None:
         (("webhooks", "show", "dlv-none"), "no such delivery"),
         (("webhooks", "retry", "dlv-none"), "no such"),
         (("webhooks", "enable", "ns-none"), "no such"),
+        (("webhooks", "disable", "ns-none"), "no such"),
         (("webhooks", "rotate-secret", "ns-none"), "no such"),
         (("webhooks", "rotate-secret", "ns-none", "--overlap", "8d"), "7d at most"),
         (("webhooks", "replay", "--since", "soon"), "is no time"),
@@ -251,6 +256,14 @@ def test_verify(tmp_path: Path) -> None:
     assert "is not of the form" in refused(
         inside("webhooks", "verify", "--secret", SECRET, "--body", file, "--header", "webhook-id")
     )
+    for header in ("X-Webhook-Signature: \udcff", "webhook-id: evt\udcff"):
+        assert "is not text" in refused(
+            inside("webhooks", "verify", "--secret", SECRET, "--body", file, "--header", header)
+        )
+    long = ["--header", "webhook-timestamp: " + "9" * 5000]
+    bad = inside("webhooks", "verify", "--secret", SECRET, "--body", file, *given, *long)
+    assert (bad.returncode, bad.stderr) == (1, "")
+    assert "webhook-timestamp: is not a number of Unix seconds" in bad.stdout
     assert "No such file" in refused(
         inside("webhooks", "verify", "--secret", SECRET, "--body", tmp_path / "none", "--header", "a: b")
     )

@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ENCRYPTION_KEYS
 from tests.contract.worlds import (
     DOCUMENTS,
+    OF_PHARMACY,
     Documented,
     World,
     asked,
@@ -186,10 +187,10 @@ async def _check(
             await own.tenant.update(
                 "notification_subscriptions", answer.json()["uid"], deactivated_at=utc_now()
             )
-        if operation.name == "remove_webhook" and answer.status_code == 204:
-            await own.tenant.update(
-                "notification_subscriptions", request.url.rpartition("/")[2], deactivated_at=None
-            )
+        if operation.name in ("remove_webhook", "disable_subscription") and answer.status_code == 204:
+            uid = own.uids[OF_PHARMACY]
+            active = {"deactivated_at": None, "deactivated_reason": None}
+            await own.tenant.update("notification_subscriptions", uid, **active)
         if operation.name == "get_order" and answer.status_code == 200:
             seen = "prescription:read" in credential.permissions
             order = answer.json()

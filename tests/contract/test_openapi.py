@@ -77,6 +77,7 @@ GET /deliveries/{delivery_uid} delivery:read 200
 POST /deliveries/{delivery_uid}/retry delivery:write 202
 GET /subscriptions delivery:read 200
 POST /subscriptions/{subscription_uid}/enable delivery:write 200
+POST /subscriptions/{subscription_uid}/disable delivery:write 204
 POST /subscriptions/{subscription_uid}/rotate-secret delivery:write 200
 POST /subscriptions/{subscription_uid}/switch-secret delivery:write 204
 """,

@@ -410,8 +410,9 @@ def asked(operation: Documented, own: World, foreign: World) -> list[tuple[str, 
             if row in own.deleted
             else {}
         )
-        if operation.name == "enable_subscription":
-            gone = {}  # one that was removed is a 409 here, which its own tests look at
+        if operation.name in ("enable_subscription", "disable_subscription"):
+            # One that was removed is a 409 here, or stays so, which its own tests look at.
+            gone = {name: uid for name, uid in gone.items() if name != "deleted"}
         others = {"absent": "none-1", "foreign": foreign.uids[row], "of another kind": own.uids["shops"]}
         for what, uid in {**others, **gone}.items():
             add(what, Asked(method, _path(operation, uid, own), body, **missing))  # type: ignore[arg-type]

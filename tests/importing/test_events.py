@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+import secrets
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ from rxdesk.access import Transaction, run_command
 from rxdesk.importing import telling
 from rxdesk.kit.clock import unix
 from rxdesk.kit.sealing import Sealer, new_keys, read_keys
+from rxdesk.kit.signing import delivery_headers, new_signing_secret
+from rxdesk.kit.verification import diagnose
 from rxdesk.pharmacies.events import tell_order, tell_stock
 
 ALL: dict[str, list[Row]] = {
@@ -169,3 +172,30 @@ async def test_a_refused_import_tells_nothing(tenant: Tenant, importing: Import)
     report = await importing(**rows, emit_events=True)
     assert not report.ok
     assert (report.events, await events(tenant)) == (0, [])
+
+
+async def test_verification_knows_how_the_bodies_are_written(tenant: Tenant, importing: Import) -> None:
+    """Each body, whole and cut: with the wrong secret, written again, and as it is."""
+    text = 'J\u00fcrgen "\u20ac" / \\ \t \x7f'
+    order = copy.deepcopy(ORDER)
+    order["delivery_address"] = {"city": text, "street": "x", "first_name": None}
+    order["invoice_address"] = {}
+    order["pharmacy_orders"][0]["data"] = {"a": {"b": [1, {"c": None}, text]}, "d": []}
+    assert (await importing(**{**ALL, "orders": [order]}, emit_events=True)).ok
+    secret, other = (new_signing_secret(secrets.token_bytes) for _ in range(2))
+    bodies = [row[name] for row in await events(tenant) for name in ("body", "cut_body") if row[name]]
+    assert any(
+        text in json.loads(body)["data"].get("order", {}).get("delivery_address", {}).values()
+        for body in bodies
+    )
+    for body in bodies:
+        headers = delivery_headers(
+            event_type="order_updated", secret=secret, message_id="evt-1", timestamp=unix(NOW), body=body
+        )
+        given = list(headers.items())
+        assert all(one.well for one in diagnose(secret, given, body, unix(NOW)))
+        *_, cause = diagnose(other, given, body, unix(NOW))
+        assert "looks as it was sent, so the secret is another one" in cause.message, body
+        for written in (json.dumps(json.loads(body)), json.dumps(json.loads(body), separators=(",", ":"))):
+            *_, cause = diagnose(secret, given, written.encode(), unix(NOW))
+            assert "re-serialised" in cause.message, body

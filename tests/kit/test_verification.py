@@ -132,6 +132,9 @@ def test_headers_that_were_changed() -> None:
         "Unix seconds"
         in faults(diagnose(SECRET, headers(webhook_timestamp="now"), BODY, NOW))["webhook-timestamp"]
     )
+    long = headers(webhook_timestamp="9" * 5000)
+    assert "Unix seconds" in faults(diagnose(SECRET, long, BODY, NOW))["webhook-timestamp"]
+    assert "re-serialised" in faults(diagnose(SECRET, long, json.dumps(DATA).encode(), NOW))["cause"]
 
 
 def test_while_a_rotation_lasts() -> None:

@@ -27,10 +27,12 @@ from tests.webhooks.engine import (
     worker,
 )
 
+from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.jobs.queue import LOCK_CLASS
 from rxdesk.kit.signing import standard_signature, vendor_signature
 from rxdesk.webhooks import rotation
+from rxdesk.webhooks.outbox import emit
 
 pytestmark = pytest.mark.usefixtures("queue")
 
@@ -223,6 +225,26 @@ async def test_after_deactivation_no_attempt_starts(cluster: embedded.Address, t
     rows = await deliveries(tenant)
     assert {row["status"] for row in rows} == {"delivered", "cancelled"}
     assert sum(row["status"] == "delivered" for row in rows) == len(receiver.posts)
+
+
+async def test_what_waits_for_a_deleted_pharmacy_is_not_sent(
+    cluster: embedded.Address, tenant: Tenant
+) -> None:
+    pharmacy = await tenant.insert("pharmacies")
+    kind = "pharmacy_order_created"
+
+    async def tell(tx: Transaction) -> None:
+        emit(tx, kind, {"uid": "po-1", "status": "init"}, pharmacy_uid=pharmacy)
+
+    async with receiving() as receiver:
+        await subscribe(tenant, receiver.url(), kind, pharmacy_uid=pharmacy)
+        await command(tenant, tell)
+        await tenant.update("pharmacies", pharmacy, deleted_at=datetime.now(UTC))
+        async with worker(cluster):
+            await settled(tenant)
+    assert receiver.posts == []
+    [delivery] = await deliveries(tenant)
+    assert delivery["status"] == "cancelled"
 
 
 async def test_rotation_signs_with_both_secrets(cluster: embedded.Address, tenant: Tenant) -> None:

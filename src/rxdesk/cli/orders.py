@@ -118,6 +118,14 @@ def body_of(kind: type[Any], values: dict[str, Any]) -> Any:  # noqa: ANN401 (th
     """Give the values as the schema that the API reads; what it refuses is a CliError."""
     import msgspec
 
+    from rxdesk.kit.strict_json import StrictJsonError, check_text
+
+    for name, value in values.items():
+        try:
+            check_text(value)
+        except StrictJsonError:  # an argument that is not UTF-8 comes with lone surrogates
+            message = f"{name} is not UTF-8, or holds NUL"
+            raise CliError(message) from None
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
@@ -133,10 +141,16 @@ def _item(text: str) -> dict[str, Any]:
 
 
 def _json(text: str | None, option: str) -> Any:  # noqa: ANN401 (JSON, which the schema judges)
+    from rxdesk.kit import strict_json
+
+    if text is None:
+        return None
     try:
-        return None if text is None else json.loads(text)
-    except ValueError:
-        message = f"{option} is not JSON"
+        # What of an argument is not UTF-8 comes as lone surrogates; this makes bytes of them again.
+        return strict_json.loads(text.encode(errors="surrogateescape"))
+    except (strict_json.StrictJsonError, UnicodeEncodeError) as error:
+        why = "not UTF-8" if isinstance(error, UnicodeEncodeError) else error
+        message = f"{option} is not JSON that is accepted: {why}"
         raise CliError(message) from None
 
 

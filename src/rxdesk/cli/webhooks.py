@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rxdesk.cli import webhooks_try
+from rxdesk.cli import webhooks_secrets, webhooks_try
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -22,22 +22,17 @@ from rxdesk.cli.common import (
     settings_of,
 )
 from rxdesk.cli.events import EventTypeOption, Limit, instant, known_type, looked_up
+from rxdesk.cli.webhooks_secrets import SubscriptionUid
 
 if TYPE_CHECKING:
     from rxdesk.access import Transaction
-    from rxdesk.webhooks.log_schemas import Armed, Enabled, Replayed, Rotated
+    from rxdesk.webhooks.log_schemas import Armed, Enabled, Replayed
 
 app = typer.Typer(
     help="Look at webhook deliveries, send again, and try a receiver out.", no_args_is_help=True
 )
 DeliveryUid = Annotated[
     str, typer.Argument(metavar="UID", help="The delivery's uid, as `rxdesk webhooks deliveries` shows it.")
-]
-SubscriptionUid = Annotated[
-    str,
-    typer.Argument(
-        metavar="UID", help="The subscription's uid, as `rxdesk webhooks subscriptions` shows it."
-    ),
 ]
 OfSubscription = Annotated[
     str | None,
@@ -324,70 +319,22 @@ def enable(
         print(f"  rxdesk webhooks replay --organisation {organisation} --subscription {uid} --since {since}")
 
 
-@app.command(
-    "rotate-secret",
-    epilog=EPILOG + "rxdesk webhooks rotate-secret --organisation nordlicht ns-01J…\n\n"
-    "rxdesk webhooks rotate-secret --organisation nordlicht ns-01J… --overlap 0h",
-)
-def rotate_secret(
-    uid: SubscriptionUid,
-    *,
-    organisation: OrganisationSlug,
-    overlap: Annotated[
-        str, typer.Option("--overlap", metavar="SPAN", help="How long the old one signs on: 0h to 7d.")
-    ] = "24h",
-    switch_now: Annotated[
-        bool,
-        typer.Option(
-            "--switch-now", help="Sign the vendor's header, which can carry one, with the new one at once."
-        ),
-    ] = False,
-    data_dir: DataDir = None,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a subscription a new signing secret and print it, this once.
-
-    While the overlap lasts `webhook-signature` carries a signature of each secret, so a receiver that knows either one
-    accepts. `X-Webhook-Signature` is the old one's until then, or with --switch-now the new one's.
-    """
-    from msgspec import to_builtins
-
-    from rxdesk.cli.times import span
-    from rxdesk.webhooks import rotation
-    from rxdesk.webhooks.log_schemas import LONGEST_OVERLAP, Rotation
-
-    seconds = 0 if overlap.strip() == "0" else int(span(overlap).total_seconds())
-    if seconds > LONGEST_OVERLAP:
-        raise CliError("--overlap is 7d at most")
-
-    async def command(tx: Transaction) -> Rotated:
-        return await rotation.rotate(tx, uid, Rotation(overlap_seconds=seconds, switch_now=switch_now))
-
-    made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
-    if as_json:
-        print_json(to_builtins(made))
-        return
-    print(f"{uid} has a new signing secret. It is shown this once:\n\n  {made.signing_secret}\n")
-    if made.previous_secret_until is not None:
-        print(f"The old one signs beside it until {plain(instant(made.previous_secret_until))}.")
-
-
-@app.command(
-    "switch-secret", epilog=EPILOG + "rxdesk webhooks switch-secret --organisation nordlicht ns-01J…"
-)
-def switch_secret(
+@app.command(epilog=EPILOG + "rxdesk webhooks disable --organisation nordlicht ns-01J…")
+def disable(
     uid: SubscriptionUid,
     *,
     organisation: OrganisationSlug,
     data_dir: DataDir = None,
     config: ConfigFile = None,
 ) -> None:
-    """Sign the vendor's header with the new secret from now on, before the overlap of a rotation ends."""
-    from rxdesk.webhooks import rotation
+    """End any subscription, a pharmacy's too: what waits for it is cancelled. It cannot be enabled again."""
+    from rxdesk.webhooks import commands
 
     async def command(tx: Transaction) -> None:
-        await rotation.switch_now(tx, uid)
+        await commands.disable_subscription(tx, uid)
 
     on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
-    print(f"X-Webhook-Signature of {uid} is the new secret's from now on.")
+    print(f"{uid} has ended: nothing is sent to it any more.")
+
+
+webhooks_secrets.register(app)

@@ -163,6 +163,9 @@ def verify(
         if not colon:
             message = f"--header {one!r} is not of the form 'NAME: VALUE'"
             raise CliError(message)
+        if any("\ud800" <= letter <= "\udfff" for letter in one):  # bytes that are not UTF-8
+            message = f"--header {one!r} is not text: give it as it came, in UTF-8"
+            raise CliError(message)
         headers.append((name, value))
     content = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
     findings = diagnose(secret, headers, content, unix(utc_now()))

@@ -69,18 +69,19 @@ def _check_depth(data: bytes) -> None:
         raise StrictJsonError(message)
 
 
-def _check_text(value: object) -> None:
+def check_text(value: object) -> None:
+    """Look at each text of a value that JSON could be; StrictJsonError for NUL or a lone surrogate in one."""
     if isinstance(value, str):
         if (found := _NOT_TEXT.search(value)) is not None:
             message = "a string holds NUL" if found[0] == "\x00" else "a string holds a lone surrogate"
             raise StrictJsonError(message)
     elif isinstance(value, list):
         for item in value:
-            _check_text(item)
+            check_text(item)
     elif isinstance(value, dict):
         for name, item in value.items():
-            _check_text(name)
-            _check_text(item)
+            check_text(name)
+            check_text(item)
 
 
 def loads(data: bytes) -> Any:  # noqa: ANN401 (JSON has no narrower type before a schema gives one)
@@ -103,5 +104,5 @@ def loads(data: bytes) -> Any:  # noqa: ANN401 (JSON has no narrower type before
         message = f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         raise StrictJsonError(message) from error
     if "\\u" in text:  # only an escape can bring NUL or a lone surrogate past the decoders
-        _check_text(value)
+        check_text(value)
     return value

@@ -17,6 +17,7 @@ from rxdesk.kit.signing import SECRET_BYTES, SECRET_PREFIX, standard_signature, 
 TOLERANCE_SECONDS = 300
 _VENDOR = "x-webhook-signature"
 _ID, _TIMESTAMP, _STANDARD = "webhook-id", "webhook-timestamp", "webhook-signature"
+_SECONDS_DIGITS = 15
 _HEX = frozenset("0123456789abcdef")
 
 
@@ -77,7 +78,7 @@ def _standard(secret: str, given: dict[str, str], body: bytes, now: int) -> Iter
     timestamp = given.get(_TIMESTAMP, "")
     if timestamp:
         yield _moment(timestamp, now)
-    if missing or not (timestamp.isascii() and timestamp.isdigit()):
+    if missing or not _is_seconds(timestamp):
         return
     expected = standard_signature(secret, given[_ID], int(timestamp), body)
     offered = given[_STANDARD].split()
@@ -93,8 +94,12 @@ def _standard(secret: str, given: dict[str, str], body: bytes, now: int) -> Iter
         yield Finding(_STANDARD, well=False, message="is not that of this body, id, timestamp and secret")
 
 
+def _is_seconds(timestamp: str) -> bool:
+    return timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= _SECONDS_DIGITS
+
+
 def _moment(timestamp: str, now: int) -> Finding:
-    if not (timestamp.isascii() and timestamp.isdigit()):
+    if not _is_seconds(timestamp):
         return Finding(_TIMESTAMP, well=False, message="is not a number of Unix seconds")
     away = now - int(timestamp)
     if abs(away) <= TOLERANCE_SECONDS:
@@ -132,7 +137,7 @@ def _cause(secret: str, given: dict[str, str], body: bytes) -> str:
         other = change(body)
         if other is not None and other != body and _fits(secret, given, other):
             return what
-    if _compact(body) == body:
+    if body in (_compact(body), _as_imported(body)):
         return "the body looks as it was sent, so the secret is another one: a different subscription's, or an old one"
     if _compact(body) is None:
         return "the body is no JSON: it was cut or changed on its way, or the wrong bytes were kept"
@@ -146,13 +151,13 @@ def _fits(secret: str, given: dict[str, str], body: bytes) -> bool:
     if given.get(_VENDOR) == vendor_signature(secret, body):
         return True
     timestamp = given.get(_TIMESTAMP, "")
-    if _ID not in given or not (timestamp.isascii() and timestamp.isdigit()):
+    if _ID not in given or not _is_seconds(timestamp):
         return False
     return standard_signature(secret, given[_ID], int(timestamp), body) in given.get(_STANDARD, "").split()
 
 
 def _compact(body: bytes) -> bytes | None:
-    """Write a JSON text as RxDesk does: no white space, no needless escapes, members in their order."""
+    """Write a JSON text as RxDesk does for a change: no white space, no needless escapes, members in their order."""
     try:
         text = json.dumps(json.loads(body), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
         return text.encode()
@@ -160,9 +165,33 @@ def _compact(body: bytes) -> bytes | None:
         return None
 
 
+def _as_imported(body: bytes) -> bytes | None:
+    """Write a JSON text as RxDesk does for what an import tells of, which is as PostgreSQL writes it."""
+    try:
+        return _spaced(json.loads(body), ()).encode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def _spaced(value: object, path: tuple[str, ...]) -> str:
+    """Write `json` with its spaces; what is stored as `jsonb` has one less in each of its members."""
+    colon = ": " if any(path[: len(stored)] == stored for stored in _STORED) else " : "
+    if isinstance(value, dict):
+        members = (
+            f"{json.dumps(name, ensure_ascii=False)}{colon}{_spaced(one, (*path, name))}"
+            for name, one in value.items()
+        )
+        return f"{{{', '.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(_spaced(one, path) for one in value)}]"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+# The members of a pharmacy order's event that are columns of type jsonb.
+_STORED = (("data", "data"), ("data", "order", "delivery_address"), ("data", "order", "invoice_address"))
 _RESERIALISED = (
-    "the body was read and written again (re-serialised): it verifies as compact JSON. Keep the raw bytes before any "
-    "parser sees them, and sign those"
+    "the body was read and written again (re-serialised): it verifies as {}. Keep the raw bytes before any parser sees "
+    "them, and sign those"
 )
 _CHANGES: tuple[tuple[str, Callable[[bytes], bytes | None]], ...] = (
     (
@@ -173,5 +202,6 @@ _CHANGES: tuple[tuple[str, Callable[[bytes], bytes | None]], ...] = (
         "there is a byte order mark before the body that was not sent",
         lambda body: body.removeprefix(b"\xef\xbb\xbf"),
     ),
-    (_RESERIALISED, _compact),
+    (_RESERIALISED.format("compact JSON"), _compact),
+    (_RESERIALISED.format("JSON with the spaces of an import's events"), _as_imported),
 )

@@ -126,10 +126,15 @@ STEPS: Final[Mapping[OrderStatus, tuple[OrderStatus, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Children:
-    """The states of an order's prescriptions and pharmacy orders; deleted ones are left out."""
+    """The states of an order's prescriptions and pharmacy orders; deleted ones are left out.
+
+    `unplaced` has its parts that no pharmacy order is for, cancelled ones not counted: the uids of fulfillment orders
+    with items, or None for all of an order that has no such one.
+    """
 
     prescriptions: tuple[str, ...] = ()
     pharmacy_orders: tuple[str, ...] = ()
+    unplaced: tuple[str | None, ...] = ()
 
     @property
     def prescribed(self) -> tuple[str, ...]:
@@ -152,11 +157,11 @@ class Children:
 def following(status: OrderStatus, children: Children) -> OrderStatus:
     """Give the state that an order in this one must be in, given its children.
 
-    `waiting for pharmacy` asks for a pharmacy order: where there is none it must be placed first.
+    `waiting for pharmacy` asks for a pharmacy order for each part: what is unplaced must be placed first.
     """
     if status in ENDED:
         return status
-    if children.placed and all(one == "completed" for one in children.placed):
+    if children.placed and not children.unplaced and all(one == "completed" for one in children.placed):
         return "completed"
     if "declined" in children.prescribed:
         return "prescription declined"
@@ -224,11 +229,29 @@ _LOCK = """
 SELECT uid, status, name, pharmacy_uid, delivery_type_uid, created_at, updated_at FROM orders
 WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL FOR NO KEY UPDATE"""
 
+# A pharmacy order without a part is for all items of the order, as one is that an import brought.
 _CHILDREN = """
+WITH parts AS (
+  SELECT f.uid, f.position FROM fulfillment_orders f
+  WHERE f.organisation_id = $1 AND f.order_uid = $2 AND f.deleted_at IS NULL AND EXISTS (
+    SELECT FROM fulfillment_order_items fi
+    JOIN order_items i ON i.organisation_id = $1 AND i.uid = fi.order_item_uid AND i.deleted_at IS NULL
+    WHERE fi.organisation_id = $1 AND fi.order_uid = $2 AND fi.fulfillment_order_uid = f.uid
+      AND fi.deleted_at IS NULL)
+), placed AS (
+  SELECT status, fulfillment_order_uid FROM pharmacy_orders
+  WHERE organisation_id = $1 AND order_uid = $2 AND deleted_at IS NULL
+)
 SELECT ARRAY(SELECT status FROM prescriptions
     WHERE organisation_id = $1 AND order_uid = $2 AND deleted_at IS NULL) AS prescriptions,
-  ARRAY(SELECT status FROM pharmacy_orders
-    WHERE organisation_id = $1 AND order_uid = $2 AND deleted_at IS NULL) AS pharmacy_orders"""
+  ARRAY(SELECT status FROM placed) AS pharmacy_orders,
+  ARRAY(
+    SELECT p.uid FROM (
+      SELECT uid, position FROM parts UNION ALL SELECT NULL, 0 WHERE NOT EXISTS (SELECT FROM parts)
+    ) p
+    WHERE NOT EXISTS (SELECT FROM placed o WHERE o.status <> 'cancelled'
+      AND (p.uid IS NULL OR o.fulfillment_order_uid IS NULL OR o.fulfillment_order_uid = p.uid))
+    ORDER BY p.position, p.uid) AS unplaced"""
 
 _SET = """
 UPDATE orders SET status = $3, updated_at = $4, actor_kind = $5, actor_uid = $6
@@ -247,14 +270,14 @@ async def lock(tx: Transaction, order_uid: str) -> Locked:
 async def children_of(tx: Transaction, order_uid: str) -> Children:
     """Give the states of a locked order's children."""
     [row] = await tx.connection.fetch(_CHILDREN, tx.organisation_id, order_uid)
-    return Children(tuple(row["prescriptions"]), tuple(row["pharmacy_orders"]))
+    return Children(*map(tuple, (row["prescriptions"], row["pharmacy_orders"], row["unplaced"])))
 
 
 async def follow(tx: Transaction, order_uid: str) -> None:
     """Bring an order to the state that its prescriptions and pharmacy orders ask for.
 
     Every command that changes one of them calls this last. It locks the order's row, which the command has done
-    already, before the child's: the lock of an order comes before those of its children. Makes the pharmacy order
+    already, before the child's: the lock of an order comes before those of its children. Makes the pharmacy orders
     once all is signed; writes history and `order_updated` when the state changed. An order that is gone stays so.
     """
     row = await tx.connection.fetchrow(_LOCK, tx.organisation_id, order_uid)
@@ -268,9 +291,12 @@ async def settle(
 ) -> Locked:
     """Bring a locked order to the wanted state, or on to the one that follows from there; one change at most."""
     status = following(wanted, children)
-    if status == "waiting for pharmacy" and not children.placed:
-        pharmacy_order = await placing.place(tx, order)
-        status = "pharmacy not found" if pharmacy_order is None else status
+    if (
+        status == "waiting for pharmacy"
+        and children.unplaced
+        and not await placing.place(tx, order, children.unplaced)
+    ):
+        status = "pharmacy not found"
     return await set_status(tx, order, status, reason)
 
 

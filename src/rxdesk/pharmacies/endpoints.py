@@ -103,14 +103,18 @@ async def set_pharmacy_order_status(call: Call) -> Answer:
     tag="Pharmacy orders",
     summary="Complete an order",
     description="Takes its items from the pharmacy's stock; 409 names each SKU of which there is too little, and "
-    "nothing is changed then. Stock that is null is not counted. It has no body.",
+    "nothing is changed then. Stock that is null is not counted. A body has no members.",
     path_parameters=_ORDER_UID,
+    body=schemas.Completion,
+    body_required=False,
+    body_example={},
     answer=schemas.ChangedOrder,
     answer_example=examples.COMPLETED,
     errors=(409,),
 )
 async def complete_pharmacy_order(call: Call) -> Answer:
     """Complete the order and take down the stock."""
+    await call.body_if_any(schemas.Completion)
     return await call.write(commands.complete_order, call.uid("pharmacy_order_uid"))
 
 

@@ -135,6 +135,10 @@ class StatusChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     status: NextStatus
 
 
+class Completion(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What there is to say of a completed order: nothing."""
+
+
 class ChangedOrder(msgspec.Struct, kw_only=True):
     """What became of an order that took a step; times in Unix seconds."""
 

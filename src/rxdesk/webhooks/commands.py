@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from dataclasses import dataclass
 
 import asyncpg
 
@@ -35,7 +36,9 @@ DO NOTHING
 RETURNING uid"""
 
 _SEALED = """
-SELECT uid, sealed_signing_secret FROM notification_subscriptions
+SELECT uid, sealed_signing_secret, switched,
+  CASE WHEN previous_secret_until > $4 THEN sealed_previous_secret END AS sealed_previous_secret
+FROM notification_subscriptions
 WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND pharmacy_uid IS NULL
   AND deactivated_at IS NULL"""
 
@@ -54,6 +57,15 @@ WITH waiting AS (
 UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM unrouted u
 WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
 CANCEL_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SigningSecrets:
+    """What signs a delivery: while a rotation's overlap lasts also the secret before, and the vendor header's."""
+
+    secret: str
+    previous_secret: str | None = None
+    vendor_secret: str | None = None
 
 
 def secret_place(organisation_id: int, uid: str) -> Place:
@@ -162,12 +174,44 @@ async def remove_of_pharmacy(tx: Transaction, uid: str) -> None:
         raise errors.not_found()
 
 
-async def signing_secret(tx: Transaction, event_type: str, target: Target) -> str | None:
-    """Give the secret of the active subscription for a target and type, or None."""
-    row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, event_type, target.url)
+async def disable_subscription(tx: Transaction, uid: str) -> None:
+    """End any subscription of the organisation, a pharmacy's too; one that was removed stays as it is.
+
+    One that had ended by itself counts as removed from then on. Raises 404 for an unknown one.
+    """
+    found = await tx.connection.fetchrow(
+        "SELECT deactivated_reason FROM notification_subscriptions WHERE organisation_id = $1 AND uid = $2 FOR UPDATE",
+        tx.organisation_id,
+        uid,
+    )
+    if found is None:
+        raise errors.not_found()
+    if found["deactivated_reason"] == "removed":
+        return
+    await tx.connection.execute(
+        "UPDATE notification_subscriptions SET deactivated_at = coalesce(deactivated_at, $3), "
+        "deactivated_reason = 'removed', actor_kind = $4, actor_uid = $5 WHERE organisation_id = $1 AND uid = $2",
+        tx.organisation_id,
+        uid,
+        tx.now,
+        tx.actor_kind,
+        tx.actor_uid,
+    )
+    await cancel_pending(tx, uid)
+
+
+async def signing_secrets(tx: Transaction, event_type: str, target: Target) -> SigningSecrets | None:
+    """Give what signs for the active subscription of a target and type now, or None where there is none."""
+    row = await tx.connection.fetchrow(_SEALED, tx.organisation_id, event_type, target.url, tx.now)
     if row is None:
         return None
-    return tx.sealer.open(row["sealed_signing_secret"], secret_place(tx.organisation_id, row["uid"]))
+    place = secret_place(tx.organisation_id, row["uid"])
+    secret = tx.sealer.open(row["sealed_signing_secret"], place)
+    if row["sealed_previous_secret"] is None:
+        return SigningSecrets(secret)
+    before = previous_secret_place(tx.organisation_id, row["uid"])
+    previous = tx.sealer.open(row["sealed_previous_secret"], before)
+    return SigningSecrets(secret, previous, secret if row["switched"] else previous)
 
 
 # What it has missed began with the first event that did not reach it, and at the latest when it ended.

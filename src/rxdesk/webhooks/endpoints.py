@@ -106,14 +106,16 @@ async def send_test(call: Call) -> Answer:
     if not await call.services.limiter.may_test(caller.organisation_id):
         raise errors.too_many(1)
     kept = await call.services.access.write(
-        caller, lambda tx: commands.signing_secret(tx, body.event_type, target)
+        caller, lambda tx: commands.signing_secrets(tx, body.event_type, target)
     )
-    secret = kept or new_signing_secret(secrets.token_bytes)
+    signing = kept or commands.SigningSecrets(new_signing_secret(secrets.token_bytes))
     now = unix(call.now)
     content = msgspec.json.encode(envelope(body.event_type, now, EVENT_TYPES[body.event_type].sample(now)))
     headers = delivery_headers(
         event_type=body.event_type,
-        secret=secret,
+        secret=signing.secret,
+        previous_secret=signing.previous_secret,
+        vendor_secret=signing.vendor_secret,
         message_id=new_uid("evt"),
         timestamp=now,
         body=content,
@@ -136,7 +138,7 @@ async def send_test(call: Call) -> Answer:
         status_code=outcome.status,
         duration_ms=outcome.duration_ms,
         error=outcome.error,
-        signing_secret=None if kept else secret,
+        signing_secret=None if kept else signing.secret,
     )
     return Answer(200, msgspec.json.encode(result))
 

@@ -108,7 +108,7 @@ async def retry_delivery(call: Call) -> Answer:
     summary="Send again what happened since a time",
     description="What was not delivered, also what a subscription missed while it was not active; with `all` "
     "everything. A receiver knows an event that comes twice by its `webhook-id`. As long as `next` is not null there "
-    "is more: call again with it as `after`.",
+    "is more: call again with it as `after`; one that is not kept any more is a 404.",
     status=202,
     idempotent=True,
     body=log_schemas.Replay,
@@ -164,6 +164,23 @@ async def enable_subscription(call: Call) -> Answer:
 
 @endpoint(
     "POST",
+    "/subscriptions/{subscription_uid}/disable",
+    Permission.DELIVERY_WRITE,
+    tag="Subscriptions",
+    summary="End a subscription",
+    description="Any of the organisation, a pharmacy's too: what waits for it is cancelled, and it cannot be enabled "
+    "again. One that was removed already stays so.",
+    status=204,
+    idempotent=True,
+    path_parameters={"subscription_uid": "Uid of the subscription"},
+)
+async def disable_subscription(call: Call) -> Answer:
+    """End a subscription."""
+    return await call.write(commands.disable_subscription, call.uid("subscription_uid"))
+
+
+@endpoint(
+    "POST",
     "/subscriptions/{subscription_uid}/rotate-secret",
     Permission.DELIVERY_WRITE,
     tag="Subscriptions",
@@ -210,6 +227,7 @@ ENDPOINTS = (
     retry_delivery,
     list_all_subscriptions,
     enable_subscription,
+    disable_subscription,
     rotate_secret,
     switch_secret,
 )

@@ -25,7 +25,7 @@ _CUT_TO = ("uid", "status", "created_at", "updated_at", "deleted_at")
 # What becomes of new events, in the statement that has them as `added (uid, event_type, subject_uid, pharmacy_uid,
 # body, cut_body, number)`, numbered from 1: their rows with positions, a delivery for each subscription that wants
 # one, and a row in the queue for each delivery. A delivery's uid is made of the event's and the subscription's, so
-# there is one of each pair.
+# there is one of each pair. A pharmacy that is deleted hears nothing any more, whatever it has subscribed to.
 # $1 organisation, $2 when, $3 and $4 the actor
 FAN_OUT = f"""
 stream AS (
@@ -43,7 +43,8 @@ stream AS (
     hashtextextended(n.target_key, 0) AS endpoint
   FROM added a JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.deactivated_at IS NULL
     AND n.notification_type = a.event_type
-    AND (n.pharmacy_uid IS NULL OR n.pharmacy_uid = a.pharmacy_uid)
+    AND (n.pharmacy_uid IS NULL OR (n.pharmacy_uid = a.pharmacy_uid AND EXISTS (SELECT FROM pharmacies ph
+      WHERE ph.organisation_id = $1 AND ph.uid = n.pharmacy_uid AND ph.deleted_at IS NULL)))
 ), sent AS (
   INSERT INTO deliveries (organisation_id, uid, subscription_uid, event_uid, status, next_attempt_at, created_at)
   SELECT $1, uid, subscription_uid, event_uid, 'pending', $2, $2 FROM wanted

@@ -46,6 +46,8 @@ SELECT f.active, CASE WHEN EXISTS (SELECT FROM routed) THEN pg_notify('{CHANNEL}
 _SUBSCRIPTION = """
 SELECT deactivated_at IS NULL AS active FROM notification_subscriptions WHERE organisation_id = $1 AND uid = $2"""
 
+_KEPT = "SELECT EXISTS (SELECT FROM events WHERE organisation_id = $1 AND uid = $2)"
+
 # The next events: those of the time and type, after a position, a limited number of them.
 # $2 subscription or NULL, $3 since, $4 until or NULL, $5 type or NULL, $6 the event after which or empty, $7 how many,
 # $8 now, $9 whether also what was delivered. What is to be attempted for the first time and due is left alone: it
@@ -62,7 +64,8 @@ WITH happened AS (
     hashtextextended(n.target_key, 0) AS endpoint
   FROM happened h JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.deactivated_at IS NULL
     AND n.notification_type = h.event_type
-    AND (n.pharmacy_uid IS NULL OR n.pharmacy_uid = h.pharmacy_uid)
+    AND (n.pharmacy_uid IS NULL OR (n.pharmacy_uid = h.pharmacy_uid AND EXISTS (SELECT FROM pharmacies ph
+      WHERE ph.organisation_id = $1 AND ph.uid = n.pharmacy_uid AND ph.deleted_at IS NULL)))
     AND (n.uid = $2 OR ($2 IS NULL AND h.occurred_at >= n.created_at))
 ), held AS MATERIALIZED (
   SELECT j.uid FROM jobs j JOIN wanted w ON w.uid = j.uid WHERE j.organisation_id = $1 AND j.kind = '{KIND}'
@@ -110,9 +113,11 @@ async def retry(tx: Transaction, uid: str) -> Armed:
 async def replay(tx: Transaction, wanted: Replay, *, at_once: int = AT_ONCE) -> Replayed:
     """Attempt again what was not delivered, and deliver what a subscription was never sent.
 
-    Looks at `at_once` events and gives where to go on. Raises 404 naming `subscription_uid` for an unknown one, 409
-    when it is not active.
+    Looks at `at_once` events and gives where to go on. Raises 404 naming `subscription_uid` or `after` for an unknown
+    one, 409 when the subscription is not active.
     """
+    if wanted.after and not await tx.connection.fetchval(_KEPT, tx.organisation_id, wanted.after):
+        raise errors.not_found("after")
     if wanted.subscription_uid is not None:
         active = await tx.connection.fetchval(_SUBSCRIPTION, tx.organisation_id, wanted.subscription_uid)
         if active is None:

@@ -30,9 +30,10 @@ def every_two(statuses: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 FAMILIES = [
-    Children(tuple(some), tuple(others))
+    Children(tuple(some), tuple(others), unplaced)
     for some in every_two(PRESCRIPTION)
     for others in every_two(PHARMACY_ORDER)
+    for unplaced in ((), ("fo-1",))
 ]
 
 
@@ -89,7 +90,7 @@ def test_an_order_fits_its_children(status: OrderStatus) -> None:
         told = (status, children, after)
         if status in orders.ENDED:
             assert after == status, told
-        elif children.placed and set(children.placed) == {"completed"}:
+        elif children.placed and set(children.placed) == {"completed"} and not children.unplaced:
             assert after == "completed", told
         elif "declined" in children.prescriptions:
             assert after == "prescription declined", told

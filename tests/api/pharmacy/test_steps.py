@@ -247,3 +247,20 @@ async def test_completed_is_no_status_to_set(pharmacy_client: httpx.AsyncClient,
     assert answer.status_code == 403
     answer = await pharmacy_client.patch("/pharmacy_orders/none/status", json={}, headers=headers)
     assert answer.status_code == 400
+
+
+async def test_what_is_said_of_a_completion_that_it_does_not_know(
+    pharmacy_client: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    counter = await open_counter(tenant)
+    uid = await counter.order(status="in-progress")
+    path, headers = f"/pharmacy_orders/{uid}/complete_order", await counter.headers()
+    bodies: list[Any] = [{"status": "completed"}, [], "x"]
+    for body in bodies:
+        answer = await pharmacy_client.patch(path, json=body, headers=headers)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"] == "Validation failed"
+    [row] = await tenant.rows("SELECT status FROM pharmacy_orders WHERE organisation_id = $1")
+    assert row["status"] == "in-progress"
+    answer = await pharmacy_client.patch(path, json={}, headers=headers)
+    assert answer.status_code == 200

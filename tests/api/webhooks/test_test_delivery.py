@@ -11,7 +11,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -32,6 +32,8 @@ from tests.factories import Tenant, make_tenant
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
+from rxdesk.kit.signing import vendor_signature
+from rxdesk.routes import OPERATIONS
 from rxdesk.webhooks.events import EVENT_TYPES
 
 PATH = "/notification-subscriptions/test"
@@ -244,6 +246,40 @@ async def test_the_secret_of_the_active_subscription(
     assert len({*secrets, *made, None}) == 7
     for received, secret in zip(receiver.received, (secrets[0], made[0], *secrets[1:]), strict=True):
         verify(received, secret)
+
+
+async def test_while_a_rotation_s_overlap_lasts(sender: InProcess, pki: Pki, tenant: Tenant) -> None:
+    """As a delivery is signed: the vendor's header by the old secret until it is switched, the other one by both."""
+    headers = await tenant.headers()
+    operations = f"http://test{OPERATIONS.base}"
+    async with receiving(OK, pki.good) as receiver:
+        body = {"notification_type": "order_created", "target": receiver.url()}
+        made = (await sender.client.post("/notification-subscriptions", json=body, headers=headers)).json()
+        path = f"{operations}/subscriptions/{made['uid']}"
+        rotated = await sender.client.post(f"{path}/rotate-secret", json={}, headers=headers)
+        both = made["signing_secret"], rotated.json()["signing_secret"]
+        await send(sender.client, tenant, receiver.url(), event_type="order_created")
+        switched = await sender.client.post(f"{path}/switch-secret", headers=headers)
+        assert switched.status_code == 204
+        await asyncio.sleep(1.05)
+        await send(sender.client, tenant, receiver.url(), event_type="order_created")
+        await tenant.update(
+            "notification_subscriptions",
+            made["uid"],
+            previous_secret_until=sender.clock() - timedelta(seconds=1),
+        )
+        await asyncio.sleep(1.05)
+        await send(sender.client, tenant, receiver.url(), event_type="order_created")
+    for received, vendor in zip(receiver.received[:2], both, strict=True):
+        assert received.header("X-Webhook-Signature") == vendor_signature(vendor, received.body)
+        assert len(received.header("webhook-signature").split()) == 2
+        for secret in both:
+            names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+            standardwebhooks.Webhook(secret).verify(
+                received.body, {name: received.header(name) for name in names}
+            )
+    verify(receiver.received[2], both[1])
+    assert len(receiver.received[2].header("webhook-signature").split()) == 1
 
 
 async def test_a_custom_header_of_the_subscription_is_not_sent_for_the_asking(

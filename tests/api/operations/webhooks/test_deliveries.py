@@ -185,6 +185,21 @@ async def test_nothing_is_sent_to_a_subscription_that_ended(operations: Operatio
     assert missing == {**NOT_FOUND, "field": "subscription_uid"}
 
 
+async def test_replay_after_an_event_that_is_not_kept(
+    operations: Operations, tenant: Tenant, other: Tenant
+) -> None:
+    """As GET /events says it: to begin anew unasked would send again what was sent."""
+    now = operations.clock()
+    await subscription(tenant, "ns-1", KIND, now)
+    await operations.happen(tenant, KIND)
+    theirs = await operations.happen(other, KIND)
+    headers = await tenant.headers()
+    for after in ("evt-none", theirs):
+        body = {"since": int(now.timestamp()), "all": True, "after": after}
+        missing = await operations.post("/deliveries/replay", headers, 404, body)
+        assert missing == {**NOT_FOUND, "field": "after"}
+
+
 async def test_replay_brings_what_is_missing_and_once(operations: Operations, tenant: Tenant) -> None:
     start = operations.clock()
     ns = await subscription(tenant, "ns-1", KIND, start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from tests.api.operations.webhooks.conftest import SECRET, Operations, end, subscription
+from tests.api.operations.webhooks.conftest import SECRET, Operations, end, queue, subscription
 from tests.conftest import ENCRYPTION_KEYS
 from tests.factories import Tenant
 
@@ -151,3 +151,57 @@ async def test_rotate_with_an_overlap(operations: Operations, tenant: Tenant, ot
         await operations.post("/subscriptions/ns-1/rotate-secret", headers, 400, wrong)
     await tenant.update("notification_subscriptions", ns, deactivated_at=now, deactivated_reason="gone")
     await operations.post("/subscriptions/ns-1/rotate-secret", headers, 404, {})
+
+
+async def test_the_organisation_ends_any(operations: Operations, tenant: Tenant, other: Tenant) -> None:
+    now = operations.clock()
+    await tenant.insert("pharmacies", uid="ph-1")
+    kind = "pharmacy_order_created"
+    ns = await subscription(tenant, "ns-1", kind, now, pharmacy_uid="ph-1")
+    event = await operations.happen(tenant, kind, pharmacy_uid="ph-1")
+    assert len(await queue(tenant)) == 1
+    headers, path = await tenant.headers("delivery:write"), f"/subscriptions/{ns}/disable"
+    await operations.post(path, await tenant.headers("delivery:read"), 403)
+    await operations.post(path, await other.headers(), 404)
+    await operations.post("/subscriptions/ns-9/disable", headers, 404)
+    await operations.post(path, headers, 204)
+
+    async def kept() -> dict[str, Any]:
+        [row] = await tenant.rows("SELECT * FROM notification_subscriptions WHERE organisation_id = $1")
+        return row
+
+    row = await kept()
+    assert (row["deactivated_at"], row["deactivated_reason"]) == (now, "removed")
+    assert await queue(tenant) == []
+    shown = await operations.get(f"/deliveries/dlv-{event[4:]}.1", await tenant.headers())
+    assert shown["status"] == "cancelled"
+    operations.clock.moment += timedelta(days=1)
+    await operations.post(path, headers, 204)
+    assert await kept() == row
+    await operations.happen(tenant, kind, pharmacy_uid="ph-1")
+    assert await queue(tenant) == []
+    await operations.post("/subscriptions/ns-1/enable", headers, 409)
+
+
+async def test_one_that_ended_by_itself_is_ended_for_good(operations: Operations, tenant: Tenant) -> None:
+    now = operations.clock()
+    await subscription(tenant, "ns-1", KIND, now, deactivated_at=now, deactivated_reason="gone")
+    headers = await tenant.headers()
+    await operations.post("/subscriptions/ns-1/disable", headers, 204)
+    await operations.post("/subscriptions/ns-1/enable", headers, 409)
+
+
+async def test_a_deleted_pharmacy_hears_nothing(operations: Operations, tenant: Tenant) -> None:
+    now = operations.clock()
+    kind = "pharmacy_order_created"
+    for number in (1, 2):
+        await tenant.insert("pharmacies", uid=f"ph-{number}")
+        await subscription(tenant, f"ns-{number}", kind, now, pharmacy_uid=f"ph-{number}")
+    await tenant.update("pharmacies", "ph-1", deleted_at=now)
+    events = [await operations.happen(tenant, kind, pharmacy_uid=f"ph-{number}") for number in (1, 2)]
+    assert [row["uid"] for row in await queue(tenant)] == [f"dlv-{events[1][4:]}.2"]
+    headers = await tenant.headers()
+    since = {"since": int(now.timestamp()), "all": True}
+    for more in ({}, {"subscription_uid": "ns-1"}):
+        assert (await operations.post("/deliveries/replay", headers, 202, {**since, **more}))["armed"] == 0
+    assert len(await queue(tenant)) == 1
