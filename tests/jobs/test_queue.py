@@ -61,6 +61,7 @@ async def take(
     lane: str = "first",
     cursor: tuple[int, int] = queue.BEFORE_ALL,
     now: datetime = NOW,
+    begun: tuple[int, int] | None = None,
 ) -> queue.Claimed:
     return await queue.claim(
         session.connection,
@@ -68,6 +69,7 @@ async def take(
         lane,
         wanted=wanted,
         cursor=cursor,
+        begun=begun,
         worker=session.number,
         now=now,
         lease_until=LATER,
@@ -138,6 +140,26 @@ async def test_a_long_row_of_places_without_work_is_walked_in_parts(
         cursor, claims, rounds = found.cursor, len(found.claims), rounds + 1
         assert found.more or claims
     assert rounds == 6
+
+
+async def test_a_round_ends_where_it_began(owner: Connection, sessions: list[Session]) -> None:
+    """Nothing of a hundred places is due: each is looked at, and then there is no more, wherever the round began."""
+    for endpoint in range(1, 101):
+        await put(owner, endpoint, due=LATER)
+    for begun in (queue.BEFORE_ALL, (1, 50), (1, 100), (2, 0)):
+        cursor, statements, more = begun, 0, True
+        while more and statements < 50:
+            found = await take(sessions[0], 4, cursor=cursor, begun=begun)
+            cursor, more, statements = found.cursor, found.more, statements + 1
+        assert 6 <= statements <= 8, begun
+
+
+async def test_the_next_retry_after_those_that_are_due(owner: Connection) -> None:
+    await put(owner, 1, lane="retry")
+    await put(owner, 2, lane="retry", due=LATER)
+    assert await queue.next_retry(owner, KIND) == NOW
+    assert await queue.next_retry(owner, KIND, after=NOW) == LATER
+    assert await queue.next_retry(owner, KIND, after=LATER) is None
 
 
 async def test_the_dead_give_up_what_they_hold(owner: Connection, sessions: list[Session]) -> None:

@@ -115,7 +115,9 @@ _WORKERS = f"""
 SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
 WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid <> 0 AND l.objsubid = 2 AND l.granted"""
 
-_NEXT = "SELECT min(due_at) FROM jobs WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL"
+_NEXT = """
+SELECT min(due_at) FROM jobs
+WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL AND due_at > coalesce($2::timestamptz, '-infinity')"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,14 +136,14 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim found, and the place after which the next one begins; `more` when the walk has not ended."""
+    """What a claim found, and the place after which the next one begins; `more` until a round has been walked."""
 
     claims: list[Claim]
     cursor: tuple[int, int]
     more: bool
 
 
-async def claim(
+async def claim(  # noqa: PLR0913 - they are the statement's
     connection: Connection,
     kind: str,
     lane: str,
@@ -151,8 +153,12 @@ async def claim(
     worker: int,
     now: datetime,
     lease_until: datetime,
+    begun: tuple[int, int] | None = None,
 ) -> Claimed:
-    """Claim up to `wanted` jobs that are due, a few of each place, the places in turn from the cursor."""
+    """Claim up to `wanted` jobs that are due, a few of each place, the places in turn from the cursor.
+
+    `begun` is the cursor of the first claim of this round; None when this is the first.
+    """
     looks = wanted // 2 + _LOOKS
     try:
         await connection.execute(_ALONE)
@@ -165,13 +171,14 @@ async def claim(
         Claim(row["organisation_id"], row["uid"], worker, lane, row["due_at"]) for row in rows if row["uid"]
     ]
     places = [(row["organisation_id"], row["endpoint"]) for row in rows]
+    begun = cursor if begun is None else begun
     if len(claims) >= wanted:
         last = max(place for place, row in zip(places, rows, strict=True) if row["uid"])
         return Claimed(claims, last, more=True)
     if len(dict.fromkeys(places)) >= looks:
-        return Claimed(claims, places[-1], more=True)
-    # At the end: from the beginning again, unless that is where this walk began.
-    return Claimed(claims, BEFORE_ALL, more=cursor != BEFORE_ALL)
+        return Claimed(claims, places[-1], more=not cursor < begun <= places[-1])
+    # At the end: from the beginning again, unless that is where this round began, or this was its second half.
+    return Claimed(claims, BEFORE_ALL, more=cursor >= begun > BEFORE_ALL)
 
 
 async def _undo(connection: Connection) -> None:
@@ -210,9 +217,9 @@ async def give_back(
     )
 
 
-async def next_retry(connection: Connection, kind: str) -> datetime | None:
-    """Give when the next retry is due, which may be in the past; None when none waits."""
-    moment: datetime | None = await connection.fetchval(_NEXT, kind)
+async def next_retry(connection: Connection, kind: str, *, after: datetime | None = None) -> datetime | None:
+    """Give when the next retry is due, which may be in the past, or the next one after a moment; None for none."""
+    moment: datetime | None = await connection.fetchval(_NEXT, kind, after)
     return moment
 
 

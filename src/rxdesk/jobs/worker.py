@@ -65,6 +65,7 @@ class Worker(Generic[P, R]):
         self._clock = clock
         self._wake = asyncio.Event()
         self._cursors = dict.fromkeys(LANES, BEFORE_ALL)
+        self._begun: dict[str, tuple[int, int] | None] = {}  # where a lane's round began; None: it is over
         self._held: Counter[str] = Counter()
         self._claims: set[Claim] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -126,33 +127,42 @@ class Worker(Generic[P, R]):
 
     # ------------------------------------------------------------------------------------------------- claiming
     async def _serve(self, session: Session) -> None:
-        """One round: return what is to be returned, claim what there is, and sleep until there may be more."""
-        self._wake.clear()
+        """Return what is to be returned, claim what there is, and sleep once a round of the places has ended."""
+        if self._wake.is_set():
+            self._begun.clear()  # what has ended may have made room in a place that the round has passed
+            self._wake.clear()
         async with asyncio.timeout(_ROUND_SECONDS):
             await self._give_back(session)
             if time.monotonic() - self._freed_at >= POLL_SECONDS:
                 await queue.free(session.connection, self._clock())
                 self._freed_at = time.monotonic()
             more = await self._claim(session, "first")
+            now = self._clock()
             due = await queue.next_retry(session.connection, self._work.kind)
-            if due is not None and due <= self._clock():
+            if due is not None and due <= now:
                 more |= await self._claim(session, "retry")
+                if (
+                    not more
+                ):  # those that are due and wait still have their share: the end of one of it wakes us
+                    due = await queue.next_retry(session.connection, self._work.kind, after=now)
         if more or self._stopping:
             return
+        self._begun.clear()
         await self._pause(self._sleep_seconds(None if due is None else (due - self._clock()).total_seconds()))
         if self.in_flight * 2 > sum(self._work.slots.values()):
             await asyncio.sleep(_GATHER_SECONDS)  # what else ends now is claimed for together
 
     @staticmethod
     def _sleep_seconds(until_due: float | None) -> float:
-        if until_due is None or until_due <= 0:  # due, and its endpoint has its share: its end wakes us
+        if until_due is None:
             return POLL_SECONDS
-        return min(until_due + 0.001, POLL_SECONDS)
+        return min(max(until_due, 0.0) + 0.001, POLL_SECONDS)
 
     async def _claim(self, session: Session, lane: str) -> bool:
         """Claim for the free slots of a lane; tells whether to look again at once."""
         wanted = self._work.slots[lane] - self._held[lane]
-        if wanted <= 0:
+        begun = self._begun.setdefault(lane, self._cursors[lane])
+        if wanted <= 0 or begun is None:
             return False
         now = self._clock()
         found = await queue.claim(
@@ -161,11 +171,14 @@ class Worker(Generic[P, R]):
             lane,
             wanted=wanted,
             cursor=self._cursors[lane],
+            begun=begun,
             worker=session.number,
             now=now,
             lease_until=now + timedelta(seconds=self._work.lease_seconds),
         )
         self._cursors[lane] = found.cursor
+        if not found.more:
+            self._begun[lane] = None
         self._held[lane] += len(found.claims)
         self._claims.update(found.claims)
         ordered = sorted(found.claims, key=lambda one: one.organisation_id)
