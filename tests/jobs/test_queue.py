@@ -62,6 +62,7 @@ async def take(
     cursor: tuple[int, int] = queue.BEFORE_ALL,
     now: datetime = NOW,
     begun: tuple[int, int] | None = None,
+    limits: queue.Limits = queue.NO_LIMITS,
 ) -> queue.Claimed:
     return await queue.claim(
         session.connection,
@@ -70,6 +71,7 @@ async def take(
         wanted=wanted,
         cursor=cursor,
         begun=begun,
+        limits=limits,
         worker=session.number,
         now=now,
         lease_until=LATER,
@@ -112,6 +114,25 @@ async def test_four_of_a_place_at_once_and_each_place_in_turn(
     fourth = await take(sessions[0], 100, cursor=third.cursor)
     assert places(fourth) == {"2": 2, "4": 2}
     assert not fourth.more
+
+
+async def test_an_organisation_has_its_share_and_no_more(owner: Connection, sessions: list[Session]) -> None:
+    for organisation in (1, 2):
+        for endpoint in range(1, 6):
+            await put(owner, endpoint + organisation * 10, 10, organisation=organisation)
+    limits = queue.Limits(of_one=6, held={2: 3})
+    assert places(await take(sessions[0], 100, limits=limits)) == {"11": 4, "12": 2, "21": 3}
+    full = queue.Limits(of_one=6, held={1: 7, 2: 6})
+    assert places(await take(sessions[0], 100, limits=full)) == {}
+
+
+async def test_a_place_that_hangs_has_one_in_flight(owner: Connection, sessions: list[Session]) -> None:
+    await put(owner, 1, 10)
+    await put(owner, 2, 10)
+    limits = queue.Limits(hanging=[(1, 2)])
+    assert places(await take(sessions[0], 100, limits=limits)) == {"1": 4, "2": 1}
+    assert places(await take(sessions[0], 100, limits=limits)) == {}
+    assert places(await take(sessions[0], 100)) == {"2": 3}
 
 
 async def test_both_lanes_count_against_a_place(owner: Connection, sessions: list[Session]) -> None:
@@ -239,7 +260,8 @@ async def test_a_claim_costs_the_same_whatever_waits(owner: Connection, sessions
     async def cost() -> tuple[int, int]:
         session = sessions[0]
         async with session.connection.transaction():
-            arguments = (KIND, "first", *queue.BEFORE_ALL, 48, 64, NOW, session.number, LATER)
+            limits = queue.Limits(of_one=64).arguments()
+            arguments = (KIND, "first", *queue.BEFORE_ALL, 48, 64, NOW, session.number, LATER, *limits)
             [[text]] = await session.connection.fetch(
                 "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + queue._CLAIM,  # noqa: SLF001 - its cost is what is tested
                 *arguments,

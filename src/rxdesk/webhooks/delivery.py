@@ -33,6 +33,7 @@ _STATEMENT_SECONDS = 6.0
 # What was prepared longer ago is looked at again before it is sent: its subscription may be gone by now.
 _FRESH_SECONDS = 0.5
 _LEASE_SECONDS = 60.0
+_SHARE = 0.75  # of a lane's slots, for one organisation
 
 _log = structlog.get_logger("rxdesk.webhooks")
 
@@ -57,6 +58,10 @@ WITH unrouted AS (
 )
 UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $5 FROM unrouted u
 WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
+
+
+def _hangs(attempt: Recorded) -> bool | None:
+    return None if attempt is None else attempt.error == "timeout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,10 @@ class Deliveries:
     monotonic: Callable[[], float] = time.monotonic
 
     def work(self, concurrency: int) -> Work[Prepared, Recorded]:
-        """Give what a worker does with jobs of deliveries: three quarters of its slots are for first attempts."""
+        """Give what a worker does with jobs of deliveries: three quarters of its slots are for first attempts.
+
+        The last quarter of each lane is for other organisations than the one that has the rest.
+        """
         retries = max(1, concurrency // 4)
         return Work(
             kind=KIND,
@@ -102,6 +110,8 @@ class Deliveries:
             prepare=self.prepare,
             perform=self.post,
             record=self.record,
+            share=_SHARE,
+            hangs=_hangs,
         )
 
     # ------------------------------------------------------------------------------------------------- prepare
