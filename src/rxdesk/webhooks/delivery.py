@@ -39,8 +39,9 @@ _log = structlog.get_logger("rxdesk.webhooks")
 
 # $2 the deliveries' uids
 _PREPARE = """
-SELECT d.uid, d.attempts, d.status = 'pending' AND n.deactivated_at IS NULL AS wanted, e.uid AS event_uid,
-  e.event_type, CASE WHEN n.full_data THEN e.body ELSE coalesce(e.cut_body, e.body) END AS body,
+SELECT d.uid, d.attempts, d.next_attempt_at, d.status = 'pending' AND n.deactivated_at IS NULL AS wanted,
+  e.uid AS event_uid, e.event_type,
+  CASE WHEN n.full_data THEN e.body ELSE coalesce(e.cut_body, e.body) END AS body,
   n.uid AS subscription_uid, n.target, n.header_key, n.sealed_header_value, n.sealed_signing_secret,
   n.sealed_previous_secret, n.previous_secret_until, n.switched
 FROM unnest($2::text[]) AS c (uid)
@@ -71,6 +72,7 @@ class Prepared:
     claim: Claim
     subscription_uid: str
     attempts: int
+    planned_at: datetime | None
     event_uid: str
     event_type: str
     target: str
@@ -144,6 +146,7 @@ class Deliveries:
             claim=claim,
             subscription_uid=row["subscription_uid"],
             attempts=row["attempts"],
+            planned_at=row["next_attempt_at"],
             event_uid=row["event_uid"],
             event_type=row["event_type"],
             target=row["target"],
@@ -200,11 +203,20 @@ class Deliveries:
                 max_answer=ANSWER_BYTES,
             )
         except (TargetRefused, ValueError) as refusal:
-            error = "forbidden" if isinstance(refusal, TargetRefused) else "unsigned"
-            took = round((self.monotonic() - begun) * 1000)
-            return Attempt(prepared.attempts, started_at, self.clock(), took, None, error, b"", None)
+            return Attempt(
+                attempts=prepared.attempts,
+                planned_at=prepared.planned_at,
+                started_at=started_at,
+                ended_at=self.clock(),
+                duration_ms=round((self.monotonic() - begun) * 1000),
+                status=None,
+                error="forbidden" if isinstance(refusal, TargetRefused) else "unsigned",
+                answer=b"",
+                retry_after=None,
+            )
         return Attempt(
             attempts=prepared.attempts,
+            planned_at=prepared.planned_at,
             started_at=started_at,
             ended_at=self.clock(),
             duration_ms=outcome.duration_ms,
