@@ -160,6 +160,7 @@ async def remove_of_pharmacy(tx: Transaction, uid: str) -> None:
     )
     if removed is None:
         raise errors.not_found()
+    await cancel_pending(tx, removed)
 
 
 async def signing_secret(tx: Transaction, event_type: str, target: Target) -> str | None:
