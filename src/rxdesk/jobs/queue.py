@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from rxdesk.db.pool import Connection
 
@@ -62,9 +63,10 @@ WITH RECURSIVE places AS (
     ON h.organisation_id = p.organisation_id
   WHERE p.due_at <= $7
 ), due AS (
-  SELECT r.step, r.share, j.place, row_number() OVER (PARTITION BY r.organisation_id ORDER BY r.step) AS n
+  SELECT r.step, r.share, j.place, j.due_at,
+    row_number() OVER (PARTITION BY r.organisation_id ORDER BY r.step, j.due_at) AS n
   FROM room r CROSS JOIN LATERAL (
-    SELECT ctid AS place FROM jobs
+    SELECT ctid AS place, due_at FROM jobs
     WHERE kind = $1 AND lane = $2 AND worker_id IS NULL AND organisation_id = r.organisation_id
       AND endpoint = r.endpoint AND due_at <= $7
     ORDER BY due_at, uid
@@ -75,7 +77,7 @@ WITH RECURSIVE places AS (
       ) held)))
   ) j
 ), shared AS (
-  SELECT place FROM due WHERE n <= share ORDER BY step LIMIT $6
+  SELECT place FROM due WHERE n <= share ORDER BY step, due_at LIMIT $6
 ), chosen AS (
   SELECT j.place FROM shared s CROSS JOIN LATERAL (
     SELECT ctid AS place FROM jobs WHERE ctid = s.place AND worker_id IS NULL FOR UPDATE SKIP LOCKED
@@ -204,9 +206,9 @@ async def claim(  # noqa: PLR0913 - they are the statement's
     looks = wanted // 2 + _LOOKS
     try:
         await connection.execute(_ALONE)
-        more = limits.arguments()
+        limited = limits.arguments()
         rows = await connection.fetch(
-            _CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until, *more
+            _CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until, *limited
         )
         await connection.execute("COMMIT")
     except BaseException:
@@ -217,15 +219,26 @@ async def claim(  # noqa: PLR0913 - they are the statement's
         for row in rows
         if row["uid"]
     ]
+    cursor, more = _walked(rows, cursor, begun or cursor, looks=looks, full=len(claims) >= wanted)
+    return Claimed(claims, cursor, more)
+
+
+def _walked(
+    rows: Sequence[Any],  # records
+    cursor: tuple[int, int],
+    begun: tuple[int, int],
+    *,
+    looks: int,
+    full: bool,
+) -> tuple[tuple[int, int], bool]:
+    """Give where the next claim begins, and whether the round has not ended."""
     places = [(row["organisation_id"], row["endpoint"]) for row in rows]
-    begun = cursor if begun is None else begun
-    if len(claims) >= wanted:
-        last = max(place for place, row in zip(places, rows, strict=True) if row["uid"])
-        return Claimed(claims, last, more=True)
+    if full:
+        return max(place for place, row in zip(places, rows, strict=True) if row["uid"]), True
     if len(dict.fromkeys(places)) >= looks:
-        return Claimed(claims, places[-1], more=not cursor < begun <= places[-1])
+        return places[-1], not cursor < begun <= places[-1]
     # At the end: from the beginning again, unless that is where this round began, or this was its second half.
-    return Claimed(claims, BEFORE_ALL, more=cursor >= begun > BEFORE_ALL)
+    return BEFORE_ALL, cursor >= begun > BEFORE_ALL
 
 
 async def _undo(connection: Connection) -> None:

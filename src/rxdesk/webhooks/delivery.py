@@ -20,7 +20,7 @@ from rxdesk.db.pool import Pool
 from rxdesk.jobs.queue import Claim
 from rxdesk.jobs.worker import Work
 from rxdesk.kit.clock import Clock, unix
-from rxdesk.kit.egress import Egress
+from rxdesk.kit.egress import Egress, Outcome
 from rxdesk.kit.sealing import Sealer, SealError
 from rxdesk.kit.signing import delivery_headers
 from rxdesk.kit.targets import TargetRefused
@@ -192,6 +192,7 @@ class Deliveries:
             prepared = again[0][1]
         started_at = self.clock()
         begun = self.monotonic()
+        error: str | None
         try:
             headers = self._headers(prepared, started_at)
             outcome = await self.egress.post(
@@ -202,18 +203,10 @@ class Deliveries:
                 connect=self.connect_seconds,
                 max_answer=ANSWER_BYTES,
             )
+            error = outcome.error
         except (TargetRefused, ValueError) as refusal:
-            return Attempt(
-                attempts=prepared.attempts,
-                planned_at=prepared.planned_at,
-                started_at=started_at,
-                ended_at=self.clock(),
-                duration_ms=round((self.monotonic() - begun) * 1000),
-                status=None,
-                error="forbidden" if isinstance(refusal, TargetRefused) else "unsigned",
-                answer=b"",
-                retry_after=None,
-            )
+            error = "forbidden" if isinstance(refusal, TargetRefused) else "unsigned"
+            outcome = Outcome(None, None, round((self.monotonic() - begun) * 1000), b"", None)
         return Attempt(
             attempts=prepared.attempts,
             planned_at=prepared.planned_at,
@@ -221,7 +214,7 @@ class Deliveries:
             ended_at=self.clock(),
             duration_ms=outcome.duration_ms,
             status=outcome.status,
-            error=outcome.error,
+            error=error,
             answer=outcome.answer,
             retry_after=outcome.retry_after,
         )
