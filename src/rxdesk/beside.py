@@ -73,17 +73,20 @@ class Beside:
         pause = _FIRST_PAUSE
         while not self._ending.is_set():
             begun = time.monotonic()
-            process = self._spawn()
-            if process is None:
-                return
-            status = process.wait()
-            self._forget(process.pid)
-            if self._ending.is_set():
-                return
-            _log.error("worker_ended", status=status)
-            pause = (
-                _FIRST_PAUSE if time.monotonic() - begun > _EARLY_SECONDS else min(pause * 2, _LONGEST_PAUSE)
-            )
+            try:
+                process = self._spawn()
+            except OSError as error:  # the machine has no memory or no process left for it, for now
+                _log.error("worker_not_started", error=type(error).__name__)
+            else:
+                if process is None:
+                    return
+                status = process.wait()
+                self._forget(process.pid)
+                if self._ending.is_set():
+                    return
+                _log.error("worker_ended", status=status)
+            lasted = time.monotonic() - begun > _EARLY_SECONDS
+            pause = _FIRST_PAUSE if lasted else min(pause * 2, _LONGEST_PAUSE)
             self._ending.wait(pause)
 
     def _spawn(self) -> subprocess.Popen[bytes] | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import structlog
 
-from rxdesk.access import Access
+from rxdesk.access import Access, Transaction
 from rxdesk.beside import Launch
 from rxdesk.db.pool import Pool, connector
 from rxdesk.jobs import queue
@@ -126,16 +126,28 @@ async def _now_and_then(seconds: float, work: Callable[[], Awaitable[None]], fai
 
 
 async def tidy(composed: Composed) -> None:
-    """Prune what is older than the setting, and cancel what waits for subscriptions that have ended."""
+    """Prune what is older than the setting, and cancel what waits for subscriptions that have ended.
+
+    An organisation of which that fails does not keep the others from it; its next turn is the next time.
+    """
     before = composed.clock() - timedelta(days=composed.settings.event_retention_days)
     async with composed.pool.acquire_without(timeout_seconds=5) as connection:
         found = await retention.organisations(connection)
     for organisation_id in found:
         for step in (lambda tx: retention.prune(tx, before), retention.cancel_left_over):
-            more = True
-            while more:
-                more = await composed.access.write_as_system(organisation_id, "worker", step)
-                await asyncio.sleep(_PAUSE_SECONDS)
+            try:
+                await _tidy(composed, organisation_id, step)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
+                _log.warning("not_tidied", organisation=organisation_id, error=type(error).__name__)
+
+
+async def _tidy(
+    composed: Composed, organisation_id: int, step: Callable[[Transaction], Awaitable[bool]]
+) -> None:
+    more = True
+    while more:
+        more = await composed.access.write_as_system(organisation_id, "worker", step)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _counter(composed: Composed) -> Callable[[], Awaitable[None]]:

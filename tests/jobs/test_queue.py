@@ -61,6 +61,8 @@ async def take(
     lane: str = "first",
     cursor: tuple[int, int] = queue.BEFORE_ALL,
     now: datetime = NOW,
+    begun: tuple[int, int] | None = None,
+    limits: queue.Limits = queue.NO_LIMITS,
 ) -> queue.Claimed:
     return await queue.claim(
         session.connection,
@@ -68,6 +70,8 @@ async def take(
         lane,
         wanted=wanted,
         cursor=cursor,
+        begun=begun,
+        limits=limits,
         worker=session.number,
         now=now,
         lease_until=LATER,
@@ -112,6 +116,25 @@ async def test_four_of_a_place_at_once_and_each_place_in_turn(
     assert not fourth.more
 
 
+async def test_an_organisation_has_its_share_and_no_more(owner: Connection, sessions: list[Session]) -> None:
+    for organisation in (1, 2):
+        for endpoint in range(1, 6):
+            await put(owner, endpoint + organisation * 10, 10, organisation=organisation)
+    limits = queue.Limits(of_one=6, held={2: 3})
+    assert places(await take(sessions[0], 100, limits=limits)) == {"11": 4, "12": 2, "21": 3}
+    full = queue.Limits(of_one=6, held={1: 7, 2: 6})
+    assert places(await take(sessions[0], 100, limits=full)) == {}
+
+
+async def test_a_place_that_hangs_has_one_in_flight(owner: Connection, sessions: list[Session]) -> None:
+    await put(owner, 1, 10)
+    await put(owner, 2, 10)
+    limits = queue.Limits(hanging=[(1, 2)])
+    assert places(await take(sessions[0], 100, limits=limits)) == {"1": 4, "2": 1}
+    assert places(await take(sessions[0], 100, limits=limits)) == {}
+    assert places(await take(sessions[0], 100)) == {"2": 3}
+
+
 async def test_both_lanes_count_against_a_place(owner: Connection, sessions: list[Session]) -> None:
     await put(owner, 1, 3)
     await put(owner, 1, 3, lane="retry")
@@ -138,6 +161,26 @@ async def test_a_long_row_of_places_without_work_is_walked_in_parts(
         cursor, claims, rounds = found.cursor, len(found.claims), rounds + 1
         assert found.more or claims
     assert rounds == 6
+
+
+async def test_a_round_ends_where_it_began(owner: Connection, sessions: list[Session]) -> None:
+    """Nothing of a hundred places is due: each is looked at, and then there is no more, wherever the round began."""
+    for endpoint in range(1, 101):
+        await put(owner, endpoint, due=LATER)
+    for begun in (queue.BEFORE_ALL, (1, 50), (1, 100), (2, 0)):
+        cursor, statements, more = begun, 0, True
+        while more and statements < 50:
+            found = await take(sessions[0], 4, cursor=cursor, begun=begun)
+            cursor, more, statements = found.cursor, found.more, statements + 1
+        assert 6 <= statements <= 8, begun
+
+
+async def test_the_next_retry_after_those_that_are_due(owner: Connection) -> None:
+    await put(owner, 1, lane="retry")
+    await put(owner, 2, lane="retry", due=LATER)
+    assert await queue.next_retry(owner, KIND) == NOW
+    assert await queue.next_retry(owner, KIND, after=NOW) == LATER
+    assert await queue.next_retry(owner, KIND, after=LATER) is None
 
 
 async def test_the_dead_give_up_what_they_hold(owner: Connection, sessions: list[Session]) -> None:
@@ -217,7 +260,8 @@ async def test_a_claim_costs_the_same_whatever_waits(owner: Connection, sessions
     async def cost() -> tuple[int, int]:
         session = sessions[0]
         async with session.connection.transaction():
-            arguments = (KIND, "first", *queue.BEFORE_ALL, 48, 64, NOW, session.number, LATER)
+            limits = queue.Limits(of_one=64).arguments()
+            arguments = (KIND, "first", *queue.BEFORE_ALL, 48, 64, NOW, session.number, LATER, *limits)
             [[text]] = await session.connection.fetch(
                 "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + queue._CLAIM,  # noqa: SLF001 - its cost is what is tested
                 *arguments,

@@ -7,12 +7,14 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from tests.webhooks.engine import eventually
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection, DatabaseUnavailableError, connector
+from rxdesk.jobs import queue
 from rxdesk.jobs import worker as loop_module
 from rxdesk.jobs.queue import Claim
 from rxdesk.jobs.worker import Work, Worker
@@ -66,6 +68,17 @@ class Bench:
 
     def work(self, slots: int = 8) -> Work[str, str]:
         return Work(KIND, {"first": slots, "retry": slots}, 60.0, self.prepare, self.perform, self.record)
+
+    async def put_one(self, uid: str, endpoint: int, lane: str, due: datetime) -> None:
+        """Put a job there, without a notice; the lock is the caller's."""
+        await self.owner.execute(
+            "INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at) VALUES (1, $1, $2, $3, $4, $5)",
+            uid,
+            KIND,
+            lane,
+            endpoint,
+            due,
+        )
 
     async def put(self, *uids: str, due: datetime | None = None) -> None:
         async with self.lock:
@@ -186,6 +199,36 @@ async def test_jobs_beyond_the_slots_wait_their_turn(cluster: embedded.Address, 
         bench.go.set()
         await eventually(lambda: len(bench.recorded) == 20)
     assert Counter(bench.recorded) == Counter(uids)
+
+
+async def test_what_cannot_be_claimed_is_not_asked_for_again_and_again(
+    cluster: embedded.Address, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty places wait for their retries; one is due, and its place has its share in flight."""
+    claims = 0
+    claim = queue.claim
+
+    async def counted(*arguments: Any, **more: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        return await claim(*arguments, **more)
+
+    monkeypatch.setattr(queue, "claim", counted)
+    bench.go.clear()
+    now = datetime.now(UTC)
+    async with bench.lock:
+        for place in range(30):
+            await bench.put_one(f"waits-{place}", place, "retry", now + timedelta(hours=1))
+        for number in range(4):
+            await bench.put_one(f"held-{number}", 15, "first", now)
+        await bench.put_one("due", 15, "retry", now)
+    async with working(cluster, bench):
+        await eventually(lambda: len(bench.performed) == 4)
+        before = claims
+        await asyncio.sleep(1)  # what is counted is what happens in a while
+        assert claims - before <= 12
+        bench.go.set()
+        await eventually(lambda: "due" in bench.recorded, 0.5)
 
 
 async def test_without_a_notice_the_table_is_looked_at_all_the_same(

@@ -11,7 +11,7 @@ _post = Deliveries.post
 
 
 async def _recorded_first(self: Deliveries, prepared: Prepared) -> Recorded:
-    attempt = Attempt(prepared.attempts, utc_now(), utc_now(), 0, 200, None, b"", None)
+    attempt = Attempt(prepared.attempts, prepared.planned_at, utc_now(), utc_now(), 0, 200, None, b"", None)
     await self.record(prepared.claim.organisation_id, [(prepared.claim, prepared, attempt)])
     return await _post(self, prepared)
 

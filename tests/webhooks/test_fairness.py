@@ -37,6 +37,48 @@ async def test_a_hanging_receiver_delays_nobody_else(cluster: embedded.Address, 
     assert took < 2.5, "less than one of its deadlines"
 
 
+async def test_endpoints_of_one_organisation_that_hang_do_not_delay_another(
+    cluster: embedded.Address, tenant: Tenant
+) -> None:
+    """Fourteen of them have twenty deliveries each, which would fill every slot."""
+    other = await make_tenant(tenant.connection)
+
+    async def hang(post: Post) -> bytes:
+        await asyncio.sleep(30)
+        return await answering()(post)
+
+    async with receiving(hang) as hanging, receiving() as well:
+        for number in range(14):
+            await subscribe(tenant, hanging.url(f"/{number}"))
+        await subscribe(other, well.url())
+        await happen(tenant, 20)
+        async with worker(cluster, worker_concurrency=16, stop_seconds=0.1):
+            await hanging.got(9)
+            await happen(other)
+            await well.got(1, 0.5)
+            assert hanging.busiest == 9, "three quarters of twelve"
+
+
+async def test_an_endpoint_that_hung_has_one_in_flight(cluster: embedded.Address, tenant: Tenant) -> None:
+    """It takes one at a time from its first time-out on, until it answers."""
+    well_again = asyncio.Event()
+
+    async def hang(post: Post) -> bytes:
+        await well_again.wait()
+        return await answering(seconds=0.02)(post)
+
+    async with receiving(hang) as hanging:
+        await subscribe(tenant, hanging.url())
+        await happen(tenant, 30)
+        async with worker(cluster, worker_concurrency=16, delivery_timeout_seconds=0.5) as composed:
+            await hanging.got(5)
+            await eventually(lambda: composed.worker.in_flight == 1, 0.3)
+            await hanging.got(6)
+            assert composed.worker.in_flight == 1
+            well_again.set()
+            await eventually(lambda: composed.worker.in_flight == 4)
+
+
 async def test_retries_do_not_delay_first_attempts(cluster: embedded.Address, tenant: Tenant) -> None:
     """Six dead places have hundreds of retries due, which hang; a quarter of the slots is theirs, no more."""
 
@@ -51,10 +93,10 @@ async def test_retries_do_not_delay_first_attempts(cluster: embedded.Address, te
         await happen(tenant, 20, "order_created")
         await tenant.connection.execute("UPDATE jobs SET lane = 'retry'")
         async with worker(cluster, worker_concurrency=16, stop_seconds=0.1):
-            await hanging.got(4)
+            await hanging.got(3)
             await happen(tenant, 50)
             await well.got(50, 2.5)
-        assert hanging.busiest == 4
+        assert hanging.busiest == 3, "and of that quarter three quarters are one organisation's"
 
 
 async def test_a_large_organisation_does_not_delay_a_small_one(

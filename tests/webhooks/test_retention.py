@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 from tests.conftest import FixedClock
-from tests.factories import Tenant
+from tests.factories import Tenant, make_tenant
 from tests.webhooks.engine import (
     answering,
     command,
@@ -19,6 +20,7 @@ from tests.webhooks.engine import (
 )
 
 from rxdesk import working
+from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.webhooks import retention
 
@@ -57,6 +59,31 @@ async def test_what_is_old_and_over_goes(cluster: embedded.Address, tenant: Tena
             clock.moment += timedelta(seconds=1)
             await working.tidy(composed)
             assert await counts(tenant) == (1, 1, 1), "the one that is still to be delivered"
+
+
+async def test_an_organisation_that_fails_does_not_keep_the_others_from_being_tidied(
+    cluster: embedded.Address, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = await make_tenant(tenant.connection)
+    now = datetime.now(UTC)
+    for one in (tenant, after):
+        await subscribe(one, "https://example.com/")
+        await happen(one, 1, "order_created", now=now - timedelta(days=400))
+    prune = retention.prune
+
+    async def failing(tx: Transaction, before: datetime) -> bool:
+        if tx.organisation_id == tenant.id:
+            await tx.connection.execute("SELECT 1 / 0")
+        return await prune(tx, before)
+
+    monkeypatch.setattr(retention, "prune", failing)
+    async with worker(cluster) as composed:
+        with capture_logs() as logged:
+            await working.tidy(composed)
+    assert (await counts(tenant))[0] == 1
+    assert (await counts(after))[0] == 0
+    [line] = [line for line in logged if line["event"] == "not_tidied"]
+    assert (line["organisation"], line["error"]) == (tenant.id, "DivisionByZeroError")
 
 
 async def test_what_was_replayed_lately_stays(tenant: Tenant) -> None:

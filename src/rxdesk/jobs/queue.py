@@ -6,9 +6,10 @@ policy, since a worker claims before it knows whose work it is; what a job holds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from rxdesk.db.pool import Connection
 
@@ -37,7 +38,9 @@ _ALONE = f"BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lo
 # Places (an endpoint of an organisation) are walked round robin by jumps in the index `jobs_due`: each costs one
 # descent, however many jobs wait there. What is locked is found again by where it stands (ctid): a join by keys is
 # planned by statistics, and those of a queue are of when it was empty. $1 kind, $2 lane, $3 and $4 the place after
-# which the walk begins, $5 places to look at, $6 jobs wanted, $7 now, $8 worker, $9 until when
+# which the walk begins, $5 places to look at, $6 jobs wanted, $7 now, $8 worker, $9 until when; $10 organisations of
+# which this worker holds jobs of the lane, $11 how many, $12 how many of one it may hold; $13 and $14 places that hang.
+# An organisation's share is cut after its places' shares, and only what is left is locked.
 _CLAIM = f"""
 WITH RECURSIVE places AS (
   (SELECT organisation_id, endpoint, due_at, 1 AS step FROM jobs
@@ -52,20 +55,33 @@ WITH RECURSIVE places AS (
     ORDER BY organisation_id, endpoint, due_at, uid LIMIT 1
   ) n
   WHERE p.step < $5
-), chosen AS (
-  SELECT j.place FROM places p CROSS JOIN LATERAL (
-    SELECT ctid AS place FROM jobs
-    WHERE kind = $1 AND lane = $2 AND worker_id IS NULL AND organisation_id = p.organisation_id
-      AND endpoint = p.endpoint AND due_at <= $7
+), room AS (
+  SELECT p.step, p.organisation_id, p.endpoint, $12 - coalesce(h.held, 0) AS share, CASE WHEN EXISTS (
+    SELECT FROM unnest($13::int[], $14::bigint[]) AS s (organisation_id, endpoint)
+    WHERE s.organisation_id = p.organisation_id AND s.endpoint = p.endpoint) THEN 1 ELSE {PER_ENDPOINT} END AS most
+  FROM places p LEFT JOIN unnest($10::int[], $11::int[]) AS h (organisation_id, held)
+    ON h.organisation_id = p.organisation_id
+  WHERE p.due_at <= $7
+), due AS (
+  SELECT r.step, r.share, j.place, j.due_at,
+    row_number() OVER (PARTITION BY r.organisation_id ORDER BY r.step, j.due_at) AS n
+  FROM room r CROSS JOIN LATERAL (
+    SELECT ctid AS place, due_at FROM jobs
+    WHERE kind = $1 AND lane = $2 AND worker_id IS NULL AND organisation_id = r.organisation_id
+      AND endpoint = r.endpoint AND due_at <= $7
     ORDER BY due_at, uid
-    LIMIT {PER_ENDPOINT} - (
+    LIMIT greatest(0, least(r.share, r.most - (
       SELECT count(*) FROM (
-        SELECT FROM jobs WHERE kind = $1 AND organisation_id = p.organisation_id AND endpoint = p.endpoint
+        SELECT FROM jobs WHERE kind = $1 AND organisation_id = r.organisation_id AND endpoint = r.endpoint
           AND worker_id IS NOT NULL LIMIT {PER_ENDPOINT}
-      ) held)
-    FOR UPDATE SKIP LOCKED
+      ) held)))
   ) j
-  WHERE p.due_at <= $7 LIMIT $6
+), shared AS (
+  SELECT place FROM due WHERE n <= share ORDER BY step, due_at LIMIT $6
+), chosen AS (
+  SELECT j.place FROM shared s CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM jobs WHERE ctid = s.place AND worker_id IS NULL FOR UPDATE SKIP LOCKED
+  ) j
 ), claimed AS (
   UPDATE jobs SET worker_id = $8, lease_until = $9 FROM chosen c
   WHERE jobs.ctid = c.place
@@ -115,7 +131,9 @@ _WORKERS = f"""
 SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
 WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid <> 0 AND l.objsubid = 2 AND l.granted"""
 
-_NEXT = "SELECT min(due_at) FROM jobs WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL"
+_NEXT = """
+SELECT min(due_at) FROM jobs
+WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL AND due_at > coalesce($2::timestamptz, '-infinity')"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,18 +148,45 @@ class Claim:
     worker: int
     lane: str
     due_at: datetime
+    endpoint: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What keeps one from taking all: jobs that an organisation may hold of a lane, in this worker, and holds now.
+
+    Of each place in `hanging`, an organisation and an endpoint, only one job is in flight.
+    """
+
+    of_one: int = 1 << 30
+    held: Mapping[int, int] = field(default_factory=dict)
+    hanging: Collection[tuple[int, int]] = ()
+
+    def arguments(self) -> tuple[object, ...]:
+        """Give what the statement takes of it."""
+        hanging = list(self.hanging)
+        return (
+            list(self.held),
+            list(self.held.values()),
+            self.of_one,
+            [organisation_id for organisation_id, _ in hanging],
+            [endpoint for _, endpoint in hanging],
+        )
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim found, and the place after which the next one begins; `more` when the walk has not ended."""
+    """What a claim found, and the place after which the next one begins; `more` until a round has been walked."""
 
     claims: list[Claim]
     cursor: tuple[int, int]
     more: bool
 
 
-async def claim(
+async def claim(  # noqa: PLR0913 - they are the statement's
     connection: Connection,
     kind: str,
     lane: str,
@@ -151,27 +196,49 @@ async def claim(
     worker: int,
     now: datetime,
     lease_until: datetime,
+    begun: tuple[int, int] | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> Claimed:
-    """Claim up to `wanted` jobs that are due, a few of each place, the places in turn from the cursor."""
+    """Claim up to `wanted` jobs that are due, a few of each place, the places in turn from the cursor.
+
+    `begun` is the cursor of the first claim of this round; None when this is the first.
+    """
     looks = wanted // 2 + _LOOKS
     try:
         await connection.execute(_ALONE)
-        rows = await connection.fetch(_CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until)
+        limited = limits.arguments()
+        rows = await connection.fetch(
+            _CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until, *limited
+        )
         await connection.execute("COMMIT")
     except BaseException:
         await _undo(connection)
         raise
     claims = [
-        Claim(row["organisation_id"], row["uid"], worker, lane, row["due_at"]) for row in rows if row["uid"]
+        Claim(row["organisation_id"], row["uid"], worker, lane, row["due_at"], row["endpoint"])
+        for row in rows
+        if row["uid"]
     ]
+    cursor, more = _walked(rows, cursor, begun or cursor, looks=looks, full=len(claims) >= wanted)
+    return Claimed(claims, cursor, more)
+
+
+def _walked(
+    rows: Sequence[Any],  # records
+    cursor: tuple[int, int],
+    begun: tuple[int, int],
+    *,
+    looks: int,
+    full: bool,
+) -> tuple[tuple[int, int], bool]:
+    """Give where the next claim begins, and whether the round has not ended."""
     places = [(row["organisation_id"], row["endpoint"]) for row in rows]
-    if len(claims) >= wanted:
-        last = max(place for place, row in zip(places, rows, strict=True) if row["uid"])
-        return Claimed(claims, last, more=True)
+    if full:
+        return max(place for place, row in zip(places, rows, strict=True) if row["uid"]), True
     if len(dict.fromkeys(places)) >= looks:
-        return Claimed(claims, places[-1], more=True)
-    # At the end: from the beginning again, unless that is where this walk began.
-    return Claimed(claims, BEFORE_ALL, more=cursor != BEFORE_ALL)
+        return places[-1], not cursor < begun <= places[-1]
+    # At the end: from the beginning again, unless that is where this round began, or this was its second half.
+    return BEFORE_ALL, cursor >= begun > BEFORE_ALL
 
 
 async def _undo(connection: Connection) -> None:
@@ -210,9 +277,9 @@ async def give_back(
     )
 
 
-async def next_retry(connection: Connection, kind: str) -> datetime | None:
-    """Give when the next retry is due, which may be in the past; None when none waits."""
-    moment: datetime | None = await connection.fetchval(_NEXT, kind)
+async def next_retry(connection: Connection, kind: str, *, after: datetime | None = None) -> datetime | None:
+    """Give when the next retry is due, which may be in the past, or the next one after a moment; None for none."""
+    moment: datetime | None = await connection.fetchval(_NEXT, kind, after)
     return moment
 
 

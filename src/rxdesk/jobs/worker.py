@@ -13,13 +13,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
+from math import ceil
 from typing import Generic, TypeVar
 
 import structlog
 
 from rxdesk.db.pool import Connect, DatabaseUnavailableError
 from rxdesk.jobs import queue
-from rxdesk.jobs.queue import BEFORE_ALL, LANES, Claim
+from rxdesk.jobs.queue import BEFORE_ALL, LANES, Claim, Limits
 from rxdesk.jobs.session import Session, open_session
 from rxdesk.kit.clock import Clock
 
@@ -33,6 +34,7 @@ _RECORD_AGAIN_SECONDS = 0.1
 _SETBACK_SECONDS = 5.0  # before a job is tried again that failed by a fault of ours
 _GATHER_SECONDS = 0.003
 _BATCH = 256
+_HANGING = 500  # endpoints of which it is remembered that they hang
 _STOP_SECONDS = 8.0
 
 _log = structlog.get_logger("rxdesk.jobs")
@@ -45,7 +47,9 @@ class Work(Generic[P, R]):
     `prepare` gets claims of one organisation and gives what is needed to perform each; a claim that it leaves out, it
     has dealt with itself. `perform` holds no connection and raises nothing in the ordinary course. `record` writes what
     became of jobs of one organisation and takes them off the queue, or puts them back, if they are still this worker's.
-    `lease_seconds` is longer than all three may take.
+    `lease_seconds` is longer than all three may take. `share` is the part of a lane's slots that one organisation may
+    have. `hangs` tells of a result whether it was waited for in vain, None when it says nothing of its endpoint; one
+    that hangs has one job in flight until it answers.
     """
 
     kind: str
@@ -54,6 +58,12 @@ class Work(Generic[P, R]):
     prepare: Callable[[int, Sequence[Claim]], Awaitable[list[tuple[Claim, P]]]]
     perform: Callable[[P], Awaitable[R]]
     record: Callable[[int, Sequence[tuple[Claim, P, R]]], Awaitable[None]]
+    share: float = 1.0
+    hangs: Callable[[R], bool | None] = lambda _: None
+
+    def of_one(self, lane: str) -> int:
+        """Give how many slots of a lane one organisation may have."""
+        return ceil(self.slots[lane] * self.share)
 
 
 class Worker(Generic[P, R]):
@@ -65,7 +75,11 @@ class Worker(Generic[P, R]):
         self._clock = clock
         self._wake = asyncio.Event()
         self._cursors = dict.fromkeys(LANES, BEFORE_ALL)
-        self._held: Counter[str] = Counter()
+        self._begun: dict[str, tuple[int, int] | None] = {}  # where a lane's round began; None: it is over
+        self._held: dict[str, Counter[int]] = {lane: Counter() for lane in LANES}  # by organisation
+        self._hanging: dict[
+            tuple[int, int], None
+        ] = {}  # organisations' endpoints, the last one to hang at the end
         self._claims: set[Claim] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: dict[int, list[tuple[Claim, P, R]]] = {}
@@ -76,7 +90,7 @@ class Worker(Generic[P, R]):
     @property
     def in_flight(self) -> int:
         """Jobs that this worker has claimed and not yet recorded."""
-        return sum(self._held.values())
+        return len(self._claims)
 
     async def run(self, stopping: asyncio.Event, *, stop_seconds: float = _STOP_SECONDS) -> None:
         """Work until `stopping` is set; then end what is in flight, and give back what takes longer."""
@@ -126,33 +140,42 @@ class Worker(Generic[P, R]):
 
     # ------------------------------------------------------------------------------------------------- claiming
     async def _serve(self, session: Session) -> None:
-        """One round: return what is to be returned, claim what there is, and sleep until there may be more."""
-        self._wake.clear()
+        """Return what is to be returned, claim what there is, and sleep once a round of the places has ended."""
+        if self._wake.is_set():
+            self._begun.clear()  # what has ended may have made room in a place that the round has passed
+            self._wake.clear()
         async with asyncio.timeout(_ROUND_SECONDS):
             await self._give_back(session)
             if time.monotonic() - self._freed_at >= POLL_SECONDS:
                 await queue.free(session.connection, self._clock())
                 self._freed_at = time.monotonic()
             more = await self._claim(session, "first")
+            now = self._clock()
             due = await queue.next_retry(session.connection, self._work.kind)
-            if due is not None and due <= self._clock():
+            if due is not None and due <= now:
                 more |= await self._claim(session, "retry")
+                if (
+                    not more
+                ):  # those that are due and wait still have their share: the end of one of it wakes us
+                    due = await queue.next_retry(session.connection, self._work.kind, after=now)
         if more or self._stopping:
             return
+        self._begun.clear()
         await self._pause(self._sleep_seconds(None if due is None else (due - self._clock()).total_seconds()))
         if self.in_flight * 2 > sum(self._work.slots.values()):
             await asyncio.sleep(_GATHER_SECONDS)  # what else ends now is claimed for together
 
     @staticmethod
     def _sleep_seconds(until_due: float | None) -> float:
-        if until_due is None or until_due <= 0:  # due, and its endpoint has its share: its end wakes us
+        if until_due is None:
             return POLL_SECONDS
-        return min(until_due + 0.001, POLL_SECONDS)
+        return min(max(until_due, 0.0) + 0.001, POLL_SECONDS)
 
     async def _claim(self, session: Session, lane: str) -> bool:
         """Claim for the free slots of a lane; tells whether to look again at once."""
-        wanted = self._work.slots[lane] - self._held[lane]
-        if wanted <= 0:
+        wanted = self._work.slots[lane] - self._held[lane].total()
+        begun = self._begun.setdefault(lane, self._cursors[lane])
+        if wanted <= 0 or begun is None:
             return False
         now = self._clock()
         found = await queue.claim(
@@ -161,17 +184,21 @@ class Worker(Generic[P, R]):
             lane,
             wanted=wanted,
             cursor=self._cursors[lane],
+            begun=begun,
             worker=session.number,
             now=now,
             lease_until=now + timedelta(seconds=self._work.lease_seconds),
+            limits=Limits(self._work.of_one(lane), self._held[lane], self._hanging),
         )
         self._cursors[lane] = found.cursor
-        self._held[lane] += len(found.claims)
+        if not found.more:
+            self._begun[lane] = None
+        self._held[lane].update(one.organisation_id for one in found.claims)
         self._claims.update(found.claims)
         ordered = sorted(found.claims, key=lambda one: one.organisation_id)
         for organisation_id, claims in groupby(ordered, key=lambda one: one.organisation_id):
             self._start(self._begin(organisation_id, list(claims)))
-        return found.more and self._held[lane] < self._work.slots[lane]
+        return found.more and self._held[lane].total() < self._work.slots[lane]
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
@@ -182,7 +209,10 @@ class Worker(Generic[P, R]):
         for one in claims:
             if one in self._claims:
                 self._claims.discard(one)
-                self._held[one.lane] -= 1
+                held = self._held[one.lane]
+                held[one.organisation_id] -= 1
+                if not held[one.organisation_id]:
+                    del held[one.organisation_id]
         self._wake.set()
 
     def _return(self, claims: Sequence[Claim], seconds: float) -> None:
@@ -232,12 +262,23 @@ class Worker(Generic[P, R]):
             _log.error("job_not_performed", kind=self._work.kind, error=type(error).__name__)
             self._return([claim], _SETBACK_SECONDS)
             return
+        self._note(claim, self._work.hangs(result))
         ended = self._ended.get(claim.organisation_id)
         if ended is not None:  # its recorder is at work, and takes this along next
             ended.append((claim, what, result))
             return
         self._ended[claim.organisation_id] = [(claim, what, result)]
         self._start(self._record(claim.organisation_id))
+
+    def _note(self, claim: Claim, hangs: bool | None) -> None:  # noqa: FBT001 - what the work said of it
+        """Keep which endpoints hang, a limited number of them."""
+        place = (claim.organisation_id, claim.endpoint)
+        if hangs is not None:
+            self._hanging.pop(place, None)
+        if hangs:
+            self._hanging[place] = None
+            if len(self._hanging) > _HANGING:
+                del self._hanging[next(iter(self._hanging))]
 
     async def _record(self, organisation_id: int) -> None:
         """Record all that has ended, and what ends meanwhile, a batch at a time, until there is none."""

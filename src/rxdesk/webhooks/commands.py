@@ -172,6 +172,7 @@ async def remove_of_pharmacy(tx: Transaction, uid: str) -> None:
     )
     if removed is None:
         raise errors.not_found()
+    await cancel_pending(tx, removed)
 
 
 async def disable_subscription(tx: Transaction, uid: str) -> None:

@@ -20,7 +20,7 @@ from rxdesk.db.pool import Pool
 from rxdesk.jobs.queue import Claim
 from rxdesk.jobs.worker import Work
 from rxdesk.kit.clock import Clock, unix
-from rxdesk.kit.egress import Egress
+from rxdesk.kit.egress import Egress, Outcome
 from rxdesk.kit.sealing import Sealer, SealError
 from rxdesk.kit.signing import delivery_headers
 from rxdesk.kit.targets import TargetRefused
@@ -33,12 +33,13 @@ _STATEMENT_SECONDS = 6.0
 # What was prepared longer ago is looked at again before it is sent: its subscription may be gone by now.
 _FRESH_SECONDS = 0.5
 _LEASE_SECONDS = 60.0
+_SHARE = 0.75  # of a lane's slots, for one organisation
 
 _log = structlog.get_logger("rxdesk.webhooks")
 
 # $2 the deliveries' uids
 _PREPARE = """
-SELECT d.uid, d.attempts, d.status = 'pending' AND n.deactivated_at IS NULL AND (n.pharmacy_uid IS NULL OR EXISTS (
+SELECT d.uid, d.attempts, d.next_attempt_at, d.status = 'pending' AND n.deactivated_at IS NULL AND (n.pharmacy_uid IS NULL OR EXISTS (
     SELECT FROM pharmacies ph WHERE ph.organisation_id = $1 AND ph.uid = n.pharmacy_uid AND ph.deleted_at IS NULL)
   ) AS wanted, e.uid AS event_uid, e.event_type,
   CASE WHEN n.full_data THEN e.body ELSE coalesce(e.cut_body, e.body) END AS body,
@@ -61,6 +62,10 @@ UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $
 WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
 
 
+def _hangs(attempt: Recorded) -> bool | None:
+    return None if attempt is None else attempt.error == "timeout"
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """One delivery that is to be attempted now: all that the database knew of it a moment ago."""
@@ -68,6 +73,7 @@ class Prepared:
     claim: Claim
     subscription_uid: str
     attempts: int
+    planned_at: datetime | None
     event_uid: str
     event_type: str
     target: str
@@ -95,7 +101,10 @@ class Deliveries:
     monotonic: Callable[[], float] = time.monotonic
 
     def work(self, concurrency: int) -> Work[Prepared, Recorded]:
-        """Give what a worker does with jobs of deliveries: three quarters of its slots are for first attempts."""
+        """Give what a worker does with jobs of deliveries: three quarters of its slots are for first attempts.
+
+        The last quarter of each lane is for other organisations than the one that has the rest.
+        """
         retries = max(1, concurrency // 4)
         return Work(
             kind=KIND,
@@ -104,6 +113,8 @@ class Deliveries:
             prepare=self.prepare,
             perform=self.post,
             record=self.record,
+            share=_SHARE,
+            hangs=_hangs,
         )
 
     # ------------------------------------------------------------------------------------------------- prepare
@@ -136,6 +147,7 @@ class Deliveries:
             claim=claim,
             subscription_uid=row["subscription_uid"],
             attempts=row["attempts"],
+            planned_at=row["next_attempt_at"],
             event_uid=row["event_uid"],
             event_type=row["event_type"],
             target=row["target"],
@@ -181,6 +193,7 @@ class Deliveries:
             prepared = again[0][1]
         started_at = self.clock()
         begun = self.monotonic()
+        error: str | None
         try:
             headers = self._headers(prepared, started_at)
             outcome = await self.egress.post(
@@ -191,17 +204,18 @@ class Deliveries:
                 connect=self.connect_seconds,
                 max_answer=ANSWER_BYTES,
             )
+            error = outcome.error
         except (TargetRefused, ValueError) as refusal:
             error = "forbidden" if isinstance(refusal, TargetRefused) else "unsigned"
-            took = round((self.monotonic() - begun) * 1000)
-            return Attempt(prepared.attempts, started_at, self.clock(), took, None, error, b"", None)
+            outcome = Outcome(None, None, round((self.monotonic() - begun) * 1000), b"", None)
         return Attempt(
             attempts=prepared.attempts,
+            planned_at=prepared.planned_at,
             started_at=started_at,
             ended_at=self.clock(),
             duration_ms=outcome.duration_ms,
             status=outcome.status,
-            error=outcome.error,
+            error=error,
             answer=outcome.answer,
             retry_after=outcome.retry_after,
         )

@@ -22,9 +22,14 @@ Observe: TypeAlias = Callable[[str, str | None, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt as it ended. `attempts` counts those before it; `error` is None when it was delivered."""
+    """One attempt as it ended. `attempts` counts those before it; `error` is None when it was delivered.
+
+    `planned_at` is the delivery's next attempt as it was read before this one: with `attempts` it tells whether the
+    delivery was armed anew meanwhile.
+    """
 
     attempts: int
+    planned_at: datetime | None
     started_at: datetime
     ended_at: datetime
     duration_ms: int
@@ -38,37 +43,49 @@ Recorded: TypeAlias = Attempt | None
 Ended: TypeAlias = tuple[Claim, str, Attempt]
 """A claim, its subscription's uid and the attempt."""
 
+# A delivery that was armed anew while this attempt was under way, and that would be tried again or given up now.
+_REARMED = """o.fate IN ('pending', 'failed')
+      AND (deliveries.attempts, deliveries.next_attempt_at) IS DISTINCT FROM (o.attempts, o.planned_at)"""
+
 # Only jobs that are still this worker's: what was freed meanwhile is another's to record. Each is looked up by its key
 # (a plain `=` on the worker would lead to the index of all that is held) and found again by where it stands, so that no
-# plan reads the queue.
+# plan reads the queue. What becomes of a job is decided by its delivery as it is when it is changed, under its lock:
+# one that was armed anew stays so, at its first attempt, and goes at once.
 # $2 kind; of each: $3 uid, $4 worker, $5 fate, $6 next attempt, $7 begun, $8 milliseconds, $9 status, $10 error,
-# $11 answer, $12 ended
-_RECORD = """
+# $11 answer, $12 ended, $13 attempts before and $14 when it was planned, as they were read
+_RECORD = f"""
 WITH ended AS (
   SELECT * FROM unnest($3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::int[], $9::int[],
-    $10::text[], $11::bytea[], $12::timestamptz[])
-    AS e (uid, worker, fate, next_at, started_at, duration_ms, status_code, error, answer, ended_at)
+    $10::text[], $11::bytea[], $12::timestamptz[], $13::int[], $14::timestamptz[])
+    AS e (uid, worker, fate, next_at, started_at, duration_ms, status_code, error, answer, ended_at, attempts,
+      planned_at)
 ), ours AS (
   SELECT e.*, j.place FROM (SELECT * FROM ended ORDER BY uid) e CROSS JOIN LATERAL (
     SELECT ctid AS place FROM jobs
     WHERE organisation_id = $1 AND kind = $2 AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker FOR UPDATE
   ) j
-), over AS (
-  DELETE FROM jobs USING ours o WHERE jobs.ctid = o.place AND o.fate <> 'pending'
-), again AS (
-  UPDATE jobs SET worker_id = NULL, lease_until = NULL, lane = 'retry', due_at = o.next_at FROM ours o
-  WHERE jobs.ctid = o.place AND o.fate = 'pending'
 ), changed AS (
-  UPDATE deliveries SET status = o.fate, attempts = deliveries.attempts + 1, attempted = deliveries.attempted + 1,
-    next_attempt_at = o.next_at, ended_at = CASE WHEN o.fate <> 'pending' THEN o.ended_at END
+  UPDATE deliveries SET status = CASE WHEN {_REARMED} THEN 'pending' ELSE o.fate END,
+    attempts = deliveries.attempts + CASE WHEN {_REARMED} THEN 0 ELSE 1 END, attempted = deliveries.attempted + 1,
+    next_attempt_at = CASE WHEN {_REARMED} THEN deliveries.next_attempt_at ELSE o.next_at END,
+    ended_at = CASE WHEN o.fate <> 'pending' AND NOT ({_REARMED}) THEN o.ended_at END
   FROM ours o WHERE deliveries.organisation_id = $1 AND deliveries.uid = o.uid
-  RETURNING deliveries.uid, deliveries.attempted
+  RETURNING deliveries.uid, deliveries.attempted, deliveries.attempts, deliveries.status, deliveries.next_attempt_at,
+    o.place
+), over AS (
+  DELETE FROM jobs USING changed c WHERE jobs.ctid = c.place AND c.status <> 'pending'
+), again AS (
+  UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = c.next_attempt_at,
+    lane = CASE WHEN c.attempts = 0 THEN 'first' ELSE 'retry' END
+  FROM changed c WHERE jobs.ctid = c.place AND c.status = 'pending'
+), logged AS (
+  INSERT INTO delivery_attempts (organisation_id, uid, delivery_uid, number, started_at, duration_ms, status_code,
+    error, answer)
+  SELECT $1, c.uid || ':' || c.attempted, c.uid, c.attempted, o.started_at, o.duration_ms, o.status_code, o.error,
+    o.answer
+  FROM changed c JOIN ours o ON o.uid = c.uid
 )
-INSERT INTO delivery_attempts (organisation_id, uid, delivery_uid, number, started_at, duration_ms, status_code, error,
-  answer)
-SELECT $1, c.uid || ':' || c.attempted, c.uid, c.attempted, o.started_at, o.duration_ms, o.status_code, o.error,
-  o.answer
-FROM changed c JOIN ours o ON o.uid = c.uid"""
+SELECT uid, status FROM changed"""
 
 _CLEAR = """
 UPDATE notification_subscriptions SET failing_since = NULL
@@ -102,17 +119,16 @@ async def record(
     """Record attempts, in the order in which they ended; gives what became of each and its error.
 
     A 2xx is `delivered`; any other is `pending` again, by the schedule, or `failed` when that is exhausted, or
-    `cancelled` when its subscription has ended, be it by this very attempt.
+    `cancelled` when its subscription has ended, be it by this very attempt. One that was armed anew meanwhile and was
+    not delivered is `pending`, and due at once.
     """
     over = await _note_subscriptions(tx, ended)
     # Done twice here, since it was freed and claimed again: once is enough, and rather the one that was delivered.
     ordered = sorted(ended, key=lambda one: one[2].error is None)
     last = {claim.uid: (claim, uid, attempt) for claim, uid, attempt in ordered}
     rows = []
-    fates: list[tuple[str, str | None]] = []
     for claim, subscription_uid, attempt in last.values():
         fate, next_at = _fate(attempt, subscription_uid in over, chance)
-        fates.append((fate, attempt.error))
         rows.append(
             (
                 claim.uid,
@@ -125,12 +141,15 @@ async def record(
                 attempt.error,
                 attempt.answer,
                 attempt.ended_at,
+                attempt.attempts,
+                attempt.planned_at,
             )
         )
-    await tx.connection.execute(
+    changed = await tx.connection.fetch(
         _RECORD, tx.organisation_id, KIND, *(list(column) for column in zip(*rows, strict=True))
     )
-    return fates
+    fates = {row[0]: row[2] for row in rows} | {row["uid"]: row["status"] for row in changed}
+    return [(fates[claim.uid], attempt.error) for claim, _, attempt in last.values()]
 
 
 def _fate(attempt: Attempt, over: bool, chance: Callable[[], float]) -> tuple[str, datetime | None]:  # noqa: FBT001

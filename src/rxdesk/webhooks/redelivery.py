@@ -1,7 +1,7 @@
 """Sending again: deliveries are armed anew, or made where a subscription missed an event.
 
 Run in the caller's transaction. An armed delivery is pending, at its first attempt again and due now. One that is in
-flight stays its worker's.
+flight stays its worker's, and is attempted again at once if what is under way fails.
 """
 
 from __future__ import annotations

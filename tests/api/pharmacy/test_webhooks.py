@@ -178,3 +178,19 @@ async def test_it_hears_of_its_own_only(pharmacy_client: httpx.AsyncClient, tena
         "ON e.organisation_id = $1 AND e.uid = d.event_uid WHERE d.organisation_id = $1"
     )
     assert [tuple(row.values()) for row in rows] == [(made, mine.uid)]
+
+
+async def test_what_waits_for_one_that_is_removed_is_cancelled(
+    pharmacy_client: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    counter = await open_counter(tenant)
+    headers = await counter.headers()
+    made = (await create(pharmacy_client, headers)).json()["uid"]
+    uid = await counter.order(status="in-progress")
+    await pharmacy_client.patch(
+        f"/pharmacy_orders/{uid}/status", json={"status": "cancelled"}, headers=headers
+    )
+    assert (await pharmacy_client.delete(f"{PATH}{made}", headers=headers)).status_code == 204
+    rows = await tenant.rows("SELECT status FROM deliveries WHERE organisation_id = $1")
+    assert [row["status"] for row in rows] == ["cancelled"]
+    assert await tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1") == []
