@@ -39,7 +39,8 @@ _log = structlog.get_logger("rxdesk.webhooks")
 
 # $2 the deliveries' uids
 _PREPARE = """
-SELECT d.uid, d.attempts, d.next_attempt_at, d.status = 'pending' AND n.deactivated_at IS NULL AND (n.pharmacy_uid IS NULL OR EXISTS (
+SELECT d.uid, d.attempts, d.next_attempt_at,
+  d.status = 'pending' AND n.deactivated_at IS NULL AND (n.pharmacy_uid IS NULL OR EXISTS (
     SELECT FROM pharmacies ph WHERE ph.organisation_id = $1 AND ph.uid = n.pharmacy_uid AND ph.deleted_at IS NULL)
   ) AS wanted, e.uid AS event_uid, e.event_type,
   CASE WHEN n.full_data THEN e.body ELSE coalesce(e.cut_body, e.body) END AS body,
