@@ -136,8 +136,8 @@ MUTATIONS = (
     Mutation(
         "an ended subscription gets what was prepared",
         "webhooks/delivery.py",
-        "d.status = 'pending' AND n.deactivated_at IS NULL AS wanted",
-        "d.status = 'pending' AS wanted",
+        "d.status = 'pending' AND n.deactivated_at IS NULL AND (n.pharmacy_uid",
+        "d.status = 'pending' AND (n.pharmacy_uid",
         ("tests/webhooks/test_delivery.py",),
     ),
     Mutation(
