@@ -279,7 +279,6 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     await put(
         tenant,
         "delivery_attempts",
-        uid=f"{delivery_uid}:1",
         delivery_uid=delivery_uid,
         number=1,
         started_at=LONG_AGO,

@@ -107,9 +107,12 @@ WHERE kind = $1 AND worker_id = $2 AND NOT EXISTS (
   WHERE k.organisation_id = jobs.organisation_id AND k.uid = jobs.uid)"""
 
 _GIVE_BACK = """
-UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = greatest(jobs.due_at, $5)
-FROM unnest($1::int[], $2::text[], $3::int[]) AS g (organisation_id, uid, worker)
-WHERE jobs.organisation_id = g.organisation_id AND jobs.kind = $4 AND jobs.uid = g.uid AND jobs.worker_id = g.worker"""
+UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = greatest(jobs.due_at, $5) FROM (
+  SELECT j.place FROM unnest($1::int[], $2::text[], $3::int[]) AS g (organisation_id, uid, worker) CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM jobs WHERE organisation_id = g.organisation_id AND kind = $4 AND uid = g.uid
+      AND worker_id IS NOT DISTINCT FROM g.worker FOR UPDATE
+  ) j
+) o WHERE jobs.ctid = o.place"""
 
 # $1 kind, $2 lane
 _BACKLOG = f"""

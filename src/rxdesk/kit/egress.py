@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 
 import aiohttp
@@ -34,6 +35,9 @@ ANSWER_LIMIT = 1 << 20
 _HEADER_LIMIT = 1 << 16
 _LINE_LIMIT = 8190
 _HEADER_COUNT_LIMIT = 100
+
+# Targets that are remembered, taken apart and judged by their form.
+_TARGETS = 1024
 
 __all__ = ["ANSWER_LIMIT", "Connect", "Egress", "Failure", "Outcome", "connect_tcp", "system_resolver"]
 
@@ -79,6 +83,8 @@ class Egress:
         self.allow = allow
         self.resolver = resolver or system_resolver()
         self._connect = connect or connect_tcp
+        # What a URL means to this policy does not change; a refusal is not kept.
+        self._parse = lru_cache(maxsize=_TARGETS)(partial(parse_target, policy=allow))
         self._clock = clock
         self._user_agent = user_agent
         self._tls = ssl.create_default_context()
@@ -114,7 +120,7 @@ class Egress:
         TargetForbidden when the policy refuses the URL or any address that it leads to; then no byte has been
         sent.
         """
-        target = parse_target(url, self.allow)
+        target = self._parse(url)
         started = self._clock()
         exchange = _Exchange(max_answer, max_answer if self._keep_seconds else ANSWER_LIMIT)
         request = Request(self._dial(target, connect))

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import hashlib
 import hmac
 from collections.abc import Callable
 
@@ -22,7 +21,7 @@ def vendor_signature(secret: str, body: bytes) -> str:
 
     The key is the UTF-8 bytes of the whole secret, its prefix included.
     """
-    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), body, "sha256").hex()
 
 
 def standard_signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:

@@ -17,7 +17,7 @@ from rxdesk.kit.targets import Target
 from rxdesk.kit.uids import new_uid
 from rxdesk.webhooks.events import EVENT_TYPES
 from rxdesk.webhooks.log_schemas import Enabled, ReplayHint
-from rxdesk.webhooks.outbox import KIND
+from rxdesk.webhooks.outbox import KIND, WAITING_FOR
 from rxdesk.webhooks.schemas import CreatedSubscription, NewSubscription, SubscriptionReference
 
 # A subscription made by a key that may not read what the events carry gets them cut to uid, status, times. It is the
@@ -43,19 +43,25 @@ WHERE organisation_id = $1 AND notification_type = $2 AND target_key = $3 AND ph
   AND deactivated_at IS NULL"""
 
 
-# Those in flight are left to their worker, which learns of it when it records. $2 subscription, $3 kind of the jobs,
-# $4 now, $5 how many
-_CANCEL_PENDING = """
+# Those in flight are left to their worker, which learns of it when it records. What waits is looked for in the queue,
+# in its endpoint's part: a delivery's uid ends with its subscription's. $2 subscription, $3 kind of the jobs, $4 now,
+# $5 how many
+_CANCEL_PENDING = f"""
 WITH waiting AS (
-  SELECT d.uid FROM deliveries d JOIN jobs j ON j.organisation_id = $1 AND j.kind = $3 AND j.uid = d.uid
-  WHERE d.organisation_id = $1 AND d.subscription_uid = $2 AND d.status = 'pending' AND j.worker_id IS NULL
-  LIMIT $5 FOR UPDATE OF j SKIP LOCKED
+  SELECT j.ctid AS place, j.uid
+  FROM notification_subscriptions n CROSS JOIN unnest('{{first,retry}}'::text[]) AS l (lane) CROSS JOIN LATERAL (
+    SELECT ctid, uid FROM jobs WHERE {WAITING_FOR.format(subscription="n", lane="l.lane", kind="$3")}
+    LIMIT $5 FOR UPDATE SKIP LOCKED
+  ) j
+  WHERE n.organisation_id = $1 AND n.uid = $2 LIMIT $5
 ), unrouted AS (
-  DELETE FROM jobs USING waiting w WHERE jobs.organisation_id = $1 AND jobs.kind = $3 AND jobs.uid = w.uid
-  RETURNING jobs.uid
+  DELETE FROM jobs USING waiting w WHERE jobs.ctid = w.place RETURNING jobs.uid
+), found AS (
+  SELECT d.place FROM unrouted u CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM deliveries WHERE organisation_id = $1 AND uid = u.uid FOR NO KEY UPDATE) d
 )
-UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM unrouted u
-WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
+UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM found f
+WHERE deliveries.ctid = f.place AND deliveries.status = 'pending'"""
 CANCEL_AT_ONCE = 1000
 
 

@@ -37,6 +37,7 @@ _SHARE = 0.75  # of a lane's slots, for one organisation
 
 _log = structlog.get_logger("rxdesk.webhooks")
 
+# Each is looked up on its own: joined, they would be found by a scan of all where statistics say that there are few.
 # $2 the deliveries' uids
 _PREPARE = """
 SELECT d.uid, d.attempts, d.next_attempt_at,
@@ -47,20 +48,29 @@ SELECT d.uid, d.attempts, d.next_attempt_at,
   n.uid AS subscription_uid, n.target, n.header_key, n.sealed_header_value, n.sealed_signing_secret,
   n.sealed_previous_secret, n.previous_secret_until, n.switched
 FROM unnest($2::text[]) AS c (uid)
-JOIN deliveries d ON d.organisation_id = $1 AND d.uid = c.uid
-JOIN events e ON e.organisation_id = $1 AND e.uid = d.event_uid
-JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.uid = d.subscription_uid"""
+CROSS JOIN LATERAL (SELECT * FROM deliveries WHERE organisation_id = $1 AND uid = c.uid LIMIT 1) d
+CROSS JOIN LATERAL (SELECT * FROM events WHERE organisation_id = $1 AND uid = d.event_uid LIMIT 1) e
+CROSS JOIN LATERAL (
+  SELECT * FROM notification_subscriptions WHERE organisation_id = $1 AND uid = d.subscription_uid LIMIT 1) n"""
 
 # Of a subscription that has ended, or of a delivery that nobody knows: nothing is sent, and the job goes.
 # $2 kind, $3 uids, $4 their workers, $5 now
 _CANCEL = """
 WITH unrouted AS (
-  DELETE FROM jobs USING unnest($3::text[], $4::int[]) AS c (uid, worker)
-  WHERE jobs.organisation_id = $1 AND jobs.kind = $2 AND jobs.uid = c.uid AND jobs.worker_id = c.worker
+  DELETE FROM jobs USING (
+    SELECT j.place FROM (
+      SELECT * FROM unnest($3::text[], $4::int[]) AS c (uid, worker) LIMIT cardinality($3)) c CROSS JOIN LATERAL (
+      SELECT ctid AS place FROM jobs
+      WHERE organisation_id = $1 AND kind = $2 AND uid = c.uid AND worker_id IS NOT DISTINCT FROM c.worker FOR UPDATE
+    ) j
+  ) o WHERE jobs.ctid = o.place
   RETURNING jobs.uid
+), found AS (
+  SELECT d.place FROM unrouted u CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM deliveries WHERE organisation_id = $1 AND uid = u.uid FOR NO KEY UPDATE) d
 )
-UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $5 FROM unrouted u
-WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
+UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $5 FROM found f
+WHERE deliveries.ctid = f.place AND deliveries.status = 'pending'"""
 
 
 def _hangs(attempt: Recorded) -> bool | None:

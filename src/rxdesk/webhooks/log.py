@@ -53,7 +53,7 @@ _DELIVERY = """
 _WITH_ITS_KIN = """
   JOIN events e ON e.organisation_id = $1 AND e.uid = d.event_uid
   JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.uid = d.subscription_uid
-  LEFT JOIN delivery_attempts a ON a.organisation_id = $1 AND a.uid = d.uid || ':' || d.attempted"""
+  LEFT JOIN delivery_attempts a ON a.organisation_id = $1 AND a.delivery_uid = d.uid AND a.number = d.attempted"""
 
 _WANTED = """
 d.organisation_id = $1

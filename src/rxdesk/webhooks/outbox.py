@@ -54,6 +54,13 @@ stream AS (
 )
 SELECT CASE WHEN EXISTS (SELECT FROM routed) THEN pg_notify('{CHANNEL}', '{KIND}') END"""
 
+# The jobs of a lane that wait for one subscription: those of its endpoint whose delivery's uid ends with its own. To
+# be formatted into a condition on `jobs`. The `coalesce` keeps the condition from the index of keys, which it would
+# seem to suit.
+WAITING_FOR = """organisation_id = $1 AND kind = {kind} AND lane = {lane} AND worker_id IS NULL
+      AND endpoint = hashtextextended({subscription}.target_key, 0)
+      AND coalesce(split_part(uid, '.', 2), '') = substr({subscription}.uid, 4)"""
+
 # One round trip. $5 uids, $6 types, $7 subjects, $8 pharmacies, $9 bodies, $10 cut bodies
 _STORE = f"""
 WITH added AS (

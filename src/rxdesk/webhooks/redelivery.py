@@ -36,7 +36,7 @@ WITH found AS (
 ), routed AS (
   INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at)
   SELECT $1, f.uid, '{KIND}', 'first', f.endpoint, $3 FROM found f JOIN armed r ON r.uid = f.uid
-  ON CONFLICT (organisation_id, kind, uid) DO UPDATE SET lane = 'first', due_at = excluded.due_at
+  ON CONFLICT (organisation_id, kind, uid) WHERE uid IS NOT NULL DO UPDATE SET lane = 'first', due_at = excluded.due_at
     WHERE jobs.worker_id IS NULL
   RETURNING true
 )
@@ -83,7 +83,7 @@ WITH happened AS (
 ), routed AS (
   INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at)
   SELECT $1, w.uid, '{KIND}', 'first', w.endpoint, $8 FROM wanted w JOIN armed r ON r.uid = w.uid
-  ON CONFLICT (organisation_id, kind, uid) DO UPDATE SET lane = 'first', due_at = excluded.due_at
+  ON CONFLICT (organisation_id, kind, uid) WHERE uid IS NOT NULL DO UPDATE SET lane = 'first', due_at = excluded.due_at
     WHERE jobs.worker_id IS NULL
   RETURNING true
 )

@@ -7,6 +7,7 @@ from datetime import datetime
 from rxdesk.access import Transaction
 from rxdesk.db.pool import Connection
 from rxdesk.webhooks.commands import cancel_pending
+from rxdesk.webhooks.outbox import KIND, WAITING_FOR
 
 # Events of a batch; with their deliveries and attempts these are about a thousand rows.
 BATCH = 200
@@ -28,11 +29,11 @@ WITH old AS (
 )
 DELETE FROM events USING old o WHERE events.organisation_id = $1 AND events.uid = o.uid"""
 
-_ENDED = """
-SELECT n.uid FROM notification_subscriptions n
-WHERE n.organisation_id = $1 AND n.deactivated_at IS NOT NULL AND EXISTS (
-  SELECT FROM deliveries d JOIN jobs j ON j.organisation_id = $1 AND j.kind = 'delivery' AND j.uid = d.uid
-  WHERE d.organisation_id = $1 AND d.subscription_uid = n.uid AND d.status = 'pending' AND j.worker_id IS NULL)
+_ENDED = f"""
+SELECT n.uid FROM notification_subscriptions n CROSS JOIN unnest('{{first,retry}}'::text[]) AS l (lane)
+CROSS JOIN LATERAL (
+  SELECT FROM jobs WHERE {WAITING_FOR.format(subscription="n", lane="l.lane", kind=f"'{KIND}'")} LIMIT 1) j
+WHERE n.organisation_id = $1 AND n.deactivated_at IS NOT NULL
 LIMIT 1"""
 
 

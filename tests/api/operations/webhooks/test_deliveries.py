@@ -21,7 +21,6 @@ def of(event: str, of_subscription: str) -> str:
 async def attempt(tenant: Tenant, delivery: str, number: int, **more: Any) -> None:
     await tenant.enter()
     columns = {
-        "uid": f"{delivery}:{number}",
         "delivery_uid": delivery,
         "number": number,
         "started_at": more.pop("at"),
