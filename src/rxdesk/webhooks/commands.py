@@ -61,7 +61,7 @@ WITH waiting AS (
     SELECT ctid AS place FROM deliveries WHERE organisation_id = $1 AND uid = u.uid FOR NO KEY UPDATE) d
 )
 UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM found f
-WHERE deliveries.ctid = f.place AND deliveries.status = 'pending'"""
+WHERE deliveries.organisation_id = $1 AND deliveries.ctid = f.place AND deliveries.status = 'pending'"""
 CANCEL_AT_ONCE = 1000
 
 

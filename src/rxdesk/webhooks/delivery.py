@@ -70,7 +70,7 @@ WITH unrouted AS (
     SELECT ctid AS place FROM deliveries WHERE organisation_id = $1 AND uid = u.uid FOR NO KEY UPDATE) d
 )
 UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $5 FROM found f
-WHERE deliveries.ctid = f.place AND deliveries.status = 'pending'"""
+WHERE deliveries.organisation_id = $1 AND deliveries.ctid = f.place AND deliveries.status = 'pending'"""
 
 
 def _hangs(attempt: Recorded) -> bool | None:

@@ -76,7 +76,7 @@ WITH ended AS (
     attempts = deliveries.attempts + CASE WHEN {_REARMED} THEN 0 ELSE 1 END, attempted = deliveries.attempted + 1,
     next_attempt_at = CASE WHEN {_REARMED} THEN deliveries.next_attempt_at ELSE o.next_at END,
     ended_at = CASE WHEN o.fate <> 'pending' AND NOT ({_REARMED}) THEN o.ended_at END
-  FROM ours o WHERE deliveries.ctid = o.spot
+  FROM ours o WHERE deliveries.organisation_id = $1 AND deliveries.ctid = o.spot
   RETURNING deliveries.uid, deliveries.attempted, deliveries.attempts, deliveries.status, deliveries.next_attempt_at,
     o.place, o.started_at, o.duration_ms, o.status_code, o.error, o.answer
 ), over AS (
