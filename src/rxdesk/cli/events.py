@@ -127,8 +127,8 @@ def show(
     from rxdesk.webhooks.log_schemas import DeliveriesWanted
 
     event = looked_up(data_dir, config, organisation, f"event {uid!r}", log.EVENT, uid, *log.WHOLE_FOR)
-    wanted = log.deliveries(DeliveriesWanted(event_uid=uid, limit=200))
-    event["deliveries"] = looked_up(data_dir, config, organisation, "event", log.DELIVERIES, *wanted)["data"]
+    read, arguments = log.deliveries(DeliveriesWanted(event_uid=uid, limit=200))
+    event["deliveries"] = looked_up(data_dir, config, organisation, "event", read, *arguments)["data"]
     if as_json:
         print_json(event)
         return

@@ -146,7 +146,8 @@ def deliveries(  # noqa: PLR0913 (the options of a verb)
         since=_seconds(since),
         until=_seconds(until),
     )
-    found = looked_up(data_dir, config, organisation, "delivery", log.DELIVERIES, *log.deliveries(wanted))
+    read, arguments = log.deliveries(wanted)
+    found = looked_up(data_dir, config, organisation, "delivery", read, *arguments)
     if as_json:
         print_json(found)
         return

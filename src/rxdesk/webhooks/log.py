@@ -55,19 +55,17 @@ _WITH_ITS_KIN = """
   JOIN notification_subscriptions n ON n.organisation_id = $1 AND n.uid = d.subscription_uid
   LEFT JOIN delivery_attempts a ON a.organisation_id = $1 AND a.delivery_uid = d.uid AND a.number = d.attempted"""
 
+# $4: rows a page, $5: rows before it; each of the others may be NULL: $6 subscription, $7 event, $8 status, $9 type,
+# $10 and $11 from and before which second they were made. There is one plan for all arguments, and each index serves
+# only what compares its column in any case: so there is a statement for each index, which leaves the planner no other.
 _WANTED = """
-d.organisation_id = $1
-  AND ($6::text IS NULL OR d.subscription_uid = $6::text)
-  AND ($7::text IS NULL OR d.event_uid = $7::text)
+d.organisation_id = $1 AND {whose}
   AND ($8::text IS NULL OR d.status = $8::text)
   AND ($9::text IS NULL OR EXISTS (SELECT FROM events t
     WHERE t.organisation_id = $1 AND t.uid = d.event_uid AND t.event_type = $9::text))
-  AND ($10::bigint IS NULL OR d.created_at >= to_timestamp($10::bigint))
   AND ($11::bigint IS NULL OR d.created_at < to_timestamp($11::bigint))"""
 
-# $4: rows a page, $5: rows before it; each of the others may be NULL: $6 subscription, $7 event, $8 status, $9 type,
-# $10 and $11 from and before which second they were made
-DELIVERIES = Read(f"""
+_PAGE = f"""
 SELECT json_build_object(
   'data', coalesce((
     SELECT json_agg(json_build_object({_DELIVERY}) ORDER BY d.created_at DESC, d.uid DESC)
@@ -78,7 +76,14 @@ SELECT json_build_object(
   'totalRegistries', t.total,
   'totalPages', (t.total + $4::bigint - 1) / $4::bigint)::text AS body
 FROM (SELECT count(*) AS total FROM deliveries d WHERE {_WANTED}) t
-""")
+"""
+_SINCE = "AND ($10::bigint IS NULL OR d.created_at >= to_timestamp($10::bigint))"
+_ALL = "d.created_at >= coalesce(to_timestamp($10::bigint), '-infinity') AND $6::text IS NULL AND $7::text IS NULL"
+_OF_SUBSCRIPTION = f"d.subscription_uid = $6::text AND $7::text IS NULL {_SINCE}"
+_OF_EVENT = f"d.event_uid = $7::text AND ($6::text IS NULL OR d.subscription_uid = $6::text) {_SINCE}"
+DELIVERIES = Read(_PAGE.format(whose=_ALL))
+DELIVERIES_OF_SUBSCRIPTION = Read(_PAGE.format(whose=_OF_SUBSCRIPTION))
+DELIVERIES_OF_EVENT = Read(_PAGE.format(whose=_OF_EVENT))
 
 # $4: uid
 DELIVERY = Read(f"""
@@ -111,10 +116,14 @@ FROM (SELECT count(*) AS total FROM notification_subscriptions WHERE organisatio
 """)
 
 
-def deliveries(wanted: DeliveriesWanted) -> tuple[object, ...]:
-    """Give the arguments of DELIVERIES."""
+def deliveries(wanted: DeliveriesWanted) -> tuple[Read, tuple[object, ...]]:
+    """Give the read of a page of deliveries, and its arguments."""
+    if wanted.event_uid is not None:
+        read = DELIVERIES_OF_EVENT
+    else:
+        read = DELIVERIES if wanted.subscription_uid is None else DELIVERIES_OF_SUBSCRIPTION
     size = min(wanted.limit, MAX_LIMIT)
-    return (
+    return read, (
         size,
         wanted.page * size,
         wanted.subscription_uid,

@@ -63,7 +63,8 @@ async def get_event(call: Call) -> Answer:
 )
 async def list_deliveries(call: Call) -> Answer:
     """Answer with a page of deliveries."""
-    return await call.read(log.DELIVERIES, *log.deliveries(call.query(log_schemas.DeliveriesWanted)))
+    read, arguments = log.deliveries(call.query(log_schemas.DeliveriesWanted))
+    return await call.read(read, *arguments)
 
 
 @endpoint(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from tests.api.operations.webhooks.conftest import Operations, end, queue, subscription
 from tests.factories import Tenant
 
-from rxdesk.webhooks import redelivery
+from rxdesk.access import Read
+from rxdesk.webhooks import log, redelivery
 
 NOT_FOUND = {"error": "Resource not found"}
 KIND = "order_updated"
@@ -117,6 +120,7 @@ async def test_filters(operations: Operations, tenant: Tenant) -> None:
     assert await found() == everything
     assert await found(subscription=one) == {of(first, one), of(second, one)}
     assert await found(event=first) == {of(first, one), of(first, two)}
+    assert await found(event=first, subscription=two) == {of(first, two)}
     assert await found(status="failed") == {of(first, one)}
     assert await found(status="failed", subscription=two) == set()
     assert await found(type="order_created") == {of(third, rest)}
@@ -131,6 +135,32 @@ async def test_filters(operations: Operations, tenant: Tenant) -> None:
     for query in ({"status": "lost"}, {"type": "x"}, {"since": "-1"}, {"limit": "0"}):
         answer = await operations.get("/deliveries", headers, 400, **query)
         assert [fault["field"] for fault in answer["details"]] == list(query)
+
+
+@pytest.mark.parametrize(
+    ("read", "index"),
+    [
+        (log.DELIVERIES, "deliveries_newest"),
+        (log.DELIVERIES_OF_SUBSCRIPTION, "deliveries_of_subscription"),
+        (log.DELIVERIES_OF_EVENT, "deliveries_of_event"),
+    ],
+)
+async def test_each_page_has_its_index(tenant: Tenant, read: Read, index: str) -> None:
+    """As the pool has it: one plan for all arguments."""
+    connection = tenant.connection
+    await tenant.enter()
+    async with connection.transaction():
+        await connection.execute(
+            "SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off;"
+            "PREPARE page (int, text, text, bigint, bigint, text, text, text, text, bigint, bigint) AS "
+            + read.query
+        )
+        rows = await connection.fetch(
+            "EXPLAIN EXECUTE page (1, '', '', 50, 0, NULL, NULL, NULL, NULL, NULL, NULL)"
+        )
+        await connection.execute("DEALLOCATE page")
+    used = {match[1] for row in rows if (match := re.search(r"Scan.* (deliveries_\w+)", row[0]))}
+    assert used == {index}
 
 
 async def test_retry(operations: Operations, tenant: Tenant) -> None:
