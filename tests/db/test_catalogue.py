@@ -8,6 +8,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.db.crowd import fill
+from tests.factories import make_tenant
 
 from rxdesk.db import embedded, migrate
 from rxdesk.db.pool import Connection
@@ -234,6 +236,36 @@ async def test_down_and_up_again(spare: dict[str, Any], owner: Connection) -> No
     assert await _shape(owner) == first
     await migrate.migrate(spare)  # nothing to do is no error
     assert await _shape(connection) == first
+    await connection.close()
+
+
+async def test_statistics_from_before_days_and_blocks_were_kept(spare: dict[str, Any]) -> None:
+    connection: Connection = await asyncpg.connect(**spare)
+
+    async def kept(organisation_id: int) -> list[list[tuple[Any, ...]]]:
+        queries = (
+            "SELECT doctor_uid, span, starts_on, day_json FROM doctor_statistics",
+            "SELECT doctor_uid, span, starts_on, block, decided FROM doctor_decision_blocks",
+        )
+        return [
+            [
+                tuple(row)
+                for row in await connection.fetch(
+                    f"{query} WHERE organisation_id = $1 ORDER BY 1, 2, 3, 4", organisation_id
+                )
+            ]
+            for query in queries
+        ]
+
+    await migrate.migrate(spare, to="0004")
+    before = await make_tenant(connection)
+    await fill(connection, before.id, many=300, few=20)
+    await migrate.migrate(spare)
+    after = await make_tenant(connection)
+    await fill(connection, after.id, many=300, few=20)
+    days, blocks = await kept(before.id)
+    assert [days, blocks] == await kept(after.id)
+    assert len([day for *_, day in days if day is not None]) > len(blocks) / 3 > 10
     await connection.close()
 
 

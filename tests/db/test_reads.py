@@ -142,14 +142,16 @@ class Plan:
         for below in node.get("Plans", ()):
             yield from self.nodes(below)
 
-    def scanned(self) -> int:
-        """Rows that were read from tables and indexes, those thrown away included."""
-        rows = 0.0
+    def scans(self) -> Iterator[float]:
+        """Rows that each scan read from a table or an index, those thrown away included."""
         for node in self.nodes():
             if "Relation Name" in node or "Index Name" in node:
                 removed = sum(v for k, v in node.items() if k.startswith("Rows Removed by"))
-                rows += (node["Actual Rows"] + removed) * node["Actual Loops"]
-        return round(rows)
+                yield (node["Actual Rows"] + removed) * node["Actual Loops"]
+
+    def scanned(self) -> int:
+        """Rows that all scans read."""
+        return round(sum(self.scans()))
 
     def executed(self) -> set[str]:
         """The tables that were looked at."""
@@ -240,3 +242,29 @@ async def test_scans_do_not_grow_with_other_organisations(
     assert all(now <= max(then, OWN) for then, now in scanned.values()), scanned
     # Never the 100,000; a table of a few dozen rows, such as that of organisations, may be read whole before and after.
     assert max(now for _, now in scanned.values()) < FEW
+
+
+# Every doctor of the organisation has worked on each of $3 days.
+_YEARS = """
+INSERT INTO prescriptions (organisation_id, uid, order_uid, position, status, doctor_uid, assigned_at, decided_at,
+  rendered, created_at, updated_at, actor_kind, actor_uid)
+SELECT $1, d.uid || '-' || i, $2, 0, 'signed', d.uid, t, t + i % 900 * interval '7 s', false, t, t, 'system', 'test'
+FROM doctors d, generate_series(1, $3::int) i, LATERAL (
+  SELECT '2026-01-05 10:00+00'::timestamptz - i * interval '1 day' AS t) unused
+WHERE d.organisation_id = $1"""
+SHOWN_DAYS = 366
+
+
+async def test_statistics_do_not_read_the_days_that_they_do_not_show(
+    inside: InProcess, app_connection: Connection, superuser: Connection
+) -> None:
+    """Under row security a condition that is not leakproof is no index's: all days would be read and thrown away."""
+    tenant = await make_tenant(app_connection)
+    doctors = [await tenant.insert("doctors") for _ in range(12)]
+    await app_connection.execute(_YEARS, tenant.id, await tenant.insert("orders"), 2 * SHOWN_DAYS)
+    await superuser.execute("ANALYZE")
+    answer = await inside.client.get(f"/doctors/{doctors[0]}/statistics", headers=await tenant.headers())
+    assert answer.json()["prescriptions"]["total"] == 2 * SHOWN_DAYS
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        plan = await explain(tenant, *inside.calls[-1], mode)
+        assert max(plan.scans()) <= SHOWN_DAYS

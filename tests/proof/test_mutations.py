@@ -101,7 +101,8 @@ MUTATIONS = (
         "an event is stored after the commit",
         "access.py",
         "    result = await command(tx)\n    for last",
-        '    result = await command(tx)\n    await tx.connection.execute("COMMIT; BEGIN")\n    for last',
+        "    result = await command(tx)\n"
+        '    await tx.connection.execute("COMMIT; SELECT pg_sleep(0.02); BEGIN")\n    for last',
         ("tests/faults/test_kill.py", "-k", "answered_is_done"),
     ),
     Mutation(

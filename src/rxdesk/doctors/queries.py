@@ -37,9 +37,12 @@ _STATUSES = (
 )
 _SUMS = ", ".join(f"coalesce(sum({status}), 0) AS {status}" for status in _STATUSES)
 _KEPT = ", ".join(f"k.{status}" for status in _STATUSES)
+_COUNTS = ", ".join(_STATUSES)
 _ROW = ", ".join(f"(r.status = '{status}')::int::bigint AS {status}" for status in _STATUSES)
 _TOTAL = " + ".join(_STATUSES)
 _BY_STATUS = ", ".join(f"'{status}', t.{status}" for status in _STATUSES)
+_SECONDS = "floor(date_part('epoch', decided_at - assigned_at))::bigint"
+_BLOCK = 32  # buckets of doctor_decision_times in one of doctor_decision_blocks
 
 # $4: doctor's uid, $5: from, $6: to (Unix seconds or NULL), $7: now.
 #
@@ -78,33 +81,26 @@ WITH bounds AS (
          ELSE (date_trunc('month', b.w1::timestamp) + interval '1 month')::date END AS m1,
     date_trunc('month', b.w2::timestamp)::date AS m2
   FROM days b
-), chosen AS (
-  SELECT k.doctor_uid, k.span, k.starts_on FROM spans s JOIN LATERAL (
-    SELECT doctor_uid, span, starts_on FROM doctor_statistics
-    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'all' AND s.unbounded
-    UNION ALL
-    SELECT doctor_uid, span, starts_on FROM doctor_statistics
-    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'month' AND NOT s.unbounded
-      AND starts_on >= s.m1 AND starts_on < s.m2
-    UNION ALL
-    SELECT doctor_uid, span, starts_on FROM doctor_statistics
-    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day' AND NOT s.unbounded
-      AND starts_on >= s.w1 AND starts_on < least(s.m1, s.w2)
-    UNION ALL
-    SELECT doctor_uid, span, starts_on FROM doctor_statistics
-    WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day' AND NOT s.unbounded
-      AND starts_on >= greatest(s.m2, least(s.m1, s.w2), s.w1) AND starts_on < s.w2
-  ) k ON true
+), whole AS MATERIALIZED (
+  SELECT k.span, k.starts_on, {_KEPT}, k.decided, k.decision_seconds FROM spans s CROSS JOIN LATERAL (VALUES
+    ('all', '-infinity'::date, 'infinity'::date, s.unbounded),
+    ('month', s.m1, s.m2, NOT s.unbounded),
+    ('day', s.w1, least(s.m1, s.w2), NOT s.unbounded),
+    ('day', greatest(s.m2, least(s.m1, s.w2), s.w1), s.w2, NOT s.unbounded)
+  ) AS p (span, first_day, end_day, wanted)
+  JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = $4 AND k.span = p.span
+    AND k.starts_on >= p.first_day AND k.starts_on < p.end_day
+  WHERE p.wanted AND p.first_day < p.end_day
 ), cut AS MATERIALIZED (
-  SELECT r.status, r.day, floor(date_part('epoch', r.decided_at - r.assigned_at))::bigint AS seconds
+  SELECT r.status, r.day, r.seconds, decision_bucket(r.seconds) AS bucket
   FROM spans s JOIN LATERAL (
-    SELECT status, assigned_at, decided_at, (assigned_at AT TIME ZONE s.time_zone)::date AS day
+    SELECT status, (assigned_at AT TIME ZONE s.time_zone)::date AS day, {_SECONDS} AS seconds
     FROM prescriptions
     WHERE organisation_id = $1 AND doctor_uid = $4 AND deleted_at IS NULL AND assigned_at >= s.t1
       AND assigned_at < s.t1 + interval '50 hours' AND assigned_at < coalesce(s.t2, 'infinity')
       AND (assigned_at AT TIME ZONE s.time_zone)::date < s.w1
     UNION ALL
-    SELECT status, assigned_at, decided_at, (assigned_at AT TIME ZONE s.time_zone)::date
+    SELECT status, (assigned_at AT TIME ZONE s.time_zone)::date, {_SECONDS}
     FROM prescriptions
     WHERE organisation_id = $1 AND doctor_uid = $4 AND deleted_at IS NULL AND assigned_at < s.t2
       AND assigned_at >= s.t2 - interval '50 hours' AND assigned_at >= coalesce(s.t1, '-infinity')
@@ -113,41 +109,43 @@ WITH bounds AS (
 ), total AS (
   SELECT {_SUMS}, coalesce(sum(decided), 0) AS decided, coalesce(sum(decision_seconds), 0) AS decision_seconds
   FROM (
-    SELECT {_KEPT}, k.decided, k.decision_seconds
-    FROM chosen c JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = c.doctor_uid
-      AND k.span = c.span AND k.starts_on = c.starts_on
+    SELECT {_COUNTS}, decided, decision_seconds FROM whole
     UNION ALL
     SELECT {_ROW}, (r.seconds IS NOT NULL)::int::bigint, coalesce(r.seconds, 0) FROM cut r
   ) parts
-), times AS (
-  -- as float8, which adds up whole numbers exactly (to 2^53) and faster than numeric, what sums of bigint are
-  SELECT bucket, sum(sum(n)) OVER (ORDER BY bucket) AS upto, sum(sum(n)) OVER () AS n
+), blocks AS MATERIALIZED (
+  SELECT block, sum(n) AS n, sum(sum(n)) OVER (ORDER BY block ROWS UNBOUNDED PRECEDING) AS upto
   FROM (
-    SELECT k.bucket, k.decided::float8 AS n
-    FROM chosen c JOIN doctor_decision_times k ON k.organisation_id = $1 AND k.doctor_uid = c.doctor_uid
-      AND k.span = c.span AND k.starts_on = c.starts_on
+    SELECT k.block, k.decided AS n
+    FROM whole w JOIN doctor_decision_blocks k ON k.organisation_id = $1 AND k.doctor_uid = $4
+      AND k.span = w.span AND k.starts_on = w.starts_on
     UNION ALL
-    SELECT decision_bucket(seconds), 1 FROM cut WHERE seconds IS NOT NULL
-  ) parts GROUP BY bucket
-), last_day AS (
+    SELECT bucket / {_BLOCK}, 1 FROM cut WHERE bucket IS NOT NULL
+  ) parts GROUP BY block
+), last_day AS MATERIALIZED (
   -- the end of the period, but not after today unless there is work after today
   SELECT least(
     CASE WHEN s.t2 IS NULL THEN 'infinity'::date
          ELSE ((s.t2 - interval '1 microsecond') AT TIME ZONE s.time_zone)::date END,
     greatest(($7::timestamptz AT TIME ZONE s.time_zone)::date, (
       SELECT starts_on FROM doctor_statistics
-      WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day' AND {_TOTAL} > 0
+      WHERE organisation_id = $1 AND doctor_uid = $4 AND span = 'day' AND day_json IS NOT NULL
       ORDER BY starts_on DESC LIMIT 1))) AS day, s.w1, s.w2
   FROM spans s
+), shown AS MATERIALIZED (
+  -- Computed ahead of the join, where row security would have all days read first: a subtraction is not leakproof.
+  SELECT day - 365 AS first_day, greatest(w1, day - 365) AS first_whole, least(w2, day + 1) AS end_whole
+  FROM last_day
 ), daily AS (
   -- whole days and cut ones are never the same
-  SELECT k.starts_on AS day, {_TOTAL} AS total, k.signed, k.declined
-  FROM last_day l JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = $4
-    AND k.span = 'day' AND k.starts_on >= greatest(l.w1, l.day - 365) AND k.starts_on <= l.day
-    AND k.starts_on < l.w2 AND {_TOTAL} > 0
+  SELECT k.starts_on AS day, k.day_json
+  FROM shown s JOIN doctor_statistics k ON k.organisation_id = $1 AND k.doctor_uid = $4 AND k.span = 'day'
+    AND k.starts_on >= s.first_whole AND k.starts_on < s.end_whole AND k.day_json IS NOT NULL
   UNION ALL
-  SELECT r.day, count(*), count(*) FILTER (WHERE r.status = 'signed'), count(*) FILTER (WHERE r.status = 'declined')
-  FROM last_day l JOIN cut r ON r.day >= l.day - 365 GROUP BY r.day
+  SELECT r.day, '{{"date": "' || r.day || '", "total": ' || count(*)
+    || ', "signed": ' || count(*) FILTER (WHERE r.status = 'signed')
+    || ', "declined": ' || count(*) FILTER (WHERE r.status = 'declined') || '}}'
+  FROM shown s JOIN cut r ON r.day >= s.first_day GROUP BY r.day
 )
 SELECT left(json_build_object(
   'doctor_uid', d.uid,
@@ -156,13 +154,32 @@ SELECT left(json_build_object(
   'prescriptions', json_build_object('total', {_TOTAL}, 'by_status', json_build_object({_BY_STATUS})),
   'approval_rate', round((approved + signed + non_qes_signed + externally_signed)::numeric
     / nullif(approved + signed + non_qes_signed + externally_signed + declined, 0), 2),
-  'decision_seconds', CASE WHEN t.decided > 0 THEN json_build_object(
-    'median', (SELECT decision_bucket_seconds(min(bucket)) FROM times WHERE upto * 2 >= n),
-    'p90', (SELECT decision_bucket_seconds(min(bucket)) FROM times WHERE upto * 10 >= n * 9),
-    'mean', round(t.decision_seconds::numeric / t.decided)) END)::text, -1) || ', "daily": ['
-  -- Numbers and dates need no quoting: a year of days is put together as text in a fifth of the time.
-  || (SELECT coalesce(string_agg('{{"date": "' || day || '", "total": ' || total || ', "signed": ' || signed
-    || ', "declined": ' || declined || '}}', ', ' ORDER BY day), '') FROM daily) || ']}}' AS body
+  'decision_seconds', CASE WHEN t.decided > 0 THEN (
+    -- The first bucket up to which so many tenths of all were decided lies in the first such block.
+    SELECT json_build_object(
+      'median', max(decision_bucket_seconds(f.bucket)) FILTER (WHERE q.name = 'median'),
+      'p90', max(decision_bucket_seconds(f.bucket)) FILTER (WHERE q.name = 'p90'),
+      'mean', round(t.decision_seconds::numeric / t.decided))
+    FROM (VALUES ('median', 5), ('p90', 9)) AS q (name, tenths)
+    CROSS JOIN LATERAL (
+      SELECT block, upto - n AS before FROM blocks WHERE upto * 10 >= t.decided * q.tenths
+      ORDER BY block LIMIT 1
+    ) b
+    CROSS JOIN LATERAL (
+      SELECT bucket FROM (
+        SELECT bucket, b.before + sum(sum(n)) OVER (ORDER BY bucket ROWS UNBOUNDED PRECEDING) AS upto
+        FROM (
+          SELECT k.bucket, k.decided AS n
+          FROM whole w JOIN doctor_decision_times k ON k.organisation_id = $1 AND k.doctor_uid = $4
+            AND k.span = w.span AND k.starts_on = w.starts_on
+            AND k.bucket >= b.block * {_BLOCK} AND k.bucket < (b.block + 1) * {_BLOCK}
+          UNION ALL
+          SELECT bucket, 1 FROM cut WHERE bucket >= b.block * {_BLOCK} AND bucket < (b.block + 1) * {_BLOCK}
+        ) parts GROUP BY bucket
+      ) buckets WHERE upto * 10 >= t.decided * q.tenths
+      ORDER BY bucket LIMIT 1
+    ) f) END)::text, -1) || ', "daily": ['
+  || (SELECT coalesce(string_agg(day_json, ', ' ORDER BY day), '') FROM daily) || ']}}' AS body
 FROM doctors d CROSS JOIN total t
 WHERE d.organisation_id = $1 AND d.uid = $4 AND d.deleted_at IS NULL
 """)

@@ -266,7 +266,7 @@ def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     if operation.body is not None:
         statuses |= {408, 413, 415}
     if operation.idempotent:
-        statuses |= {409, 422}
+        statuses |= {400, 409, 422}
     responses = {str(operation.status): success}
     for status in sorted(statuses):
         text, kind, examples = _ERRORS[status]

@@ -145,6 +145,20 @@ async def kept_of(tenant: Tenant) -> dict[tuple[str, str, date | None], tuple[in
     }
 
 
+async def blocks_of(tenant: Tenant) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The histogram's blocks as they are kept, and as its buckets add up."""
+    kept = await tenant.rows(
+        "SELECT doctor_uid, span, starts_on, block, decided FROM doctor_decision_blocks "
+        "WHERE organisation_id = $1 AND decided <> 0 ORDER BY 1, 2, 3, 4"
+    )
+    counted = await tenant.rows(
+        "SELECT doctor_uid, span, starts_on, bucket / 32 AS block, sum(decided)::bigint AS decided "
+        "FROM doctor_decision_times WHERE organisation_id = $1 GROUP BY 1, 2, 3, 4 HAVING sum(decided) <> 0 "
+        "ORDER BY 1, 2, 3, 4"
+    )
+    return kept, counted
+
+
 async def change(
     tenant: Tenant, order: str, doctors: list[str], instants: Instants, dice: random.Random
 ) -> None:
@@ -218,6 +232,8 @@ async def live_through(connection: Connection, name: str, year: int, *, seed: in
             await change(tenant, order, doctors, instants, dice)
         work = await work_of(tenant)
         assert await kept_of(tenant) == rollup(work, zone)
+        blocks, counted = await blocks_of(tenant)
+        assert blocks == counted
         for _ in range(RANGES):
             doctor = dice.choice([doctors[0], *doctors])
             now = instants.draw()

@@ -2,15 +2,15 @@
 
 from rxdesk.db.migrations.script import run_script
 
-revision = "0005"
-down_revision = "0004"
+revision = "0007"
+down_revision = "0006"
 
 
 def upgrade() -> None:
     """Make them."""
-    run_script("0005_lookups.up.sql")
+    run_script("0007_lookups.up.sql")
 
 
 def downgrade() -> None:
     """Go back to those of before."""
-    run_script("0005_lookups.down.sql")
+    run_script("0007_lookups.down.sql")
