@@ -103,7 +103,7 @@ def _teller() -> Any:  # noqa: ANN401 (a function of Heard)
 
 
 def trigger(
-    type_: Annotated[str, typer.Argument(metavar="TYPE", help="An event type.")],
+    type_: Annotated[str, typer.Argument(metavar="TYPE", help="An event type, such as order_updated.")],
     *,
     organisation: OrganisationSlug,
     data_dir: DataDir = None,
@@ -115,12 +115,12 @@ def trigger(
     It changes data, so use it on a demo or a test organisation. Subscriptions and `rxdesk webhooks listen` hear of it.
     """
     from rxdesk.cli.common import print_json
-    from rxdesk.cli.triggering import TRIGGERS, Triggered
+    from rxdesk.cli.triggering import TRIGGERS, UNTRIGGERED, Triggered
     from rxdesk.cli.triggering import trigger as run
 
     kind = known_type(type_)
-    if kind not in TRIGGERS:
-        message = f"nothing can make {type_} happen yet; there are: {', '.join(TRIGGERS)}"
+    if kind in UNTRIGGERED:
+        message = f"{type_} cannot be triggered: {UNTRIGGERED[kind]}; these can: {', '.join(TRIGGERS)}"
         raise CliError(message)
     settings = settings_of(data_dir, config).settings
 
