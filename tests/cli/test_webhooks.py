@@ -174,11 +174,14 @@ class Program:
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.status = 200
+        self.goes_on = threading.Event()  # cleared: it stands at a breakpoint
+        self.goes_on.set()
         program = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                program.goes_on.wait(20)
                 program.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(program.status)
                 self.send_header("content-length", "0")
@@ -200,6 +203,7 @@ def program() -> Iterator[Program]:
     thread = threading.Thread(target=made.server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield made
+    made.goes_on.set()
     made.server.shutdown()
     made.server.server_close()
     thread.join()
@@ -252,6 +256,28 @@ def test_listening_in_words_and_of_one_type(demo: Server) -> None:
         assert "waiting_room_updated" in line
         assert made["event_uid"] in line
         assert made["subject_uid"] in line
+
+
+def test_an_event_is_told_before_the_program_answers(demo: Server, program: Program) -> None:
+    where = at(demo)
+    of_one_type = ("--type", "waiting_room_updated", "--forward-to", program.url)
+    with listening(*where, *of_one_type, NO_COLOR="1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Signing secret: whsec_")
+        program.goes_on.clear()
+        made = []
+        for _ in range(2):  # the second one too, though the first is not answered
+            made.append(answer(rxdesk("webhooks", "trigger", "waiting_room_updated", *where, "--json")))
+            line = process.stdout.readline()
+            assert made[-1]["event_uid"] in line
+            assert "→" not in line
+        assert program.got == []
+        program.goes_on.set()
+        for one in made:
+            line = process.stdout.readline()
+            assert line.strip().startswith("→ 200 in ")
+            assert line.strip().endswith(one["event_uid"])
+    assert [headers["webhook-id"] for headers, _ in program.got] == [one["event_uid"] for one in made]
 
 
 def test_verify(tmp_path: Path) -> None:

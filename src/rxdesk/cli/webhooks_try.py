@@ -24,7 +24,13 @@ from rxdesk.cli.common import (
 from rxdesk.cli.events import EventTypeOption, known_type
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
     from rxdesk.cli.listening import Heard
+
+    Tell: TypeAlias = Callable[[Heard], None]
+    Answered: TypeAlias = Callable[[Heard, dict[str, Any]], None]
 
 _STYLES = {True: "green", False: "red"}
 
@@ -49,8 +55,9 @@ def listen(
     """Print each event as it happens and post it, signed, to a local program; Ctrl-C ends it.
 
     Beside a running server, whose subscriptions stay as they are: nothing has to be reachable from outside. Both
-    signatures are made with a fresh secret, which is printed first. What the program answers is printed and nothing is
-    tried twice. With --json each line is a JSON object, the first of them {"signing_secret": …}.
+    signatures are made with a fresh secret, which is printed first. Events are posted one after the other; what the
+    program answers is printed when it has, and nothing is tried twice. With --json each line is a JSON object: first
+    {"signing_secret": …}, then {"event": …, "forward": …} for each event, once it was forwarded.
     """
     import asyncio
     import secrets
@@ -66,18 +73,24 @@ def listen(
         if location.kept is not None:
             raise CliError("no server is running on this folder: start `rxdesk demo` or `rxdesk serve` first")
         first = json.dumps({"signing_secret": secret}) if as_json else f"Signing secret: {secret}"
-        tell = _tell_json if as_json else _teller()
+        tell, answered = _json_tellers(forwarded=post is not None) if as_json else _tellers()
         listener = Listener(
-            location.app, organisation, kind, secret, post, lambda: print(first, flush=True), tell
+            location.app, organisation, kind, secret, post, lambda: print(first, flush=True), tell, answered
         )
         asyncio.run(listener.run())
 
 
-def _tell_json(heard: Heard) -> None:
-    print(json.dumps({"event": heard.event, "forward": heard.forward}, ensure_ascii=False), flush=True)
+def _json_tellers(*, forwarded: bool) -> tuple[Tell, Answered]:
+    """One line an event, so with what was answered where it is forwarded."""
+
+    def line(heard: Heard, forward: dict[str, Any] | None) -> None:
+        print(json.dumps({"event": heard.event, "forward": forward}, ensure_ascii=False), flush=True)
+
+    return (lambda heard: None if forwarded else line(heard, None)), line
 
 
-def _teller() -> Any:  # noqa: ANN401 (a function of Heard)
+def _tellers() -> tuple[Tell, Answered]:
+    """A line when an event happens, and one below it, or below those that came meanwhile, for what was answered."""
     from rich.console import Console
     from rich.text import Text
 
@@ -89,17 +102,19 @@ def _teller() -> Any:  # noqa: ANN401 (a function of Heard)
         line.append(event["event_type"], style="bold cyan")
         line.append(f"  {printable(event['subject_uid'])}  ")
         line.append(event["uid"], style="dim")
-        if heard.forward is not None:
-            well = heard.forward["error"] is None
-            said = " ".join(
-                str(p) for p in (heard.forward["status_code"], heard.forward["error"]) if p is not None
-            )
-            line.append(f"  → {said}", style=_STYLES[well])
-            line.append(f" in {heard.forward['duration_ms']} ms")
         console.print(line)
         sys.stdout.flush()
 
-    return tell
+    def answered(heard: Heard, forward: dict[str, Any]) -> None:
+        said = " ".join(str(p) for p in (forward["status_code"], forward["error"]) if p is not None)
+        line = Text(" " * len(heard.clock) + "  → ")
+        line.append(said, style=_STYLES[forward["error"] is None])
+        line.append(f" in {forward['duration_ms']} ms  ")
+        line.append(heard.event["uid"], style="dim")
+        console.print(line)
+        sys.stdout.flush()
+
+    return tell, answered
 
 
 def trigger(
