@@ -312,3 +312,53 @@ def test_verify(tmp_path: Path) -> None:
     assert "No such file" in refused(
         inside("webhooks", "verify", "--secret", SECRET, "--body", tmp_path / "none", "--header", "a: b")
     )
+
+
+def test_a_secret_need_not_be_an_argument(tmp_path: Path) -> None:
+    body = b'{"event_type":"order_updated","data":{"uid":"ord-1"}}'
+    for name, content in (("body", body), ("secret", f"{SECRET}\n".encode()), ("bytes", b"\xff")):
+        (tmp_path / name).write_bytes(content)
+    headers = delivery_headers(
+        event_type="order_updated", secret=SECRET, message_id="evt-1", timestamp=int(time.time()), body=body
+    )
+    given = [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
+
+    def verify(
+        *arguments: object, standard_input: bytes = b"", **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rxdesk", "webhooks", "verify", *map(str, arguments), *given]
+        done = subprocess.run(
+            command, input=standard_input, capture_output=True, env=environment(env), check=False
+        )
+        return subprocess.CompletedProcess(
+            command, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    file, of_body = ("--secret-file", tmp_path / "secret"), ("--body", tmp_path / "body")
+    piped = SECRET.encode() + b"\n"
+    other = "whsec_" + "A" * 43 + "="
+    for done in (
+        verify(*of_body, *file),
+        verify(*of_body, *file, SIGNING_SECRET=other),  # what is named wins
+        verify(*of_body, "--secret-file", "-", standard_input=piped),
+        verify(*of_body, SIGNING_SECRET=SECRET),
+        verify("--body", "-", SIGNING_SECRET=SECRET, standard_input=body),
+        verify("--body", "-", *file, standard_input=body),
+    ):
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert "BAD" not in done.stdout
+    assert verify(*of_body, SIGNING_SECRET=other).returncode == 1
+    for done, said in (
+        (verify(*of_body), "no secret: set SIGNING_SECRET, or give --secret-file"),
+        (verify(*of_body, SIGNING_SECRET=""), "no secret"),
+        (verify(*of_body, *file, "--secret", SECRET), "not both"),
+        (verify("--body", "-", "--secret-file", "-", standard_input=piped), "cannot both be read from"),
+        (verify(*of_body, "--secret-file", tmp_path / "none"), "No such file"),
+        (verify(*of_body, "--secret-file", tmp_path / "bytes"), "is not text"),
+    ):
+        line = refused(done)
+        assert said in line
+        assert SECRET not in line
+    told = " ".join(inside("webhooks", "verify", "--help", NO_COLOR="1", COLUMNS="200").stdout.split())
+    assert "SIGNING_SECRET" in told
+    assert "lists of processes" in told

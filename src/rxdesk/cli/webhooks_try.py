@@ -150,10 +150,8 @@ def trigger(
 
 
 def verify(
+    context: typer.Context,
     *,
-    secret: Annotated[
-        str, typer.Option("--secret", metavar="SECRET", help="The subscription's signing secret: whsec_…")
-    ],
     body: Annotated[
         Path, typer.Option("--body", metavar="FILE", help="The raw body as it came, to the byte; - reads it.")
     ],
@@ -161,6 +159,26 @@ def verify(
         list[str],
         typer.Option("--header", metavar="'NAME: VALUE'", help="A header as it came; repeat it for each."),
     ],
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret",
+            metavar="SECRET",
+            envvar="SIGNING_SECRET",
+            show_default=False,
+            help="The subscription's signing secret: whsec_… As an argument it shows in lists of processes and in the "
+            "shell's history: set the variable, or use --secret-file.",
+        ),
+    ] = None,
+    secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--secret-file",
+            metavar="FILE",
+            show_default=False,
+            help="Read the secret from a file; - reads it from standard input.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a delivery that a receiver refuses, and say exactly what is wrong with it.
@@ -172,18 +190,10 @@ def verify(
     from rxdesk.kit.clock import unix, utc_now
     from rxdesk.kit.verification import diagnose
 
-    headers = []
-    for one in header:
-        name, colon, value = one.partition(":")
-        if not colon:
-            message = f"--header {one!r} is not of the form 'NAME: VALUE'"
-            raise CliError(message)
-        if any("\ud800" <= letter <= "\udfff" for letter in one):  # bytes that are not UTF-8
-            message = f"--header {one!r} is not text: give it as it came, in UTF-8"
-            raise CliError(message)
-        headers.append((name, value))
-    content = sys.stdin.buffer.read() if str(body) == "-" else body.read_bytes()
-    findings = diagnose(secret, headers, content, unix(utc_now()))
+    key = _secret(context, secret, secret_file, body)
+    headers = [_header(one) for one in header]
+    content = _content(body)
+    findings = diagnose(key, headers, content, unix(utc_now()))
     well = all(one.well for one in findings)
     if as_json:
         print_json(
@@ -199,6 +209,38 @@ def verify(
         raise typer.Exit(1)
 
 
+def _content(file: Path) -> bytes:
+    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+
+
+def _secret(context: typer.Context, given: str | None, file: Path | None, body: Path) -> str:
+    """Give the secret from the file, else from the argument or the variable."""
+    if file is None:
+        if not given:
+            raise CliError("no secret: set SIGNING_SECRET, or give --secret-file FILE, - for standard input")
+        return given
+    source = context.get_parameter_source("secret")
+    if source is not None and source.name == "COMMANDLINE":
+        raise CliError("give --secret or --secret-file, not both")
+    if str(file) == str(body) == "-":
+        raise CliError("--body and --secret-file cannot both be read from standard input")
+    try:
+        return _content(file).decode().strip()  # editors and `echo` end it with a line feed
+    except UnicodeDecodeError:
+        raise CliError("what --secret-file names is not text") from None
+
+
+def _header(given: str) -> tuple[str, str]:
+    name, colon, value = given.partition(":")
+    if not colon:
+        message = f"--header {given!r} is not of the form 'NAME: VALUE'"
+        raise CliError(message)
+    if any("\ud800" <= letter <= "\udfff" for letter in given):  # bytes that are not UTF-8
+        message = f"--header {given!r} is not text: give it as it came, in UTF-8"
+        raise CliError(message)
+    return name, value
+
+
 def register(app: typer.Typer) -> None:
     """Add the three verbs."""
     app.command(
@@ -210,7 +252,8 @@ def register(app: typer.Typer) -> None:
         trigger
     )
     app.command(
-        epilog=EPILOG + "rxdesk webhooks verify --secret whsec_… --body body.json "
+        epilog=EPILOG + "rxdesk webhooks verify --secret-file secret.txt --body body.json "
         "--header 'webhook-id: evt-01J…' --header 'webhook-timestamp: 1711900000' "
-        "--header 'webhook-signature: v1,…' --header 'X-Webhook-Signature: …'"
+        "--header 'webhook-signature: v1,…' --header 'X-Webhook-Signature: …'\n\n"
+        'SIGNING_SECRET="$(pass show hook)" rxdesk webhooks verify --body - --header … < body.json'
     )(verify)
