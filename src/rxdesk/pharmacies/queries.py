@@ -17,7 +17,7 @@ ITEMS = """order_items i
         SELECT FROM fulfillment_order_items fi
         WHERE fi.organisation_id = $1 AND fi.order_uid = po.order_uid AND fi.order_item_uid = i.uid
           AND fi.fulfillment_order_uid = po.fulfillment_order_uid AND fi.deleted_at IS NULL))"""
-# How the pharmacy offers an item's SKU: where it does so twice, the first of them counts.
+# How the pharmacy offers an item's SKU: where it does so twice, the first of them is shown.
 OFFER = """pharmacy_skus k
       WHERE k.organisation_id = $1 AND k.pharmacy_uid = po.pharmacy_uid AND k.sku_uid = i.sku_uid
         AND k.deleted_at IS NULL ORDER BY k.position, k.uid LIMIT 1"""
