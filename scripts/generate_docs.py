@@ -95,7 +95,8 @@ def lifecycle() -> str:
         "Which pharmacy gets a part: the one",
         "named when the order was made; else, of those that have every SKU of it in stock at a price, the one whose",
         "total is lowest, and of equals the lowest uid. A pharmacy that has cancelled a part is not asked for it",
-        "again: it goes to the next one. Stock is taken when the pharmacy completes, not before.",
+        "again: it goes to the next one. Stock is taken when the pharmacy completes, not before; but what a pharmacy",
+        "is still to send for other parts of the same order counts as gone.",
         "",
         "A cancelled order takes its open prescriptions and pharmacy orders with it.",
     ]

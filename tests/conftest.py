@@ -26,6 +26,7 @@ from rxdesk.app import create_app
 from rxdesk.db import embedded, migrate
 from rxdesk.db.pool import Connection, connector
 from rxdesk.kit import sealing
+from rxdesk.kit.ports import hold_port
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings, load
 from rxdesk.web.asgi import Outer
@@ -98,7 +99,7 @@ class Live:
 def start_live(cluster: embedded.Address, **changes: object) -> Live:
     """Start a server on a free port and wait until it answers."""
     settings = settings_for(**{"log_level": "error", **changes})
-    holder = serving.hold_port(settings.address, 0)
+    holder = hold_port(settings.address, 0)
     port = holder.getsockname()[1]
     launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
     process = multiprocessing.get_context("spawn").Process(target=serving.serve, args=(launch, port))

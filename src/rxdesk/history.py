@@ -16,10 +16,24 @@ INSERT INTO changes (organisation_id, uid, subject_kind, subject_uid, what, old_
   actor_kind, actor_uid)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"""
 
-# One change `h` as the routes show it.
-SHOWN = """json_build_object(
+_SHOWN = """json_build_object(
   'uid', h.uid, 'what', h.what, 'old', h.old_value, 'new', h.new_value, 'reason', h.reason,
   'at', unix_seconds(h.changed_at), 'actor', json_build_object('kind', h.actor_kind, 'uid', h.actor_uid))"""
+
+# A page of one row's changes: what is selected of a subquery `s` that gives the row's `kind` if there is such a row,
+# and the rest of the FROM. $4: uid, $5: rows a page, $6: rows before it
+PAGE = f"""json_build_object(
+  'data', coalesce((
+    SELECT json_agg({_SHOWN} ORDER BY h.changed_at, h.uid)
+    FROM (
+      SELECT * FROM changes WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = s.kind
+      ORDER BY changed_at, uid LIMIT $5::bigint OFFSET $6::bigint
+    ) h), '[]'),
+  'totalRegistries', n.total,
+  'totalPages', (n.total + $5::bigint - 1) / $5::bigint)::text AS body"""
+COUNTED = """LATERAL (
+  SELECT count(*) AS total FROM changes
+  WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = s.kind) n"""
 
 
 class Actor(msgspec.Struct, kw_only=True):

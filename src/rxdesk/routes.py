@@ -7,6 +7,7 @@ from rxdesk.health import endpoints as health
 from rxdesk.orders import endpoints as orders
 from rxdesk.patients import endpoints as patients
 from rxdesk.pharmacies import endpoints as pharmacies
+from rxdesk.pharmacies import operations as pharmacy_operations
 from rxdesk.prescriptions import endpoints as prescriptions
 from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
@@ -44,7 +45,12 @@ OPERATIONS = Api(
     "an API of RxDesk's own, beside the Management API and with the same keys and rules. Authorize with a key "
     "(`X-API-Key`).",
     document="openapi-operations.json",
-    endpoints=(*orders.OPERATIONS, *prescriptions.OPERATIONS, *webhook_operations.ENDPOINTS),
+    endpoints=(
+        *orders.OPERATIONS,
+        *prescriptions.OPERATIONS,
+        *pharmacy_operations.ENDPOINTS,
+        *webhook_operations.ENDPOINTS,
+    ),
 )
 PHARMACY = Api(
     base="/v1/external-pharmacy-api-v1",

@@ -22,7 +22,7 @@ import pytest
 from tests.cli.conftest import First
 from tests.cli.processes import Server, answer, environment, free_port, lives, refused, rxdesk, serving, until
 
-from rxdesk import serving as serving_module
+from rxdesk.kit import ports
 from rxdesk.permissions import ALL
 
 SAMPLES = {
@@ -162,8 +162,8 @@ def test_a_second_one_on_the_port_is_refused(demo: Server, copy: Path) -> None:
 def _hold(port: int, together: threading.Barrier) -> socket.socket | None:
     together.wait()
     try:
-        return serving_module.hold_port("127.0.0.1", port)
-    except serving_module.PortInUseError:
+        return ports.hold_port("127.0.0.1", port)
+    except ports.PortInUseError:
         return None
 
 
@@ -187,7 +187,7 @@ def test_a_held_port_survives_connections_of_an_earlier_server() -> None:
         accepted, _ = server.accept()
         accepted.close()  # who closes first keeps the address in TIME_WAIT
         client.close()
-    serving_module.hold_port("127.0.0.1", port).close()
+    ports.hold_port("127.0.0.1", port).close()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -12,6 +12,7 @@ from tests.cli.processes import Server, answer, inside, refused
 
 from rxdesk.access import Transaction
 from rxdesk.cli.common import on_organisation, settings_of
+from rxdesk.routes import MANAGEMENT, PHARMACY
 
 Made = dict[str, Any]
 
@@ -159,3 +160,35 @@ def test_a_verb_stores_what_it_tells_of(demo: Server, at: list[str]) -> None:
         ("order_created", order["uid"], *by),
         ("prescription_created", order["prescription_uids"][0], *by),
     ]
+
+
+def test_what_changed_of_a_pharmacy_s_order_and_sku(at: list[str], demo: Server) -> None:
+    order = made(at)
+    for status in ("started", "waiting for pharmacy"):
+        assert inside("orders", "move", *at, order["uid"], status).returncode == 0
+    placed = answer(inside("events", "list", *at, "--type", "pharmacy_order_created", "--json"))["data"]
+    uid = placed[-1]["subject_uid"]
+    [created] = answer(inside("pharmacy-orders", "history", *at, uid, "--json"))
+    assert (created["what"], created["new"], created["actor"]["uid"]) == ("created", "init", "cli")
+    lines = inside("pharmacy-orders", "history", *at, uid).stdout.splitlines()
+    assert lines[0].split() == ["AT", "WHAT", "OLD", "NEW", "BY", "REASON"]
+    key = answer(
+        inside(
+            "keys",
+            "create",
+            *at,
+            "--name",
+            "x",
+            "--pharmacy",
+            "ph-1",
+            "--permission",
+            "stock_write",
+            "--json",
+        )
+    )
+    url = demo.url.removesuffix(MANAGEMENT.base) + PHARMACY.base + "/pharmacy_skus/psku-1/stock"
+    with httpx.Client(trust_env=False, headers={"X-API-Key": key["api_key"]}) as client:
+        assert client.patch(url, json={"stock": 8}).status_code == 200
+    changed = answer(inside("pharmacy-skus", "history", *at, "psku-1", "--json"))[-1]
+    assert (changed["what"], changed["new"], changed["actor"]["kind"]) == ("stock", "8", "key")
+    assert refused(inside("pharmacy-skus", "history", *at, uid)) == "rxdesk: there is no such row"

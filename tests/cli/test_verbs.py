@@ -36,6 +36,8 @@ VERBS = [
         ["prescriptions", verb]
         for verb in ("assign", "approve", "decline", "hold", "resume", "sign", "cancel", "history")
     ),
+    ["pharmacy-orders", "history"],
+    ["pharmacy-skus", "history"],
 ]
 
 

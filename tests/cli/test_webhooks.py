@@ -20,7 +20,7 @@ import pytest
 import standardwebhooks
 from tests.cli.processes import Server, answer, environment, inside, refused, rxdesk
 
-from rxdesk.cli.triggering import TRIGGERS
+from rxdesk.cli.triggering import TRIGGERS, UNTRIGGERED
 from rxdesk.kit.signing import delivery_headers, vendor_signature
 from rxdesk.webhooks.events import EVENT_TYPES
 
@@ -120,6 +120,26 @@ def test_each_trigger_makes_the_change_that_it_tells_of(demo: Server, kind: str)
     msgspec.convert(event["body"]["data"], EVENT_TYPES[kind].payload, strict=True)
 
 
+def test_a_placed_order_is_one_that_can_be_sent(demo: Server) -> None:
+    where = at(demo)
+    made = answer(inside("webhooks", "trigger", "pharmacy_order_created", *where, "--json"))
+    data = answer(inside("events", "show", made["event_uid"], *where, "--json"))["body"]["data"]
+    assert data["status"] == "init"
+    assert data["order"]["delivery_address"]["city"]
+    [item] = data["order_items"]
+    assert item["pharmacy_sku"]["stock"] >= item["amount"]
+    changes = answer(inside("pharmacy-orders", "history", data["uid"], *where, "--json"))
+    assert [(one["what"], one["new"]) for one in changes] == [("created", "init")]
+
+
+def test_every_type_can_be_triggered_or_it_is_said_why_not(demo: Server) -> None:
+    assert {*TRIGGERS, *UNTRIGGERED} == set(EVENT_TYPES)
+    assert not set(TRIGGERS) & set(UNTRIGGERED)
+    for kind, why in UNTRIGGERED.items():
+        line = refused(inside("webhooks", "trigger", kind, *at(demo)))
+        assert line.startswith(f"rxdesk: {kind} cannot be triggered: {why}; these can: ")
+
+
 def test_what_is_refused_in_one_line(demo: Server) -> None:
     where = at(demo, 1)
     for arguments, said in (
@@ -137,7 +157,6 @@ def test_what_is_refused_in_one_line(demo: Server) -> None:
         (("webhooks", "replay", "--since", "1h", "--subscription", "ns-none"), "no such subscription_uid"),
         (("webhooks", "deliveries", "--status", "lost"), "there are: pending"),
         (("webhooks", "trigger", "nothing"), "there is no event type"),
-        (("webhooks", "trigger", "appointment_reminder_due"), "nothing can make"),
         (("webhooks", "listen", "--forward-to", "http://10.0.0.1/"), "a program on this machine"),
         (("webhooks", "listen", "--forward-to", "ftp://127.0.0.1/"), "a program on this machine"),
     ):
@@ -155,11 +174,14 @@ class Program:
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.status = 200
+        self.goes_on = threading.Event()  # cleared: it stands at a breakpoint
+        self.goes_on.set()
         program = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
+                program.goes_on.wait(20)
                 program.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 self.send_response(program.status)
                 self.send_header("content-length", "0")
@@ -181,6 +203,7 @@ def program() -> Iterator[Program]:
     thread = threading.Thread(target=made.server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     yield made
+    made.goes_on.set()
     made.server.shutdown()
     made.server.server_close()
     thread.join()
@@ -235,6 +258,28 @@ def test_listening_in_words_and_of_one_type(demo: Server) -> None:
         assert made["subject_uid"] in line
 
 
+def test_an_event_is_told_before_the_program_answers(demo: Server, program: Program) -> None:
+    where = at(demo)
+    of_one_type = ("--type", "waiting_room_updated", "--forward-to", program.url)
+    with listening(*where, *of_one_type, NO_COLOR="1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Signing secret: whsec_")
+        program.goes_on.clear()
+        made = []
+        for _ in range(2):  # the second one too, though the first is not answered
+            made.append(answer(rxdesk("webhooks", "trigger", "waiting_room_updated", *where, "--json")))
+            line = process.stdout.readline()
+            assert made[-1]["event_uid"] in line
+            assert "→" not in line
+        assert program.got == []
+        program.goes_on.set()
+        for one in made:
+            line = process.stdout.readline()
+            assert line.strip().startswith("→ 200 in ")
+            assert line.strip().endswith(one["event_uid"])
+    assert [headers["webhook-id"] for headers, _ in program.got] == [one["event_uid"] for one in made]
+
+
 def test_verify(tmp_path: Path) -> None:
     body = b'{"event_type":"order_updated","data":{"uid":"ord-1"}}'
     file = tmp_path / "body.json"
@@ -267,3 +312,53 @@ def test_verify(tmp_path: Path) -> None:
     assert "No such file" in refused(
         inside("webhooks", "verify", "--secret", SECRET, "--body", tmp_path / "none", "--header", "a: b")
     )
+
+
+def test_a_secret_need_not_be_an_argument(tmp_path: Path) -> None:
+    body = b'{"event_type":"order_updated","data":{"uid":"ord-1"}}'
+    for name, content in (("body", body), ("secret", f"{SECRET}\n".encode()), ("bytes", b"\xff")):
+        (tmp_path / name).write_bytes(content)
+    headers = delivery_headers(
+        event_type="order_updated", secret=SECRET, message_id="evt-1", timestamp=int(time.time()), body=body
+    )
+    given = [part for name, value in headers.items() for part in ("--header", f"{name}: {value}")]
+
+    def verify(
+        *arguments: object, standard_input: bytes = b"", **env: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rxdesk", "webhooks", "verify", *map(str, arguments), *given]
+        done = subprocess.run(
+            command, input=standard_input, capture_output=True, env=environment(env), check=False
+        )
+        return subprocess.CompletedProcess(
+            command, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    file, of_body = ("--secret-file", tmp_path / "secret"), ("--body", tmp_path / "body")
+    piped = SECRET.encode() + b"\n"
+    other = "whsec_" + "A" * 43 + "="
+    for done in (
+        verify(*of_body, *file),
+        verify(*of_body, *file, SIGNING_SECRET=other),  # what is named wins
+        verify(*of_body, "--secret-file", "-", standard_input=piped),
+        verify(*of_body, SIGNING_SECRET=SECRET),
+        verify("--body", "-", SIGNING_SECRET=SECRET, standard_input=body),
+        verify("--body", "-", *file, standard_input=body),
+    ):
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert "BAD" not in done.stdout
+    assert verify(*of_body, SIGNING_SECRET=other).returncode == 1
+    for done, said in (
+        (verify(*of_body), "no secret: set SIGNING_SECRET, or give --secret-file"),
+        (verify(*of_body, SIGNING_SECRET=""), "no secret"),
+        (verify(*of_body, *file, "--secret", SECRET), "not both"),
+        (verify("--body", "-", "--secret-file", "-", standard_input=piped), "cannot both be read from"),
+        (verify(*of_body, "--secret-file", tmp_path / "none"), "No such file"),
+        (verify(*of_body, "--secret-file", tmp_path / "bytes"), "is not text"),
+    ):
+        line = refused(done)
+        assert said in line
+        assert SECRET not in line
+    told = " ".join(inside("webhooks", "verify", "--help", NO_COLOR="1", COLUMNS="200").stdout.split())
+    assert "SIGNING_SECRET" in told
+    assert "lists of processes" in told

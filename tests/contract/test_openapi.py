@@ -69,6 +69,8 @@ POST /prescriptions/{prescription_uid}/resume prescription:write 200
 POST /prescriptions/{prescription_uid}/sign prescription:write 200
 POST /prescriptions/{prescription_uid}/cancel prescription:write 200
 GET /prescriptions/{prescription_uid}/history prescription:read 200
+GET /pharmacy_orders/{pharmacy_order_uid}/history order:read 200
+GET /pharmacy_skus/{pharmacy_sku_uid}/history product:read 200
 GET /events event:read 200
 GET /events/{event_uid} event:read 200
 GET /deliveries delivery:read 200

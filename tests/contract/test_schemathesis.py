@@ -40,6 +40,7 @@ OFF: list[tuple[str, tuple[str, ...], str]] = [
             *("list_wallet_passes", "remove_subscription", "list_pharmacy_orders", "list_pharmacy_skus"),
             *("get_order_history", "get_prescription_history"),
             *("list_events", "list_deliveries", "list_all_subscriptions"),
+            *("get_pharmacy_order_history", "get_pharmacy_sku_history"),
         ),
         "section 1: unknown query parameters are ignored",
     ),

@@ -164,8 +164,12 @@ async def explain(tenant: Tenant, statement: str, arguments: tuple[Any, ...], mo
     connection = tenant.connection
     literals = []
     for value in arguments:
-        text = "\\x" + value.hex() if isinstance(value, bytes) else None if value is None else str(value)
-        literals.append(await connection.fetchval("SELECT quote_nullable($1::text)", text))
+        if isinstance(value, list):
+            of = await connection.fetchval("SELECT quote_literal($1::text[]::text)", value)
+        else:
+            text = "\\x" + value.hex() if isinstance(value, bytes) else None if value is None else str(value)
+            of = await connection.fetchval("SELECT quote_nullable($1::text)", text)
+        literals.append(of)
     await connection.execute(f"SET plan_cache_mode = {mode}; SET jit = off")
     try:
         await connection.execute(f"PREPARE looked_at AS {statement}")

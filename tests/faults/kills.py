@@ -21,6 +21,7 @@ from tests.webhooks.engine import eventually, subscribe
 
 from rxdesk import serving
 from rxdesk.db import embedded
+from rxdesk.kit.ports import hold_port
 
 HERE = Path(__file__).parent
 CLIENTS = 12
@@ -31,7 +32,7 @@ class ServerProcess:
 
     def __init__(self, cluster: embedded.Address, fault: str | None) -> None:
         settings = settings_for(log_level="error")
-        self._holder = serving.hold_port(settings.address, 0)
+        self._holder = hold_port(settings.address, 0)
         port = self._holder.getsockname()[1]
         self.url = f"http://{settings.address}:{port}"
         launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)

@@ -323,7 +323,7 @@ def _redis(settings: Settings) -> Finding:
 
 def _port(name: str, address: str, port: int, *, serving: bool) -> Finding:
     from rxdesk.db.location import Finding
-    from rxdesk.serving import PortInUseError, hold_port
+    from rxdesk.kit.ports import PortInUseError, hold_port
 
     where = f"{address}:{port}"
     try:

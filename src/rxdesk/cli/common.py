@@ -65,7 +65,7 @@ _EXPECTED = frozenset(
     {
         "rxdesk.cli.common.CliError",
         "rxdesk.settings.SettingsError",
-        "rxdesk.serving.PortInUseError",
+        "rxdesk.kit.ports.PortInUseError",
         "rxdesk.serving.ServingError",
         "rxdesk.db.keyring.KeyringError",
         "rxdesk.db.location.LocationError",

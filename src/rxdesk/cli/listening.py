@@ -33,11 +33,10 @@ Post: TypeAlias = Callable[[bytes, Mapping[str, str]], Awaitable[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """An event, the time of day it was heard at, and what the program answered (None: nothing was posted)."""
+    """An event, and the time of day it was heard at."""
 
     event: dict[str, Any]
     clock: str
-    forward: dict[str, Any] | None
 
 
 def forwarding(settings: Settings, url: str) -> Post:
@@ -70,7 +69,11 @@ def forwarding(settings: Settings, url: str) -> Post:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """How to connect, whose events of which type (None: all), and what to do first and with each."""
+    """How to connect, whose events of which type (None: all), and what to do first and with each.
+
+    `tell` is called as an event happens; `answered` once it was posted, with what the program answered. A program that
+    takes its time delays what is posted next, and nothing else.
+    """
 
     database: Mapping[str, Any]
     organisation: str
@@ -79,6 +82,7 @@ class Listener:
     post: Post | None
     begun: Callable[[], None]
     tell: Callable[[Heard], None]
+    answered: Callable[[Heard, dict[str, Any]], None]
 
     async def run(self) -> None:
         """Tell of each event that happens from now on, in order, until cancelled."""
@@ -90,14 +94,23 @@ class Listener:
             await commands.enter(connection, of.id)
             after = await self._newest(connection, of.id)
             self.begun()
-            while True:
-                arguments = (after, _AT_ONCE, self.kind, *log.WHOLE_FOR)
-                page = json.loads(await look(connection, of.id, log.EVENTS, *arguments) or "{}")
-                for event in page.get("data", ()):
-                    self.tell(await self._heard(connection, of.id, event))
-                after = page.get("next") or after
-                if len(page.get("data", ())) < _AT_ONCE:
-                    await asyncio.sleep(_LOOK_SECONDS)
+            waiting: asyncio.Queue[tuple[Heard, bytes]] = asyncio.Queue()
+            forwarder = asyncio.create_task(self._forward(waiting))
+            try:
+                while not forwarder.done():
+                    arguments = (after, _AT_ONCE, self.kind, *log.WHOLE_FOR)
+                    page = json.loads(await look(connection, of.id, log.EVENTS, *arguments) or "{}")
+                    for event in page.get("data", ()):
+                        heard = Heard(event, datetime.now().astimezone().strftime("%H:%M:%S"))
+                        self.tell(heard)
+                        if self.post is not None:
+                            waiting.put_nowait((heard, await self._body(connection, of.id, event["uid"])))
+                    after = page.get("next") or after
+                    if len(page.get("data", ())) < _AT_ONCE:
+                        await asyncio.sleep(_LOOK_SECONDS)
+                forwarder.result()  # it ends by what it cannot deal with only
+            finally:
+                forwarder.cancel()
 
     @staticmethod
     async def _newest(connection: Connection, organisation_id: int) -> str:
@@ -107,18 +120,23 @@ class Listener:
         )
         return newest or ""
 
-    async def _heard(self, connection: Connection, organisation_id: int, event: dict[str, Any]) -> Heard:
-        clock = datetime.now().astimezone().strftime("%H:%M:%S")
-        if self.post is None:
-            return Heard(event, clock, None)
+    @staticmethod
+    async def _body(connection: Connection, organisation_id: int, uid: str) -> bytes:
         body: bytes = await connection.fetchval(
-            "SELECT body FROM events WHERE organisation_id = $1 AND uid = $2", organisation_id, event["uid"]
+            "SELECT body FROM events WHERE organisation_id = $1 AND uid = $2", organisation_id, uid
         )
-        headers = delivery_headers(
-            event_type=event["event_type"],
-            secret=self.secret,
-            message_id=event["uid"],
-            timestamp=unix(utc_now()),
-            body=body,
-        )
-        return Heard(event, clock, await self.post(body, headers))
+        return body
+
+    async def _forward(self, waiting: asyncio.Queue[tuple[Heard, bytes]]) -> None:
+        """Post one after the other, as they happened."""
+        while True:
+            heard, body = await waiting.get()
+            headers = delivery_headers(
+                event_type=heard.event["event_type"],
+                secret=self.secret,
+                message_id=heard.event["uid"],
+                timestamp=unix(utc_now()),
+                body=body,
+            )
+            if self.post is not None:
+                self.answered(heard, await self.post(body, headers))

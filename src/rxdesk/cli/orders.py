@@ -32,7 +32,7 @@ Reason = Annotated[
     str | None,
     typer.Option("--reason", metavar="TEXT", show_default=False, help="Why; kept in the history."),
 ]
-_HISTORY_ROWS = 1_000
+HISTORY_ROWS = 1_000
 
 
 @app.command(
@@ -252,7 +252,7 @@ def history(
     """Show what changed of an order, when and by whom, oldest first."""
     from rxdesk.orders.queries import CHANGES
 
-    print_history(looked_up(data_dir, config, organisation, CHANGES, uid, _HISTORY_ROWS, 0), as_json=as_json)
+    print_history(looked_up(data_dir, config, organisation, CHANGES, uid, HISTORY_ROWS, 0), as_json=as_json)
 
 
 # ----------------------------------------------------------------------------------- shared with prescriptions

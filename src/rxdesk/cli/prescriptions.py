@@ -16,7 +16,7 @@ from rxdesk.cli.common import (
     on_organisation,
     settings_of,
 )
-from rxdesk.cli.orders import Reason, body_of, looked_up, print_history, tell_state
+from rxdesk.cli.orders import HISTORY_ROWS, Reason, body_of, looked_up, print_history, tell_state
 
 app = typer.Typer(
     help="Assign, approve, decline, hold, resume, sign and cancel prescriptions.", no_args_is_help=True
@@ -25,7 +25,6 @@ Uid = Annotated[
     str, typer.Argument(metavar="UID", help="The prescription's uid, as `rxdesk orders show` has it.")
 ]
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in the history.")]
-_HISTORY_ROWS = 1_000
 
 
 def _take(
@@ -181,4 +180,4 @@ def history(
     """Show what changed of a prescription, when and by whom, oldest first."""
     from rxdesk.prescriptions.queries import CHANGES
 
-    print_history(looked_up(data_dir, config, organisation, CHANGES, uid, _HISTORY_ROWS, 0), as_json=as_json)
+    print_history(looked_up(data_dir, config, organisation, CHANGES, uid, HISTORY_ROWS, 0), as_json=as_json)

@@ -167,13 +167,14 @@ def located_for_serving(
 ) -> Iterator[tuple[Location, socket.socket]]:
     """Hold the port, then the database; meanwhile import what forked workers need."""
     from rxdesk import serving
+    from rxdesk.kit.ports import hold_port
 
     serving.check_settings(settings, settings.encryption_keys or None)
     folder = None if ready_file is None else ready_file.parent
     if folder is not None and folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
         message = f"the ready file cannot be written to {folder}"
         raise CliError(message)
-    with serving.hold_port(settings.address, settings.port) as holder:
+    with hold_port(settings.address, settings.port) as holder:
         threading.Thread(target=_preload, name="preload").start()  # the exit waits for it
         from rxdesk.db.location import located
 
@@ -211,7 +212,7 @@ def fitting_keys(settings: Settings, location: Location) -> str:
 
 def url_of(settings: Settings, port: int) -> str:
     """Give the base URL of the API."""
-    from rxdesk.serving import base_url
+    from rxdesk.kit.ports import base_url
 
     return base_url(settings.address, port) + BASE
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
+
 from rxdesk.access import Transaction
 from rxdesk.cli.common import CliError
 from rxdesk.settings import Settings
@@ -55,6 +57,28 @@ CROSS JOIN LATERAL (
   JOIN skus u ON u.organisation_id = $1 AND u.uid = k.sku_uid AND u.deleted_at IS NULL
   WHERE k.organisation_id = $1 AND k.deleted_at IS NULL ORDER BY k.uid LIMIT 1) s
 WHERE p.organisation_id = $1 AND p.deleted_at IS NULL ORDER BY p.uid OFFSET $2 LIMIT 1"""
+
+# An order that can be taken a step on, by a person and whatever its children are.
+_ORDER = """
+SELECT uid, status FROM orders
+WHERE organisation_id = $1 AND deleted_at IS NULL
+  AND status IN ('init', 'started', 'waiting for doctor', 'waiting for pharmacy')
+ORDER BY created_at DESC, uid DESC OFFSET $2 LIMIT 1"""
+
+# What a patient has ordered before, of a pack that a pharmacy has in stock at a price.
+_REORDER = """
+SELECT o.patient_uid, o.delivery_address::text, so.shop_uid, i.sku_uid FROM orders o
+JOIN patients p ON p.organisation_id = $1 AND p.uid = o.patient_uid AND p.deleted_at IS NULL
+JOIN shop_orders so ON so.organisation_id = $1 AND so.order_uid = o.uid AND so.deleted_at IS NULL
+JOIN shops s ON s.organisation_id = $1 AND s.uid = so.shop_uid AND s.deleted_at IS NULL
+JOIN order_items i ON i.organisation_id = $1 AND i.order_uid = o.uid AND i.deleted_at IS NULL
+JOIN skus u ON u.organisation_id = $1 AND u.uid = i.sku_uid AND u.deleted_at IS NULL
+WHERE o.organisation_id = $1 AND o.deleted_at IS NULL AND EXISTS (
+  SELECT FROM pharmacy_skus k
+  JOIN pharmacies h ON h.organisation_id = $1 AND h.uid = k.pharmacy_uid AND h.deleted_at IS NULL
+  WHERE k.organisation_id = $1 AND k.sku_uid = i.sku_uid AND k.deleted_at IS NULL AND k.price IS NOT NULL
+    AND k.stock > 0)
+ORDER BY o.created_at DESC, o.uid DESC, i.uid OFFSET $2 LIMIT 1"""
 _SOME = 50  # of which one is drawn, so that it is not always the same
 
 
@@ -116,6 +140,34 @@ async def _order(tx: Transaction, _: Settings) -> str:
     return f"An order was made and is '{made.status}'"
 
 
+async def _order_step(tx: Transaction, _: Settings) -> str:
+    from rxdesk.orders.commands import move
+    from rxdesk.orders.schemas import Move
+
+    row = await _drawn(tx, _ORDER, "no order that is under way")
+    moved = await move(tx, row["uid"], Move(status="paused", reason="rxdesk webhooks trigger"))
+    return f"An order went from '{row['status']}' to '{moved.status}'"
+
+
+async def _placing(tx: Transaction, _: Settings) -> str:
+    """Order what needs no prescription, and take it to the pharmacy."""
+    from rxdesk.orders.commands import create, move
+    from rxdesk.orders.schemas import Address, Move, NewItem, NewOrder
+
+    row = await _drawn(tx, _REORDER, "nobody who has ordered what a pharmacy has in stock")
+    address = msgspec.json.decode(row["delivery_address"])
+    body = NewOrder(
+        shop_uid=row["shop_uid"],
+        patient_profile_uid=row["patient_uid"],
+        items=[NewItem(sku_uid=row["sku_uid"], quantity=1)],
+        delivery_address=Address(**{name: address.get(name) for name in Address.__struct_fields__}),
+    )
+    made = await create(tx, body)
+    await move(tx, made.uid, Move(status="started"))
+    moved = await move(tx, made.uid, Move(status="waiting for pharmacy"))
+    return f"An order was made and is '{moved.status}'"
+
+
 async def _prescription(tx: Transaction, _: Settings) -> str:
     from rxdesk.prescriptions.commands import hold
     from rxdesk.prescriptions.schemas import Explained
@@ -126,12 +178,22 @@ async def _prescription(tx: Transaction, _: Settings) -> str:
 
 
 TRIGGERS: dict[str, Change] = {
+    "pharmacy_order_created": _placing,
     "pharmacy_order_updated": _pharmacy_order,
     "pharmacy_sku_stock_updated": _stock,
     "order_created": _order,
+    "order_updated": _order_step,
     "prescription_created": _order,
     "prescription_updated": _prescription,
     "waiting_room_updated": _visit,
+}
+
+# Types that no command of the API makes happen, and why.
+UNTRIGGERED = {
+    "patient_doctor_meeting_updated": "RxDesk keeps no meetings yet, so nothing tells of one",
+    "appointment_reminder_due": "RxDesk keeps no appointments yet, so no reminder of one is ever due",
+    "notification_subscription_disabled": "it would take a subscription from you; it happens when a receiver answers "
+    "410 to a delivery, or has failed for five days",
 }
 
 

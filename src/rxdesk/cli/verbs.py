@@ -18,6 +18,7 @@ from rxdesk.cli import (
     migrate,
     orders,
     organisations,
+    pharmacies,
     prescriptions,
     serve,
     version,
@@ -73,6 +74,8 @@ GROUPS = {
     "keys": keys.app,
     "orders": orders.app,
     "prescriptions": prescriptions.app,
+    "pharmacy-orders": pharmacies.orders,
+    "pharmacy-skus": pharmacies.skus,
     "events": events.app,
     "webhooks": webhooks.app,
 }

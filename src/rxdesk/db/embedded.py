@@ -7,7 +7,6 @@ others reach it by `running`.
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -15,12 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self
 from urllib.parse import quote
 
+from rxdesk.db import embedded_lock
 from rxdesk.db.embedded_cluster import (
     APP,
     DATABASE,
@@ -35,11 +34,10 @@ from rxdesk.db.embedded_cluster import (
     prepare,
     programs,
 )
+from rxdesk.db.embedded_lock import InUseError
 from rxdesk.db.embedded_process import (
     EmbeddedError,
     Guarded,
-    close_kept,
-    keep_from_children,
     send,
     serves,
     started,
@@ -63,7 +61,6 @@ __all__ = [
     "use",
 ]
 
-_LOCK = "rxdesk.lock"
 _LOG = "postgres.log"
 _LOG_KEPT_BYTES = 1 << 20
 _SAY_EVERY = 5.0  # seconds
@@ -74,10 +71,6 @@ _GRACE = 2.0  # seconds for processes that lost their server to notice
 # Lines of postmaster.pid (PostgreSQL's miscadmin.h), counted from 0.
 _PID_LINE, _STATUS_LINE = 0, 7
 _LARGEST_PID = 2**31 - 1
-
-
-class InUseError(EmbeddedError):
-    """Another rxdesk process has the data folder."""
 
 
 class _NotYetFreeError(EmbeddedError):
@@ -135,7 +128,7 @@ class Server:
             if self._process.poll() is None:
                 _stop(self._process)
             self._stopped = True
-            _release(self._lock)
+            embedded_lock.release(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +166,7 @@ def start(
 def running(data_dir: Path) -> Address | None:
     """The server that another rxdesk process runs on the folder, if one does and it answers."""
     try:
-        descriptor = os.open(data_dir / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(data_dir / embedded_lock.NAME, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -182,7 +175,7 @@ def running(data_dir: Path) -> Address | None:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
-        folder = _holder(descriptor).get("socket_dir")
+        folder = embedded_lock.holder(descriptor).get("socket_dir")
     finally:
         os.close(descriptor)
     if folder is None:
@@ -226,7 +219,7 @@ def _start(
 ) -> Server:
     # Root's server runs as another user, who must be able to pass through; the files in it are private each.
     data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
-    lock = _acquire(data_dir, purpose, say, wait_seconds)
+    lock = embedded_lock.acquire(data_dir, purpose, say, wait_seconds)
     try:
         pgdata = pgdata_of(data_dir)
         _clear(pgdata, say)
@@ -241,12 +234,12 @@ def _start(
         _rotate(log)
         process = _served(command, pgdata, log, say)
         try:
-            _note(lock, purpose, socket_dir)
+            embedded_lock.note(lock, purpose, socket_dir)
         except BaseException:
             _stop(process)
             raise
     except BaseException:
-        _release(lock)
+        embedded_lock.release(lock)
         raise
     return Server(Address(socket_dir), process, lock)
 
@@ -271,71 +264,6 @@ def _served(command: list[str], pgdata: Path, log: Path, say: Callable[[str], No
             _stop(process)
             raise
         return process
-
-
-def _acquire(data_dir: Path, purpose: str, say: Callable[[str], None], wait_seconds: float) -> int:
-    """Take the folder's lock. It is bound to the open file, so it ends with this process."""
-    descriptor = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    keep_from_children(descriptor)
-    # Never at once: `running` of another process holds the lock for an instant.
-    deadline = time.monotonic() + max(wait_seconds, 0.2)
-    said = False
-    try:
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                holder = _holder(descriptor)
-                who = (
-                    f"rxdesk {holder.get('purpose', '')} (pid {holder.get('pid')})"
-                    if holder
-                    else "another rxdesk"
-                )
-                if time.monotonic() > deadline:
-                    raise InUseError(
-                        f"the data folder {data_dir} is in use by {who}. Stop it first, or use "
-                        "another --data-dir"
-                    ) from None
-                if (
-                    not said and holder and wait_seconds > 1
-                ):  # who has just taken it writes its name in a moment
-                    say(f"waiting up to {wait_seconds:.0f} s for {who} to leave {data_dir}")
-                    said = True
-                time.sleep(0.05)
-        _note(descriptor, purpose, None)
-    except BaseException:
-        close_kept(descriptor)
-        raise
-    return descriptor
-
-
-def _note(lock: int, purpose: str, socket_dir: Path | None) -> None:
-    facts = {
-        "pid": os.getpid(),
-        "purpose": purpose,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    if socket_dir is not None:
-        facts["socket_dir"] = str(socket_dir)
-    text = json.dumps(facts).encode()
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, text, 0)
-
-
-def _holder(descriptor: int) -> dict[str, Any]:
-    # Another process may be writing it just now; then there is nothing to know yet.
-    with contextlib.suppress(ValueError):
-        facts = json.loads(os.pread(descriptor, 8192, 0))
-        if isinstance(facts, dict):
-            return facts
-    return {}
-
-
-def _release(lock: int) -> None:
-    with contextlib.suppress(OSError):
-        os.ftruncate(lock, 0)
-    close_kept(lock)
 
 
 def _postmaster_lines(pgdata: Path) -> list[str]:

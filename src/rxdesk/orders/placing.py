@@ -4,6 +4,8 @@ Each part of an order, which is a fulfillment order with items, gets a pharmacy 
 gets one for all its items. The rule for each, in this order: the pharmacy named when the order was made; else, of those
 that have every SKU of the part in stock at a price, the one whose total is lowest; of equals the lowest uid. A pharmacy
 that has cancelled a part once is not asked for it again.
+
+In stock is what a pharmacy has in all its offers of a SKU, less what it is still to send for other parts of the order.
 """
 
 from __future__ import annotations
@@ -15,13 +17,15 @@ from rxdesk import history
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
 from rxdesk.pharmacies.events import tell_order
+from rxdesk.pharmacies.queries import ITEMS
 
 if TYPE_CHECKING:
     from rxdesk.orders.lifecycle import Locked
 
-# One row for each SKU of the part and offer that has all of it; a pharmacy must have one for every SKU.
+# `offered` has one row for each pharmacy and SKU of the part that it has all of; it must have one for every SKU. The
+# price is that of the packs as a completion takes them, offer after offer, behind those that are promised already.
 # $2 order, $3 the pharmacy that was named or NULL, $4 the part or NULL for all items
-_CHOOSE = """
+_CHOOSE = f"""
 WITH wanted AS (
   SELECT i.sku_uid, sum(i.quantity) AS quantity FROM order_items i
   WHERE i.organisation_id = $1 AND i.order_uid = $2 AND i.deleted_at IS NULL
@@ -30,12 +34,24 @@ WITH wanted AS (
       WHERE fi.organisation_id = $1 AND fi.order_uid = $2 AND fi.order_item_uid = i.uid
         AND fi.fulfillment_order_uid = $4 AND fi.deleted_at IS NULL))
   GROUP BY i.sku_uid
-), offered AS (
-  SELECT k.pharmacy_uid, w.sku_uid, min(k.price * w.quantity) AS price
+), promised AS (
+  SELECT po.pharmacy_uid, t.sku_uid, sum(t.quantity) AS quantity
+  FROM pharmacy_orders po CROSS JOIN LATERAL (SELECT i.sku_uid, i.quantity FROM {ITEMS}) t
+  WHERE po.organisation_id = $1 AND po.order_uid = $2 AND po.deleted_at IS NULL
+    AND po.status NOT IN ('completed', 'cancelled')
+  GROUP BY po.pharmacy_uid, t.sku_uid
+), stocked AS (
+  SELECT k.pharmacy_uid, w.sku_uid, k.price, coalesce(m.quantity, 0) AS begin,
+    coalesce(m.quantity, 0) + w.quantity AS until, k.stock,
+    sum(k.stock) OVER (PARTITION BY k.pharmacy_uid, k.sku_uid ORDER BY k.position, k.uid) AS reach
   FROM wanted w
   JOIN pharmacy_skus k ON k.organisation_id = $1 AND k.sku_uid = w.sku_uid AND k.deleted_at IS NULL
-    AND k.price IS NOT NULL AND k.stock >= w.quantity
-  GROUP BY k.pharmacy_uid, w.sku_uid
+    AND k.price IS NOT NULL AND k.stock IS NOT NULL
+  LEFT JOIN promised m ON m.pharmacy_uid = k.pharmacy_uid AND m.sku_uid = k.sku_uid
+), offered AS (
+  SELECT pharmacy_uid, sku_uid,
+    sum(price * greatest(least(reach, until) - greatest(reach - stock, begin), 0)) AS price
+  FROM stocked GROUP BY pharmacy_uid, sku_uid, until HAVING max(reach) >= until
 ), able AS (
   SELECT pharmacy_uid, sum(price) AS price FROM offered GROUP BY pharmacy_uid
   HAVING count(*) = (SELECT count(*) FROM wanted)

@@ -69,18 +69,8 @@ WHERE o.organisation_id = $1 AND o.uid = $4 AND o.deleted_at IS NULL
 
 # $4: uid, $5: rows a page, $6: rows before it
 CHANGES = Read(f"""
-SELECT json_build_object(
-  'data', coalesce((
-    SELECT json_agg({history.SHOWN} ORDER BY h.changed_at, h.uid)
-    FROM (
-      SELECT * FROM changes WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = 'order'
-      ORDER BY changed_at, uid LIMIT $5::bigint OFFSET $6::bigint
-    ) h), '[]'),
-  'totalRegistries', n.total,
-  'totalPages', (n.total + $5::bigint - 1) / $5::bigint)::text AS body
-FROM orders o
-CROSS JOIN (
-  SELECT count(*) AS total FROM changes
-  WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = 'order') n
-WHERE o.organisation_id = $1 AND o.uid = $4 AND o.deleted_at IS NULL
+SELECT {history.PAGE}
+FROM (SELECT 'order' AS kind FROM orders
+  WHERE organisation_id = $1 AND uid = $4 AND deleted_at IS NULL) s
+CROSS JOIN {history.COUNTED}
 """)

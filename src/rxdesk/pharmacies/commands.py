@@ -7,6 +7,8 @@ pharmacy's.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -18,7 +20,7 @@ from rxdesk.kit.clock import unix
 from rxdesk.orders import lifecycle as orders
 from rxdesk.pharmacies.events import tell_order, tell_stock
 from rxdesk.pharmacies.lifecycle import check_step
-from rxdesk.pharmacies.queries import ITEMS, OFFER, SKU_DOCUMENT
+from rxdesk.pharmacies.queries import ITEMS, SKU_DOCUMENT
 from rxdesk.pharmacies.schemas import ChangedOrder, PharmacySku
 
 _LOCK_ORDER = """
@@ -36,17 +38,17 @@ _SET_STATUS = """
 UPDATE pharmacy_orders SET status = $3, updated_at = $4, actor_kind = $5, actor_uid = $6
 WHERE organisation_id = $1 AND uid = $2"""
 
-# What is to be taken from where, in the order in which it is locked; an item that the pharmacy does not offer from
-# nowhere.
+# How much of each SKU is to be taken, of all its items together.
 _NEEDED = f"""
-SELECT t.uid, sum(t.quantity)::bigint AS needed FROM (
-  SELECT i.quantity, (SELECT k.uid FROM {OFFER}) AS uid
-  FROM pharmacy_orders po CROSS JOIN LATERAL (SELECT i.quantity, i.sku_uid FROM {ITEMS}) i
-  WHERE po.organisation_id = $1 AND po.uid = $2
-) t WHERE t.uid IS NOT NULL GROUP BY t.uid ORDER BY t.uid"""
+SELECT t.sku_uid, sum(t.quantity)::bigint AS needed
+FROM pharmacy_orders po CROSS JOIN LATERAL (SELECT i.quantity, i.sku_uid FROM {ITEMS}) t
+WHERE po.organisation_id = $1 AND po.uid = $2 GROUP BY t.sku_uid"""
+# All that the order's pharmacy offers of them, locked by uid.
 _LOCK_STOCK = """
-SELECT uid, sku_uid, stock FROM pharmacy_skus
-WHERE organisation_id = $1 AND uid = ANY ($2::text[]) ORDER BY uid FOR NO KEY UPDATE"""
+SELECT uid, sku_uid, position, stock FROM pharmacy_skus
+WHERE organisation_id = $1 AND deleted_at IS NULL AND sku_uid = ANY ($3::text[]) AND pharmacy_uid = (
+  SELECT po.pharmacy_uid FROM pharmacy_orders po WHERE po.organisation_id = $1 AND po.uid = $2)
+ORDER BY uid FOR NO KEY UPDATE"""
 # One statement for all, as its trigger locks the products' documents, in their order.
 _TAKE = """
 UPDATE pharmacy_skus k SET stock = k.stock - n.needed, updated_at = $4
@@ -84,6 +86,8 @@ async def move_order(tx: Transaction, uid: str, status: str) -> ChangedOrder:
 
 async def complete_order(tx: Transaction, uid: str) -> ChangedOrder:
     """Complete a pharmacy order and take its items from the pharmacy's stock; stock that is NULL is not counted.
+
+    What it needs of a SKU, in however many items, comes from the pharmacy's offers of it one after the other.
 
     Raises 404, 409 for a step that the lifecycle does not know, and 409 naming each SKU of which there is too little.
     """
@@ -130,25 +134,48 @@ async def _set_status(tx: Transaction, order: _Locked, status: str) -> ChangedOr
 
 async def _take_stock(tx: Transaction, uid: str) -> None:
     rows = await tx.connection.fetch(_NEEDED, tx.organisation_id, uid)
-    needed = {row["uid"]: row["needed"] for row in rows}
-    counted = [
-        row
-        for row in await tx.connection.fetch(_LOCK_STOCK, tx.organisation_id, list(needed))
-        if row["stock"] is not None
-    ]
-    missing = [
-        {"uid": row["uid"], "sku_uid": row["sku_uid"], "stock": row["stock"], "needed": needed[row["uid"]]}
-        for row in counted
-        if row["stock"] < needed[row["uid"]]
-    ]
+    needed = {row["sku_uid"]: row["needed"] for row in rows}
+    before: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    missing: list[dict[str, object]] = []
+    locked = await tx.connection.fetch(_LOCK_STOCK, tx.organisation_id, uid, list(needed))
+    in_turn = sorted(locked, key=lambda row: (row["sku_uid"], row["position"], row["uid"]))
+    for sku_uid, rows_of_it in itertools.groupby(in_turn, key=lambda row: row["sku_uid"]):
+        offers = {row["uid"]: row["stock"] for row in rows_of_it}
+        shares = shared_out(offers, needed[sku_uid])
+        if shares is None:
+            stock = sum(offers.values())
+            first = next(iter(offers))
+            missing.append({"uid": first, "sku_uid": sku_uid, "stock": stock, "needed": needed[sku_uid]})
+        else:
+            taken |= shares
+            before |= offers
     if missing:
+        missing.sort(key=lambda one: str(one["uid"]))
         names = ", ".join(str(one["uid"]) for one in missing)
         raise errors.simple(409, f"There is too little in stock of {names}", missing=missing)
-    if not counted:
+    if not taken:
         return
-    taken = {row["uid"]: needed[row["uid"]] for row in counted}
+    taken = dict(sorted(taken.items()))
     await tx.connection.execute(_TAKE, tx.organisation_id, list(taken), list(taken.values()), tx.now)
-    for row in counted:
-        left = row["stock"] - taken[row["uid"]]
-        await history.record(tx, "pharmacy_sku", row["uid"], "stock", old=row["stock"], new=left, reason=uid)
-    await tell_stock(tx, {row["uid"]: row["stock"] for row in counted})
+    for one, amount in taken.items():
+        left = before[one] - amount
+        await history.record(tx, "pharmacy_sku", one, "stock", old=before[one], new=left, reason=uid)
+    await tell_stock(tx, {one: before[one] for one in taken})
+
+
+def shared_out(offers: Mapping[str, int | None], needed: int) -> dict[str, int] | None:
+    """Share out what is needed of a SKU among a pharmacy's offers of it: the first gives what it has, then the next.
+
+    `offers` has the stock of each by its uid, in that order; where it is None, which is not counted, all that is left
+    comes from there. Gives how much to take of each counted offer that gives something; None where all of them have
+    too little.
+    """
+    shares: dict[str, int] = {}
+    for uid, stock in offers.items():
+        if stock is None or not needed:
+            return shares
+        if share := min(stock, needed):
+            shares[uid] = share
+            needed -= share
+    return None if needed else shares

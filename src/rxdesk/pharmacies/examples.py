@@ -1,7 +1,8 @@
-"""Examples of the pharmacy's API, as its document shows them."""
+"""Examples of the pharmacy's API, and of the Operations API's routes of pharmacies, as the documents show them."""
 
 from __future__ import annotations
 
+from rxdesk.history import Actor, Change, ChangePage
 from rxdesk.pharmacies import schemas
 
 _PHARMACY = schemas.PharmacySummary(uid="ph-xyz", display_name="City Pharmacy")
@@ -78,3 +79,13 @@ SKUS = schemas.PharmacySkuPage(data=[SKU], total_registries=42, total_pages=1)
 PRICE = schemas.PriceChange(price=1299)
 STOCK = schemas.StockChange(stock=50)
 EXTERNAL_ID = schemas.ExternalIdChange(external_id="EXT-001")
+
+
+def _changes(what: str, old: str, new: str, reason: str | None) -> ChangePage:
+    by = Actor(kind="key", uid="key-abc123")
+    change = Change(uid="chg-abc123", what=what, old=old, new=new, reason=reason, at=1711900000, actor=by)
+    return ChangePage(data=[change], total_registries=1, total_pages=1)
+
+
+ORDER_CHANGES = _changes("status", "init", "waiting for pharmacy", None)
+SKU_CHANGES = _changes("stock", "50", "49", "po-abc123")

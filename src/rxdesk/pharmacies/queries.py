@@ -1,7 +1,11 @@
-"""Reads of a pharmacy's orders and SKUs: one statement each, kept to the pharmacy of the key that asks."""
+"""Reads of pharmacies' orders and SKUs: one statement each, kept to the pharmacy of the key that asks.
+
+What changed of them is for keys of the organisation, and of every pharmacy of it.
+"""
 
 from __future__ import annotations
 
+from rxdesk import history
 from rxdesk.access import Read
 
 # `po` is a pharmacy order; `i` an item of its fulfillment order, or of the whole order where it has none.
@@ -13,7 +17,7 @@ ITEMS = """order_items i
         SELECT FROM fulfillment_order_items fi
         WHERE fi.organisation_id = $1 AND fi.order_uid = po.order_uid AND fi.order_item_uid = i.uid
           AND fi.fulfillment_order_uid = po.fulfillment_order_uid AND fi.deleted_at IS NULL))"""
-# How the pharmacy offers an item's SKU: where it does so twice, the first of them counts.
+# How the pharmacy offers an item's SKU: where it does so twice, the first of them is shown.
 OFFER = """pharmacy_skus k
       WHERE k.organisation_id = $1 AND k.pharmacy_uid = po.pharmacy_uid AND k.sku_uid = i.sku_uid
         AND k.deleted_at IS NULL ORDER BY k.position, k.uid LIMIT 1"""
@@ -105,4 +109,20 @@ SELECT json_build_object(
     ) k), '[]'),
   'totalRegistries', n.total, 'totalPages', (n.total + $4::bigint - 1) / $4::bigint)::text AS body
 FROM (SELECT count(*) AS total FROM pharmacy_skus k WHERE {_OFFERED}) n
+""")
+
+# $4: uid, $5: rows a page, $6: rows before it
+ORDER_CHANGES = Read(f"""
+SELECT {history.PAGE}
+FROM (SELECT 'pharmacy_order' AS kind FROM pharmacy_orders
+  WHERE organisation_id = $1 AND uid = $4 AND deleted_at IS NULL) s
+CROSS JOIN {history.COUNTED}
+""")
+
+# $4: uid, $5: rows a page, $6: rows before it
+SKU_CHANGES = Read(f"""
+SELECT {history.PAGE}
+FROM (SELECT 'pharmacy_sku' AS kind FROM pharmacy_skus
+  WHERE organisation_id = $1 AND uid = $4 AND deleted_at IS NULL) s
+CROSS JOIN {history.COUNTED}
 """)

@@ -19,18 +19,8 @@ WHERE p.organisation_id = $1 AND p.uid = $4 AND p.deleted_at IS NULL
 
 # $4: uid, $5: rows a page, $6: rows before it
 CHANGES = Read(f"""
-SELECT json_build_object(
-  'data', coalesce((
-    SELECT json_agg({history.SHOWN} ORDER BY h.changed_at, h.uid)
-    FROM (
-      SELECT * FROM changes WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = 'prescription'
-      ORDER BY changed_at, uid LIMIT $5::bigint OFFSET $6::bigint
-    ) h), '[]'),
-  'totalRegistries', n.total,
-  'totalPages', (n.total + $5::bigint - 1) / $5::bigint)::text AS body
-FROM prescriptions p
-CROSS JOIN (
-  SELECT count(*) AS total FROM changes
-  WHERE organisation_id = $1 AND subject_uid = $4 AND subject_kind = 'prescription') n
-WHERE p.organisation_id = $1 AND p.uid = $4 AND p.deleted_at IS NULL
+SELECT {history.PAGE}
+FROM (SELECT 'prescription' AS kind FROM prescriptions
+  WHERE organisation_id = $1 AND uid = $4 AND deleted_at IS NULL) s
+CROSS JOIN {history.COUNTED}
 """)

@@ -19,6 +19,8 @@ json_build_object(
     THEN e.body ELSE e.cut_body END, 'UTF8')::json)"""
 
 # $4: uid of the event after which, or empty; $5: rows, $6: type or NULL; $7, $8: WHOLE_FOR
+# All types and one are two queries, of which one runs, each with an index that does not suit the other: with an OR a
+# plan for any type walks through all of them, and a bare comparison of `position` suits the index of all types.
 EVENTS = Read(f"""
 SELECT json_build_object(
   'data', coalesce(json_agg({_EVENT.format(types="$7", needs="$8")} ORDER BY e.position)
@@ -26,13 +28,15 @@ SELECT json_build_object(
   'next', coalesce((array_agg(e.uid ORDER BY e.position DESC) FILTER (WHERE e.uid IS NOT NULL))[1],
     nullif($4::text, '')))::text AS body
 FROM (
-  SELECT CASE WHEN $4::text = '' THEN 0
-    ELSE (SELECT position FROM events WHERE organisation_id = $1 AND uid = $4::text) END AS position
+  SELECT CASE WHEN $4::text = '' THEN 0 ELSE (
+    SELECT position FROM events WHERE organisation_id = $1 AND uid = $4::text) END AS position
 ) a
 LEFT JOIN LATERAL (
-  SELECT * FROM events WHERE organisation_id = $1 AND position > a.position
-    AND ($6::text IS NULL OR event_type = $6::text)
-  ORDER BY position LIMIT $5::bigint
+  (SELECT * FROM events WHERE organisation_id = $1 AND position > a.position AND $6::text IS NULL
+    ORDER BY position LIMIT $5::bigint)
+  UNION ALL
+  (SELECT * FROM events WHERE organisation_id = $1 AND event_type = $6::text
+    AND (event_type, position) > ($6::text, a.position) ORDER BY position LIMIT $5::bigint)
 ) e ON true
 WHERE a.position IS NOT NULL GROUP BY a.position
 """)

@@ -135,3 +135,67 @@ async def test_a_pharmacy_order_for_all_items_counts_for_each_part(desk: Desk) -
     order = await at_pharmacy(desk, pharmacy, "completed")
     assert len(order["order_items"]) == 2
     assert await desk.status("orders", uid) == "completed"
+
+
+async def same_pack_in_two_parts(desk: Desk, quantity: int = 1) -> tuple[str, list[str]]:
+    """An order with a SKU in two parts, on its way to the pharmacy; gives it and its parts."""
+    items = [{"sku_uid": desk.uids["sku"], "quantity": quantity}] * 2
+    uid = (await desk.order(0, items=items))["uid"]
+    part = await desk.tenant.insert("fulfillment_orders", order_uid=uid, position=1)
+    moved = await desk.tenant.rows(
+        "SELECT uid, fulfillment_order_uid FROM fulfillment_order_items "
+        "WHERE organisation_id = $1 AND order_uid = $2 ORDER BY position DESC",
+        uid,
+    )
+    await desk.tenant.update("fulfillment_order_items", moved[0]["uid"], fulfillment_order_uid=part)
+    await desk.done(f"/orders/{uid}/status", {"status": "started"})
+    await desk.done(f"/orders/{uid}/status", {"status": "waiting for pharmacy"})
+    return uid, [moved[0]["fulfillment_order_uid"], part]
+
+
+async def test_parts_do_not_count_on_the_same_packs(desk: Desk) -> None:
+    cheap, dear = await desk.offer(stock=1, price=100), await desk.offer(stock=9, price=200)
+    uid, parts = await same_pack_in_two_parts(desk)
+    assert await placed(desk, uid) == [(parts[0], cheap, "init"), (parts[1], dear, "init")]
+    await at_pharmacy(desk, cheap, "completed")
+    await at_pharmacy(desk, dear, "completed")
+    assert await desk.status("orders", uid) == "completed"
+    # Nobody has it for a second part; and one that has it for both gets both.
+    await desk.tenant.connection.execute(
+        "UPDATE pharmacy_skus SET stock = 1 WHERE organisation_id = $1 AND pharmacy_uid = $2",
+        desk.tenant.id,
+        dear,
+    )
+    uid, parts = await same_pack_in_two_parts(desk)
+    assert await placed(desk, uid) == [(parts[0], dear, "init")]
+    assert await desk.status("orders", uid) == "pharmacy not found"
+    both = await desk.offer(stock=2, price=50)
+    uid, parts = await same_pack_in_two_parts(desk)
+    assert await placed(desk, uid) == [(parts[0], both, "init"), (parts[1], both, "init")]
+
+
+async def test_what_a_pharmacy_offers_twice_is_counted_together(desk: Desk) -> None:
+    """In stock and in price, as its completion takes it: from the first offer, then from the next."""
+    split, whole = await desk.offer(stock=2, price=100), await desk.offer(stock=4, price=250)
+    await desk.tenant.insert(
+        "pharmacy_skus", sku_uid=desk.uids["sku"], pharmacy_uid=split, stock=2, price=300, position=1
+    )
+    # For the first part 2 x 100 are cheaper; for the second there are 2 x 300 left.
+    uid, parts = await same_pack_in_two_parts(desk, 2)
+    assert await placed(desk, uid) == [(parts[0], split, "init"), (parts[1], whole, "init")]
+    # All four at once: 2 x 100 + 2 x 300 are cheaper than 4 x 250.
+    await desk.tenant.connection.execute(
+        "UPDATE pharmacy_skus SET stock = 4 WHERE organisation_id = $1 AND pharmacy_uid = $2",
+        desk.tenant.id,
+        whole,
+    )
+    made = await desk.order(0, items=[{"sku_uid": desk.uids["sku"], "quantity": 4}])
+    for status in ("started", "waiting for pharmacy"):
+        await desk.done(f"/orders/{made['uid']}/status", {"status": status})
+    [(_, pharmacy, _)] = await placed(desk, made["uid"])
+    assert pharmacy == split
+    await at_pharmacy(desk, split, "completed")
+    left = await desk.tenant.rows(
+        "SELECT stock FROM pharmacy_skus WHERE organisation_id = $1 AND pharmacy_uid = $2", split
+    )
+    assert [row["stock"] for row in left] == [0, 0]

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import httpx
 import pytest
-from tests.api.pharmacy.rows import open_counter
+from tests.api.pharmacy.rows import Counter, open_counter
 from tests.conftest import Live, start_live, stop_live
 from tests.factories import Tenant
 
@@ -124,6 +124,42 @@ async def test_two_pharmacies_and_stock_that_is_set_meanwhile(
         "SELECT n.document FROM product_documents_of($1, ARRAY[d.uid]) n)"
     )
     assert documents == []
+
+
+async def test_two_orders_race_for_the_last_packs_of_two_offers(
+    crowd: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """Each wants two, of which one is in each offer; now and then a part of the same order as the other one."""
+    counter = await open_counter(tenant)
+    headers = await counter.headers()
+    for number in range(12):
+        first = await counter.offer(stock=1)
+        second = await counter.offer(counter.skus[first], stock=1, position=1)
+        if number % 2:
+            racing = [await counter.order((first, 2), status="in-progress") for _ in range(2)]
+        else:
+            racing = await two_parts(counter, first)
+        answers = await asyncio.gather(*(complete(crowd, uid, headers) for uid in racing))
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        [refused] = [answer.json() for answer in answers if answer.status_code == 409]
+        assert refused["missing"] == [{"uid": first, "sku_uid": counter.skus[first], "stock": 0, "needed": 2}]
+        stock = await counter.stock()
+        assert (stock[first], stock[second]) == (0, 0)
+
+
+async def two_parts(counter: Counter, offered: str) -> list[str]:
+    """Two pharmacy orders of one order, each for a part with two of the same pack."""
+    tenant, uids = counter.tenant, []
+    order = await tenant.insert("orders")
+    for position in range(2):
+        part = await tenant.insert("fulfillment_orders", order_uid=order, position=position)
+        item = await tenant.insert(
+            "order_items", order_uid=order, sku_uid=counter.skus[offered], quantity=2, position=position
+        )
+        of = {"order_uid": order, "fulfillment_order_uid": part}
+        await tenant.insert("fulfillment_order_items", order_item_uid=item, **of)
+        uids.append(await counter.order(status="in-progress", **of))
+    return uids
 
 
 async def test_stock_is_locked_by_uid(

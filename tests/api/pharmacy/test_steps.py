@@ -201,6 +201,46 @@ async def test_too_little_in_stock(pharmacy_client: httpx.AsyncClient, tenant: T
     assert await counter.stock() == {enough: 9, few: 0, none: 1}
 
 
+async def test_a_pack_that_is_offered_twice_comes_from_one_after_the_other(
+    within: InProcess, tenant: Tenant
+) -> None:
+    counter = await open_counter(tenant)
+    # By their position, which is not the order of their uids.
+    first = await counter.offer(uid="psku-z", stock=2)
+    second = await counter.offer(counter.skus[first], uid="psku-a", stock=4, position=1)
+    headers = await counter.headers()
+
+    async def complete(amount: int) -> httpx.Response:
+        uid = await counter.order((first, amount), (first, 1), status="in-progress")
+        return await within.client.patch(f"/pharmacy_orders/{uid}/complete_order", headers=headers)
+
+    short = await complete(6)
+    assert (short.status_code, short.json()["missing"]) == (
+        409,
+        [{"uid": first, "sku_uid": counter.skus[first], "stock": 6, "needed": 7}],
+    )
+    assert await counter.stock() == {first: 2, second: 4}
+    assert (await complete(2)).status_code == 200
+    assert await counter.stock() == {first: 0, second: 3}
+    rows = await written(tenant)
+    told = [json.loads(r["body"])["data"] for r in rows["events"] if "stock" in r["event_type"]]
+    assert {(data["uid"], data["previous_stock"], data["stock"]) for data in told} == {
+        (first, 2, 0),
+        (second, 4, 3),
+    }
+    taken = [row for row in rows["changes"] if row["subject_kind"] == "pharmacy_sku"]
+    assert {(row["subject_uid"], row["old_value"], row["new_value"]) for row in taken} == {
+        (first, "2", "0"),
+        (second, "4", "3"),
+    }
+    # From the second one alone, and then what is not counted has no end.
+    assert (await complete(1)).status_code == 200
+    assert await counter.stock() == {first: 0, second: 1}
+    uncounted = await counter.offer(counter.skus[first], stock=None, position=2)
+    assert (await complete(50)).status_code == 200
+    assert await counter.stock() == {first: 0, second: 0, uncounted: None}
+
+
 async def test_an_item_that_it_does_not_offer_comes_from_nowhere(
     pharmacy_client: httpx.AsyncClient, tenant: Tenant
 ) -> None:

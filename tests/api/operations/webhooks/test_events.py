@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from tests.api.operations.webhooks.conftest import Operations
 from tests.conftest import ENCRYPTION_KEYS
+from tests.db.test_reads import Plan, explain
 from tests.factories import Tenant
 
 from rxdesk.access import Transaction, run_command
@@ -147,3 +148,44 @@ async def test_none_is_missed_while_many_write(
     assert len(committed) == writers * each
     assert sorted(seen) == sorted(committed)
     assert len(set(seen)) == len(seen)
+
+
+_MANY = """
+INSERT INTO events (organisation_id, uid, position, event_type, subject_uid, occurred_at, body, actor_kind, actor_uid)
+SELECT $1, 'evt-' || i, i, CASE WHEN i % 1000 = 0 THEN 'appointment_reminder_due' ELSE 'order_updated' END, 'x-1',
+  '2026-01-05', '{}', 'operator', 'test'
+FROM generate_series(1, 5000) i"""
+_LOOK_UPS = 1  # where `after` stands is looked up by its uid
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("analysed", ["when the organisation had none", "afterwards"])
+async def test_a_rare_type_is_found_without_a_walk_through_the_others(
+    operations: Operations, tenant: Tenant, other: Tenant, cluster: embedded.Address, mode: str, analysed: str
+) -> None:
+    owner = await asyncpg.connect(**cluster.connect_args(embedded.OWNER))
+    await other.enter()
+    await other.connection.execute(_MANY, other.id)
+    await owner.execute("ANALYZE events")
+    await tenant.enter()
+    await tenant.connection.execute(_MANY, tenant.id)
+    if analysed == "afterwards":
+        await owner.execute("ANALYZE events")
+    await owner.close()
+    headers = await tenant.headers()
+    for after, found in (("", 5), ("evt-1500", 4), ("evt-4999", 1), ("evt-5000", 0)):
+        page = await operations.get("/events", headers, type="appointment_reminder_due", after=after)
+        assert len(page["data"]) == found
+        plan = await explain(tenant, *operations.inside.calls[-1], mode)
+        assert _read(plan) <= found + _LOOK_UPS, plan.root
+    # A page of all types is cut by position, and reads no more than it shows.
+    await operations.get("/events", headers, after="evt-1500", limit=10)
+    assert _read(await explain(tenant, *operations.inside.calls[-1], mode)) <= 10 + _LOOK_UPS
+
+
+def _read(plan: Plan) -> int:
+    """How many events a plan read, those that it threw away included."""
+    nodes = [node for node in plan.nodes() if node.get("Relation Name") == "events"]
+    thrown: float = sum(node.get("Rows Removed by Filter", 0) * node["Actual Loops"] for node in nodes)
+    given: float = sum(node["Actual Rows"] * node["Actual Loops"] for node in nodes)
+    return round(given + thrown)

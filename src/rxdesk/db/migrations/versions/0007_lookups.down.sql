@@ -21,10 +21,10 @@ ALTER TABLE delivery_attempts ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON delivery_attempts USING (organisation_id =
   NULLIF(current_setting('rxdesk.organisation_id', true), '')::int);
 
-DROP INDEX events_position, events_occurred_at, events_of_subject;
+DROP INDEX events_position, events_occurred_at, events_of_type;
 ALTER TABLE events ADD CONSTRAINT events_position UNIQUE (organisation_id, position);
 CREATE INDEX events_occurred_at ON events (organisation_id, occurred_at);
-CREATE INDEX events_of_subject ON events (organisation_id, subject_uid, position);
+CREATE INDEX events_of_type ON events (organisation_id, event_type, position);
 
 DROP INDEX deliveries_of_subscription, deliveries_of_event, deliveries_newest;
 CREATE INDEX deliveries_of_subscription ON deliveries (organisation_id, subscription_uid, created_at, uid);

@@ -15,9 +15,9 @@ CREATE INDEX deliveries_newest ON deliveries (organisation_id, created_at, uid) 
 
 ALTER TABLE events DROP CONSTRAINT events_position;
 CREATE UNIQUE INDEX events_position ON events (organisation_id, position) WHERE position IS NOT NULL;
-DROP INDEX events_occurred_at, events_of_subject;
+DROP INDEX events_occurred_at, events_of_type;
 CREATE INDEX events_occurred_at ON events (organisation_id, occurred_at) WHERE occurred_at IS NOT NULL;
-CREATE INDEX events_of_subject ON events (organisation_id, subject_uid, position) WHERE subject_uid IS NOT NULL;
+CREATE INDEX events_of_type ON events (organisation_id, event_type, position) WHERE event_type IS NOT NULL;
 
 -- An attempt is its delivery's and has a number: no uid beside them, and one index.
 ALTER TABLE delivery_attempts DROP CONSTRAINT delivery_attempts_pkey;
