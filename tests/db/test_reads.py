@@ -159,7 +159,10 @@ class Plan:
 
 
 async def explain(tenant: Tenant, statement: str, arguments: tuple[Any, ...], mode: str) -> Plan:
-    """Run a statement as a prepared one, as the driver does; `mode` is PostgreSQL's plan_cache_mode."""
+    """Run a statement as a prepared one, as the driver does; `mode` is PostgreSQL's plan_cache_mode.
+
+    Whole tables are not read, which PostgreSQL may do, and may not, while there are few rows.
+    """
     await tenant.enter()
     connection = tenant.connection
     literals = []
@@ -170,14 +173,14 @@ async def explain(tenant: Tenant, statement: str, arguments: tuple[Any, ...], mo
             text = "\\x" + value.hex() if isinstance(value, bytes) else None if value is None else str(value)
             of = await connection.fetchval("SELECT quote_nullable($1::text)", text)
         literals.append(of)
-    await connection.execute(f"SET plan_cache_mode = {mode}; SET jit = off")
+    await connection.execute(f"SET plan_cache_mode = {mode}; SET jit = off; SET enable_seqscan = off")
     try:
         await connection.execute(f"PREPARE looked_at AS {statement}")
         found = await connection.fetchval(
             f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE looked_at ({', '.join(literals)})"
         )
     finally:
-        await connection.execute("DEALLOCATE ALL; RESET plan_cache_mode; RESET jit")
+        await connection.execute("DEALLOCATE ALL; RESET plan_cache_mode; RESET jit; RESET enable_seqscan")
         await connection.reload_schema_state()
     plan = json.loads(found)[0]
     return Plan(plan["Plan"], plan["Execution Time"], plan["Planning Time"])

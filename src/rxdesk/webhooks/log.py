@@ -30,6 +30,7 @@ SELECT json_build_object(
 FROM (
   SELECT CASE WHEN $4::text = '' THEN 0 ELSE (
     SELECT position FROM events WHERE organisation_id = $1 AND uid = $4::text) END AS position
+  OFFSET 0 -- found once, and not at each mention
 ) a
 LEFT JOIN LATERAL (
   (SELECT * FROM events WHERE organisation_id = $1 AND position > a.position AND $6::text IS NULL
