@@ -147,6 +147,20 @@ async def test_no_index_looks_as_good_as_the_key_of_a_table_that_is_referred_to(
     assert [tuple(row) for row in rows] == []
 
 
+async def test_an_organisation_keeps_its_time_zone(owner: Connection) -> None:
+    """Not even its owner changes it: the statistics' days are those of the old one."""
+    async with owner.transaction():
+        uid = await owner.fetchval(
+            "INSERT INTO organisations (uid, slug, display_name, public_code, time_zone, actor_kind, actor_uid) "
+            "VALUES ('org-zone', 'zone', 'Zone', 'zonezone', 'Europe/Berlin', 'operator', 'test') RETURNING uid"
+        )
+        await owner.execute("UPDATE organisations SET time_zone = 'Europe/Berlin' WHERE uid = $1", uid)
+        with pytest.raises(asyncpg.FeatureNotSupportedError, match="counted by its days"):
+            async with owner.transaction():
+                await owner.execute("UPDATE organisations SET time_zone = 'UTC' WHERE uid = $1", uid)
+        await owner.execute("DELETE FROM organisations WHERE uid = $1", uid)
+
+
 async def test_the_app_role_may_not_pass_the_wall(owner: Connection, cluster: embedded.Address) -> None:
     role = await owner.fetchrow(
         "SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication FROM pg_roles "

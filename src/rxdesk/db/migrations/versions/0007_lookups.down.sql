@@ -34,4 +34,5 @@ ALTER TABLE deliveries RESET (fillfactor);
 CREATE INDEX deliveries_newest ON deliveries (organisation_id, created_at, uid);
 
 DROP INDEX jobs_key;
+ALTER TABLE jobs REPLICA IDENTITY DEFAULT;
 ALTER TABLE jobs ADD PRIMARY KEY (organisation_id, kind, uid);

@@ -3,6 +3,8 @@
 -- is for, which its predicate asks for (any comparison with that column implies it).
 ALTER TABLE jobs DROP CONSTRAINT jobs_pkey;
 CREATE UNIQUE INDEX jobs_key ON jobs (organisation_id, kind, uid) WHERE uid IS NOT NULL;
+-- Without a primary key logical replication, by which an installation may move, could not tell of a row that goes.
+ALTER TABLE jobs REPLICA IDENTITY FULL;
 
 -- Each delivery is changed when it has been attempted. No index holds what changes then, and a page has room for the
 -- second version of each row, so that no index is written to. What waits for a subscription is found in the queue.
