@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 from tests.factories import Tenant
 from tests.webhooks.engine import Post, answering, command, eventually, happen, receiving, subscribe, worker
 
+from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.webhooks import redelivery
 from rxdesk.webhooks.log_schemas import Replay
@@ -87,3 +89,46 @@ async def test_replayed_while_in_flight(cluster: embedded.Address, tenant: Tenan
                 return await delivery(tenant) == ("delivered", 1, 11)
 
             await eventually(delivered)
+
+
+@pytest.mark.parametrize("status", [500, 200])
+async def test_retried_while_it_is_recorded(cluster: embedded.Address, tenant: Tenant, status: int) -> None:
+    """The record waits for a retry that is not committed yet, and then takes the delivery as that has left it."""
+    go = asyncio.Event()
+
+    async def answer(post: Post) -> bytes:
+        await go.wait()
+        return await answering(status if len(receiver.posts) == 1 else 200)(post)
+
+    async def waits_for_a_lock() -> bool:
+        waits: bool = await watching.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return waits
+
+    watching = await asyncpg.connect(**cluster.connect_args(embedded.OWNER))
+    async with receiving(answer) as receiver:
+        await subscribe(tenant, receiver.url())
+        await happen(tenant)
+        [row] = await tenant.rows("SELECT uid FROM deliveries WHERE organisation_id = $1")
+        async with worker(cluster):
+            await receiver.got(1)
+            armed, commit = asyncio.Event(), asyncio.Event()
+
+            async def retry(tx: Transaction) -> None:
+                await redelivery.retry(tx, row["uid"])
+                armed.set()
+                await commit.wait()
+
+            retrying = asyncio.create_task(command(tenant, retry))
+            await armed.wait()
+            go.set()
+            await eventually(waits_for_a_lock)
+            commit.set()
+            await retrying
+            attempts = 2 if status == 500 else 1
+
+            async def recorded() -> bool:
+                return (await delivery(tenant))[2] == attempts
+
+            await eventually(recorded)
+        assert await delivery(tenant) == ("delivered", 1, attempts)
+    await watching.close()

@@ -56,12 +56,9 @@ WITH waiting AS (
   WHERE n.organisation_id = $1 AND n.uid = $2 LIMIT $5
 ), unrouted AS (
   DELETE FROM jobs USING waiting w WHERE jobs.ctid = w.place RETURNING jobs.uid
-), found AS (
-  SELECT d.place FROM unrouted u CROSS JOIN LATERAL (
-    SELECT ctid AS place FROM deliveries WHERE organisation_id = $1 AND uid = u.uid FOR NO KEY UPDATE) d
 )
-UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM found f
-WHERE deliveries.organisation_id = $1 AND deliveries.ctid = f.place AND deliveries.status = 'pending'"""
+UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $4 FROM unrouted u
+WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
 CANCEL_AT_ONCE = 1000
 
 

@@ -65,12 +65,9 @@ WITH unrouted AS (
     ) j
   ) o WHERE jobs.ctid = o.place
   RETURNING jobs.uid
-), found AS (
-  SELECT d.place FROM unrouted u CROSS JOIN LATERAL (
-    SELECT ctid AS place FROM deliveries WHERE organisation_id = $1 AND uid = u.uid FOR NO KEY UPDATE) d
 )
-UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $5 FROM found f
-WHERE deliveries.organisation_id = $1 AND deliveries.ctid = f.place AND deliveries.status = 'pending'"""
+UPDATE deliveries SET status = 'cancelled', next_attempt_at = NULL, ended_at = $5 FROM unrouted u
+WHERE deliveries.organisation_id = $1 AND deliveries.uid = u.uid AND deliveries.status = 'pending'"""
 
 
 def _hangs(attempt: Recorded) -> bool | None:

@@ -49,10 +49,10 @@ _REARMED = """o.fate IN ('pending', 'failed')
 
 # Only jobs that are still this worker's: what was freed meanwhile is another's to record. Each is looked up by its key
 # (a plain `=` on the worker would lead to the index of all that is held) and found again by where it stands, so that no
-# plan reads the queue; so is its delivery. The LIMIT, which takes nothing away, has the planner expect a row or two:
-# for more it would rather read what an organisation has than look up each. What becomes of a job is decided by its
-# delivery as it is when it is changed, under its lock: one that was armed anew stays so, at its first attempt, and goes
-# at once.
+# plan reads the queue. The LIMIT, which takes nothing away, has the planner expect a row or two: for more it would
+# rather read all deliveries of the organisation than look up each. What becomes of a job is decided by its delivery as
+# it is when it is changed, under its lock: one that was armed anew stays so, at its first attempt, and goes at once. So
+# the delivery is found by its key: where it stands is another place once it has been armed anew.
 # $2 kind; of each: $3 uid, $4 worker, $5 fate, $6 next attempt, $7 begun, $8 milliseconds, $9 status, $10 error,
 # $11 answer, $12 ended, $13 attempts before and $14 when it was planned, as they were read
 _RECORD = f"""
@@ -62,21 +62,17 @@ WITH ended AS (
     AS e (uid, worker, fate, next_at, started_at, duration_ms, status_code, error, answer, ended_at, attempts,
       planned_at)
   LIMIT cardinality($3)
-), claimed AS (
+), ours AS (
   SELECT e.*, j.place FROM (SELECT * FROM ended ORDER BY uid) e CROSS JOIN LATERAL (
     SELECT ctid AS place FROM jobs
     WHERE organisation_id = $1 AND kind = $2 AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker FOR UPDATE
   ) j
-), ours AS (
-  SELECT c.*, d.spot FROM claimed c CROSS JOIN LATERAL (
-    SELECT ctid AS spot FROM deliveries WHERE organisation_id = $1 AND uid = c.uid FOR NO KEY UPDATE
-  ) d
 ), changed AS (
   UPDATE deliveries SET status = CASE WHEN {_REARMED} THEN 'pending' ELSE o.fate END,
     attempts = deliveries.attempts + CASE WHEN {_REARMED} THEN 0 ELSE 1 END, attempted = deliveries.attempted + 1,
     next_attempt_at = CASE WHEN {_REARMED} THEN deliveries.next_attempt_at ELSE o.next_at END,
     ended_at = CASE WHEN o.fate <> 'pending' AND NOT ({_REARMED}) THEN o.ended_at END
-  FROM ours o WHERE deliveries.organisation_id = $1 AND deliveries.ctid = o.spot
+  FROM ours o WHERE deliveries.organisation_id = $1 AND deliveries.uid = o.uid
   RETURNING deliveries.uid, deliveries.attempted, deliveries.attempts, deliveries.status, deliveries.next_attempt_at,
     o.place, o.started_at, o.duration_ms, o.status_code, o.error, o.answer
 ), over AS (
