@@ -91,7 +91,7 @@ class Bench:
         ]
         checks.same_bodies(servers, [*every, workloads.push(filled)])
         checks.refusals(servers, workloads.reads(filled, "order")[0], database.poor_key(address, filled))
-        checks.waiting_room(servers, filled.key)
+        checks.waiting_room(servers, filled.key, lambda: database.events(address, filled.organisation_id))
 
     def growth(self, main: Filled) -> dict[str, Any]:
         """Ask databases of several sizes in turn."""
