@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -26,6 +27,11 @@ def tree(pid: int) -> list[int]:
         found += children.get(found[seen], [])
         seen += 1
     return found
+
+
+def trees(firsts: Iterable[int]) -> set[int]:
+    """Give processes and all that descend from them."""
+    return {pid for first in firsts for pid in tree(first)}
 
 
 def seconds(pids: Iterable[int]) -> float:
@@ -59,6 +65,14 @@ def memory_mb(pids: Iterable[int]) -> float:
         except OSError:
             continue
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def schedule(pids: Iterable[int], policy: int) -> None:
+    """Set the scheduling policy of processes, with all their threads: os.SCHED_OTHER or os.SCHED_BATCH."""
+    for pid in pids:
+        for task in _tasks(pid):
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setscheduler(int(task.name), policy, os.sched_param(0))
 
 
 def bind(pid: int, cores: set[int]) -> None:
