@@ -269,7 +269,7 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
     result["memory_mb"], result["memory"] = found["mb"], found
     imported = 2_000 if bench.quick else 20_000
     bench.part("import against COPY")
-    copied = extras.import_vs_copy(bench.address, bench.folder, imported, 3, bench.tell)
+    copied = extras.import_vs_copy(bench.address, bench.folder, imported, bench.plan.rounds, bench.tell)
     result["import_vs_copy"], result["import_vs_copy_rounds"] = copied.median, asdict(copied)
     bench.part("two workers")
     result["two_workers_rps"] = asdict(extras.two_workers(address, main_data, bench.plan, pid, bench.folder))
