@@ -148,9 +148,17 @@ def test_the_report_holds_what_it_must_and_names_no_machine(tmp_path: Path) -> N
     one = {"median": 0.1, "least": 0.09, "most": 0.2}
     names = [contestant.name for contestant in CONTESTANTS]
     result: dict[str, Any] = {
-        "machine": {"processor": "P", "cores": 2, "memory_gb": 8.0, "system": "Linux 6"},
+        "quick": False,
+        "commit": {"hash": "abc1234", "clean": False},
+        "machine": {
+            "processor": "P",
+            "cores": 2,
+            "memory_gb": 8.0,
+            "system": "Linux 6",
+            "load_before": 1.25,
+        },
         "versions": {"rxdesk": "1"},
-        "plan": {"rounds": 5, "seconds_a_run": 2.0, "quick": False},
+        "plan": {"rounds": 5, "seconds_a_run": 2.0, "tail_seconds": 6.0, "quick": False},
         "routes": {"order": {name: asdict(found) for name in names}},
         "ratios": {"order": dict.fromkeys(names[1:], one)},
         "p99_ratios": {"order": dict.fromkeys(names[1:], one)},
@@ -165,6 +173,14 @@ def test_the_report_holds_what_it_must_and_names_no_machine(tmp_path: Path) -> N
         assert f"| {name} |" in text
     assert "| 1/10.0 (1/11.1 – 1/5.0) |" in text
     assert "1.5 s" in text
+    assert "of commit abc1234, with changes that are not committed" in text
+    assert "Load average before the run: 1.25" in text
+    assert "QUICK" not in text
+    report.write({**result, "quick": True, "commit": {"hash": "abc1234", "clean": True}}, tmp_path)
+    assert json.loads((tmp_path / "latest.json").read_text())["quick"]
+    text = (tmp_path / "latest.md").read_text()
+    assert text.splitlines()[2].startswith("**A QUICK run")
+    assert "not committed" not in text
     described = json.dumps(report.machine())
     assert platform.node() not in described
     assert str(Path.home()) not in described
