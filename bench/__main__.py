@@ -198,8 +198,8 @@ def main() -> int:
     plan = Plan(
         rounds=max(5, options.rounds) if not options.only else options.rounds or 5,
         seconds=0.12 if options.quick else 1.5,
-        tail_seconds=0.5 if options.quick else 6.0,
-        warm_up=0.2 if options.quick else 0.5,
+        tail_seconds=0.3 if options.quick else 6.0,
+        warm_up=0.1 if options.quick else 0.5,
         least=4 if options.quick else 50,
         connections=4 if options.quick else 8,
         servers={cores[0]} if len(cores) > 1 else None,
@@ -300,14 +300,14 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
         address, main_data, bench.plan, pid, bench.folder, 5_000 if bench.quick else 100_000
     )
     result["memory_mb"], result["memory"] = found["mb"], found
-    imported = 2_000 if bench.quick else 20_000
+    imported = 1_000 if bench.quick else 20_000
     bench.part("import against COPY")
     copied = extras.import_vs_copy(bench.address, bench.folder, imported, bench.plan.rounds, bench.tell)
     result["import_vs_copy"], result["import_vs_copy_rounds"] = copied.median, asdict(copied)
     bench.part("two workers")
     result["two_workers_rps"] = asdict(extras.two_workers(address, main_data, bench.plan, pid, bench.folder))
     bench.part("start")
-    result["start_s"] = extras.start(bench.folder / "demo")
+    result["start_s"] = extras.start(bench.folder / "demo", 1 if bench.quick else 3)
     return result
 
 

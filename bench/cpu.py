@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +12,11 @@ _PROC = Path("/proc")
 
 def tree(pid: int) -> list[int]:
     """Give a process and all that descend from it."""
+    return trees(pid)[0]
+
+
+def trees(*firsts: int) -> list[list[int]]:
+    """Give, for each of these processes, itself and all that descend from it; /proc is gone through once."""
     children: dict[int, list[int]] = {}
     for entry in _PROC.iterdir():
         if not entry.name.isdigit():
@@ -22,16 +27,15 @@ def tree(pid: int) -> list[int]:
             continue
         parent = int(stat.rpartition(")")[2].split()[1])
         children.setdefault(parent, []).append(int(entry.name))
-    found, seen = [pid], 0
+    return [_below(first, children) for first in firsts]
+
+
+def _below(first: int, children: Mapping[int, list[int]]) -> list[int]:
+    found, seen = [first], 0
     while seen < len(found):
         found += children.get(found[seen], [])
         seen += 1
     return found
-
-
-def trees(firsts: Iterable[int]) -> set[int]:
-    """Give processes and all that descend from them."""
-    return {pid for first in firsts for pid in tree(first)}
 
 
 def seconds(pids: Iterable[int]) -> float:

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,13 +101,12 @@ def wrk() -> str:
     return found
 
 
-def settled(firsts: Sequence[int]) -> None:
-    """Wait, ten seconds at most, until these processes and those below them have nothing left to do.
+def settled(pids: Collection[int]) -> None:
+    """Wait, ten seconds at most, until these processes have nothing left to do.
 
     What was under way when a run ended would be counted with the next one.
     """
     until = time.monotonic() + _LONGEST
-    pids = cpu.trees(firsts)
     spent, since = cpu.seconds(pids), time.monotonic()
     while since < until:
         time.sleep(_IDLE_SECONDS)
@@ -134,7 +133,7 @@ def run(
     # wrk counts in seconds; it is ended by a signal.
     command = [wrk(), f"-d{math.ceil(seconds) + 5}", "--timeout", "5", *arguments]
     command[command.index("URL")] = url
-    servers, databases = cpu.tree(server), cpu.tree(database)
+    servers, databases = cpu.trees(server, database)
     before = cpu.seconds(servers), cpu.seconds(databases)
     with subprocess.Popen(
         command,
@@ -153,7 +152,8 @@ def run(
         return run(arguments, url, seconds=4 * seconds, server=server, database=database, cores=cores)
     found = json.loads(output.splitlines()[-1])
     # Connections of the database may have been opened meanwhile.
-    after = cpu.seconds({*servers, *cpu.tree(server)}), cpu.seconds({*databases, *cpu.tree(database)})
+    more = cpu.trees(server, database)
+    after = cpu.seconds({*servers, *more[0]}), cpu.seconds({*databases, *more[1]})
     count = found["requests"]
     if not count and not found["errors"] and seconds < _LONGEST:
         return run(arguments, url, seconds=4 * seconds, server=server, database=database, cores=cores)

@@ -62,9 +62,10 @@ def interleaved(
                 server, workload = targets[name]
                 tell(f"{workload.name}: {name}")
                 before()
+                pids = [pid for tree in cpu.trees(*everyone) for pid in tree]
                 if plan.servers:
-                    cpu.schedule(cpu.trees(everyone), os.SCHED_BATCH)
-                load.settled(everyone)
+                    cpu.schedule(pids, os.SCHED_BATCH)
+                load.settled(pids)
                 with load.prepared(workload, plan.connections, start=sent[name]) as arguments:
                     run = load.run(
                         arguments,
@@ -81,7 +82,7 @@ def interleaved(
                     runs[name].append(run)
     finally:
         if plan.servers:
-            cpu.schedule(cpu.trees(everyone), os.SCHED_OTHER)
+            cpu.schedule((pid for tree in cpu.trees(*everyone) for pid in tree), os.SCHED_OTHER)
     return runs
 
 
