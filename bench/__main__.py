@@ -28,6 +28,8 @@ MAIN = "bench_main"
 DELIVERIES = "deliveries"
 GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
+BARE = "bare"
+_BUSY_LOAD = 0.5  # the load average above which somebody else is at work
 
 
 class Bench:
@@ -80,7 +82,14 @@ class Bench:
                 targets = {one: (running, work) for one, running in servers.items()}
                 writes = name in workloads.WRITES
                 before = (lambda: database.settle(address)) if writes else (lambda: None)
-                found[name] = interleaved(self.plan, targets, self.server.pid, tell=self.tell, before=before)
+                found[name] = interleaved(
+                    self.plan,
+                    targets,
+                    self.server.pid,
+                    tell=self.tell,
+                    before=before,
+                    longer=dict.fromkeys((RXDESK, BARE), self.plan.tail_seconds) if name == "order" else None,
+                )
         return found
 
     def _check(self, servers: Mapping[str, Running], filled: Filled, address: embedded.Address) -> None:
@@ -91,7 +100,7 @@ class Bench:
         ]
         checks.same_bodies(servers, [*every, workloads.push(filled)])
         checks.refusals(servers, workloads.reads(filled, "order")[0], database.poor_key(address, filled))
-        checks.waiting_room(servers, filled.key)
+        checks.waiting_room(servers, filled.key, lambda: database.events(address, filled.organisation_id))
 
     def growth(self, main: Filled) -> dict[str, Any]:
         """Ask databases of several sizes in turn."""
@@ -137,18 +146,27 @@ class Bench:
         return every()
 
     def organisations(self) -> dict[str, Any]:
-        """Ask one organisation, and 200 in turn, on the same database."""
+        """Ask one organisation, and 200 in turn, on the same database; and the bare limit, who sets none, in turn."""
         count, orders = (10, 200) if self.quick else (ORGANISATIONS, 500)
         self.part(f"{count} organisations")
         filled = self.fill("bench_many", {f"many-{number}": orders for number in range(count)})
         one = workloads.workload(filled[0], "order")
         many = workloads.many_organisations(filled, "order")
-        with self._servers({"bench_many": filled[0]}) as servers:
-            server = servers["bench_many"]
-            runs = interleaved(
-                self.plan, {"one": (server, one), "many": (server, many)}, self.server.pid, tell=self.tell
-            )
-        return {"count": count, "ratio": ratio(runs["many"], runs["one"])}
+        pair = tuple(contestant for contestant in present() if contestant.name in (RXDESK, BARE))
+        with all_running(
+            pair, database.at(self.address, "bench_many"), cores=self.plan.servers, logs=self.folder
+        ) as servers:
+            targets = {
+                "one": (servers[RXDESK], one),
+                "many": (servers[RXDESK], many),
+                BARE: (servers[BARE], many),
+            }
+            runs = interleaved(self.plan, targets, self.server.pid, tell=self.tell)
+        return {
+            "count": count,
+            **asdict(ratio(runs["many"], runs["one"])),
+            "against_bare": asdict(ratio(runs["many"], runs[BARE])),
+        }
 
     def deliveries(self) -> dict[str, Any]:
         """Deliver beside Celery and a bare loop."""
@@ -174,18 +192,26 @@ def main() -> int:
     if os.environ.get("QUICK") == "1":
         options.quick = True
     wrk()
-    several = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
     if not Path("/proc/self/schedstat").exists():
         raise BenchError("the benchmark reads processor times from /proc, which only Linux has")
+    cores = sorted(os.sched_getaffinity(0))
     plan = Plan(
         rounds=max(5, options.rounds) if not options.only else options.rounds or 5,
-        seconds=0.12 if options.quick else 2.0,
-        warm_up=0.25 if options.quick else 1.0,
-        least=4 if options.quick else 100,
+        seconds=0.12 if options.quick else 1.5,
+        tail_seconds=0.3 if options.quick else 6.0,
+        warm_up=0.1 if options.quick else 0.5,
+        least=4 if options.quick else 50,
         connections=4 if options.quick else 8,
-        servers={0} if several else None,
-        client={1} if several else None,
+        servers={cores[0]} if len(cores) > 1 else None,
+        client={cores[1]} if len(cores) > 1 else None,
     )
+    machine = report.machine()
+    if machine["load_before"] > _BUSY_LOAD:
+        print(
+            f"bench: the load is {machine['load_before']} before anything runs: others are at work here, "
+            "and times, p99 above all, will show it",
+            file=sys.stderr,
+        )
     chosen = options.only.split(",") if options.only else [*workloads.READS, *workloads.WRITES]
     with tempfile.TemporaryDirectory(prefix="rxdesk-bench-") as name:
         folder = Path(name)
@@ -195,7 +221,20 @@ def main() -> int:
             contestants = tuple(one for one in present() if wanted is None or one.name in wanted)
             bench = Bench(plan, server, folder, quick=options.quick, contestants=contestants)
             with bench.status:
-                result = _measure(bench, chosen, whole=not (options.only or options.contestants))
+                found = _measure(bench, chosen, whole=not (options.only or options.contestants))
+    result: dict[str, Any] = {
+        "quick": options.quick,
+        "commit": report.commit(),
+        "machine": machine,
+        "versions": report.versions(),
+        "plan": {
+            "rounds": plan.rounds,
+            "seconds_a_run": plan.seconds,
+            "tail_seconds": plan.tail_seconds,
+            "quick": options.quick,
+        },
+        **found,
+    }
     result["seconds"] = round(time.monotonic() - bench.began)
     part = options.only or options.contestants
     report.write(result, options.results if not part else None)
@@ -203,13 +242,8 @@ def main() -> int:
 
 
 def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
-    told = {
-        "machine": report.machine(),
-        "versions": report.versions(),
-        "plan": {"rounds": bench.plan.rounds, "seconds_a_run": bench.plan.seconds, "quick": bench.quick},
-    }
     named = [name for name in chosen if name != DELIVERIES]
-    result = {**told, **_compared(bench, named, whole=whole)}
+    result = _compared(bench, named, whole=whole)
     return {**result, **bench.deliveries()} if whole or DELIVERIES in chosen else result
 
 
@@ -260,21 +294,20 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
     }
     if growth["busy_doctor"] is not None:
         result["busy_doctor"] = {"prescriptions": [BUSY, QUIET], **asdict(growth["busy_doctor"])}
-    many = bench.organisations()
-    result["organisations"] = {"count": many["count"], **asdict(many["ratio"])}
+    result["organisations"] = bench.organisations()
     bench.part("memory")
     found = extras.memory(
         address, main_data, bench.plan, pid, bench.folder, 5_000 if bench.quick else 100_000
     )
     result["memory_mb"], result["memory"] = found["mb"], found
-    imported = 2_000 if bench.quick else 20_000
+    imported = 1_000 if bench.quick else 20_000
     bench.part("import against COPY")
-    copied = extras.import_vs_copy(bench.address, bench.folder, imported, 3, bench.tell)
+    copied = extras.import_vs_copy(bench.address, bench.folder, imported, bench.plan.rounds, bench.tell)
     result["import_vs_copy"], result["import_vs_copy_rounds"] = copied.median, asdict(copied)
     bench.part("two workers")
     result["two_workers_rps"] = asdict(extras.two_workers(address, main_data, bench.plan, pid, bench.folder))
     bench.part("start")
-    result["start_s"] = extras.start(bench.folder / "demo")
+    result["start_s"] = extras.start(bench.folder / "demo", 1 if bench.quick else 3)
     return result
 
 

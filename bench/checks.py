@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 from urllib.request import Request as HttpRequest
 
+from bench.database import Event
 from bench.load import BenchError, Request
 from bench.servers import BASE, RXDESK, Running
 
@@ -72,10 +73,15 @@ def refusals(servers: Mapping[str, Running], good: Request, poor_key: str) -> No
                 raise BenchError(message)
 
 
-def waiting_room(servers: Mapping[str, Running], key: str) -> None:
-    """Two register, one cancels, the other moves up: with every contestant. Raises BenchError."""
+def waiting_room(servers: Mapping[str, Running], key: str, events: Callable[[], list[Event]]) -> None:
+    """Two register, one cancels, the other moves up: with every contestant, who stores the same events.
+
+    `events` gives those that are stored, by position. Raises BenchError.
+    """
     path = f"{BASE}/waiting-room"
+    wanted_events: list[object] = []
     for name, server in servers.items():
+        before = events()
         places = []
         for patient in (1, 2):
             body = json.dumps({"shop_uid": "shop-8", "patient_profile_uid": f"pp-{patient:08d}"})
@@ -103,6 +109,26 @@ def waiting_room(servers: Mapping[str, Running], key: str) -> None:
         }
         _expect(name, (status, moved) == (200, wanted), moved)
         _expect(name, ask(server.url, Request(f"{path}/{second}", key, "DELETE"))[0] == 204, second)
+        stored = events()[len(before) :]
+        _expect(name, len(stored) == 4, stored)  # two registered, two cancelled
+        seen = unnamed(stored, [first, second])
+        wanted_events = wanted_events or seen  # RxDesk's, who comes first
+        _expect(name, seen == wanted_events, stored)
+
+
+def unnamed(events: list[Event], visits: list[str]) -> list[object]:
+    """Give what events tell, without instants, with visits' numbers for their uids, and positions from 0."""
+    found: list[object] = []
+    for event in events:
+        body = json.loads(event.body)
+        told = {**body["data"], "uid": visits.index(body["data"]["uid"])}
+        for part in (body, told):
+            for name in ("timestamp", "created_at", "updated_at"):
+                if name in part:
+                    part[name] = type(part[name]).__name__
+        position, subject = event.position - events[0].position, visits.index(event.subject_uid)
+        found.append((position, event.event_type, event.actor, subject, {**body, "data": told}))
+    return found
 
 
 def _expect(name: str, holds: bool, seen: object) -> None:  # noqa: FBT001 (an assertion)

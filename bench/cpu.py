@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -11,6 +12,11 @@ _PROC = Path("/proc")
 
 def tree(pid: int) -> list[int]:
     """Give a process and all that descend from it."""
+    return trees(pid)[0]
+
+
+def trees(*firsts: int) -> list[list[int]]:
+    """Give, for each of these processes, itself and all that descend from it; /proc is gone through once."""
     children: dict[int, list[int]] = {}
     for entry in _PROC.iterdir():
         if not entry.name.isdigit():
@@ -21,7 +27,11 @@ def tree(pid: int) -> list[int]:
             continue
         parent = int(stat.rpartition(")")[2].split()[1])
         children.setdefault(parent, []).append(int(entry.name))
-    found, seen = [pid], 0
+    return [_below(first, children) for first in firsts]
+
+
+def _below(first: int, children: Mapping[int, list[int]]) -> list[int]:
+    found, seen = [first], 0
     while seen < len(found):
         found += children.get(found[seen], [])
         seen += 1
@@ -59,6 +69,14 @@ def memory_mb(pids: Iterable[int]) -> float:
         except OSError:
             continue
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def schedule(pids: Iterable[int], policy: int) -> None:
+    """Set the scheduling policy of processes, with all their threads: os.SCHED_OTHER or os.SCHED_BATCH."""
+    for pid in pids:
+        for task in _tasks(pid):
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setscheduler(int(task.name), policy, os.sched_param(0))
 
 
 def bind(pid: int, cores: set[int]) -> None:

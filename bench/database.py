@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -132,3 +133,30 @@ async def _poor_key(address: embedded.Address, filled: Filled) -> str:
 def poor_key(address: embedded.Address, filled: Filled) -> str:
     """Make a key that may do nothing."""
     return asyncio.run(_poor_key(address, filled))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of the outbox; `actor` is kind and uid, `body` the bytes that subscribers get."""
+
+    position: int
+    event_type: str
+    subject_uid: str
+    actor: str
+    body: bytes
+
+
+async def _events(address: embedded.Address, organisation_id: int) -> list[Event]:
+    connection = await connect(address)
+    rows = await connection.fetch(
+        "SELECT position, event_type, subject_uid, actor_kind || ' ' || actor_uid AS actor, body FROM events "
+        "WHERE organisation_id = $1 ORDER BY position",
+        organisation_id,
+    )
+    await connection.close()
+    return [Event(**row) for row in rows]
+
+
+def events(address: embedded.Address, organisation_id: int) -> list[Event]:
+    """Give an organisation's events, by position."""
+    return asyncio.run(_events(address, organisation_id))

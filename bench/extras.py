@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
@@ -26,7 +27,7 @@ from rxdesk.db import embedded
 from rxdesk.db.embedded_cluster import programs
 from rxdesk.db.pool import Connection
 from rxdesk.demo import generator
-from rxdesk.importing.files import find_files
+from rxdesk.importing.files import ImportFile, find_files
 from rxdesk.importing.load import import_files
 from rxdesk.importing.tables import TABLES
 from rxdesk.kit.keys import read_key
@@ -40,24 +41,36 @@ _RXDESK = CONTESTANTS[0]
 
 
 def pgbench(address: embedded.Address, filled: Filled, folder: Path, plan: Plan, postmaster: int) -> float:
-    """Measure the order's statement by pgbench, prepared, as the owner: µs of the database a statement."""
+    """Measure the order's statement by pgbench, prepared, as the owner: µs of the database a statement.
+
+    It asks for the uids that the servers are asked for, on as many connections; the median of the plan's rounds.
+    """
     key = read_key(filled.key)
     if key is None:
         raise BenchError("the key is not one")
-    names = {"1": "organisation", "2": "digest", "3": "permission", "4": "uid"}
     # pgbench takes a colon inside a literal for a variable as well.
     statement = ORDER.statement.replace("'prescription:read'", "U&'prescription\\003aread'")
-    statement = re.sub(r"\$([1-4])", lambda match: f":{names[match[1]]}", statement)
+    # A variable of pgbench holds a number or comes from outside: the uid is put together in the statement.
+    names = {
+        "1": ":organisation",
+        "2": ":digest",
+        "3": ":permission",
+        "4": "('ord-' || lpad(:n::text, 8, '0'))",
+    }
+    statement = re.sub(r"\$([1-4])", lambda match: names[match[1]], statement)
+    stride = workloads.STRIDE * (filled.orders // workloads.ASKED)
     script = folder / "order.sql"
-    script.write_text(" ".join(statement.split()) + ";\n")
-    uid = f"ord-{filled.orders // 2:08d}"
-    seconds = max(2, round(plan.seconds * 2))
+    script.write_text(
+        f"\\set n 1 + random(0, {workloads.ASKED - 1}) * {stride} % {filled.orders}\n"
+        + " ".join(statement.split())
+        + ";\n"
+    )
     command = [
         str(Path(programs()) / "pgbench"),
-        *f"-n -M prepared -c 4 -j 1 -T {seconds} -f {script}".split(),
+        *f"-n -M prepared -c {plan.connections} -j 1 -t {max(500, round(1500 * plan.seconds))} -f {script}".split(),
     ]
-    values = (key.organisation_id, f"\\x{key.digest.hex()}", Permission.ORDER_READ.value, uid)
-    for name, value in zip(names.values(), values, strict=True):
+    values = (key.organisation_id, f"\\x{key.digest.hex()}", Permission.ORDER_READ.value)
+    for name, value in zip(("organisation", "digest", "permission"), values, strict=True):
         command += ["-D", f"{name}={value}"]
     environment = {
         **os.environ,
@@ -67,6 +80,11 @@ def pgbench(address: embedded.Address, filled: Filled, folder: Path, plan: Plan,
         "PGDATABASE": address.database,
         "PGOPTIONS": "-c plan_cache_mode=force_generic_plan -c jit=off",
     }
+    return round(statistics.median(_pgbench(command, environment, postmaster) for _ in range(plan.rounds)), 1)
+
+
+def _pgbench(command: list[str], environment: dict[str, str], postmaster: int) -> float:
+    load.settled(cpu.tree(postmaster))
     before = cpu.seconds(cpu.tree(postmaster))
     # The connections' processes end with pgbench, and their time with them: it is asked for while they live.
     with subprocess.Popen(
@@ -75,44 +93,43 @@ def pgbench(address: embedded.Address, filled: Filled, folder: Path, plan: Plan,
         spent = 0.0
         while process.poll() is None:
             spent = max(spent, cpu.seconds(cpu.tree(postmaster)) - before)
-            time.sleep(0.02)
+            time.sleep(0.005)
         output = process.communicate()[0]
     found = re.search(r"number of transactions actually processed: (\d+)", output)
     if process.returncode or found is None:
         message = f"pgbench failed: {output[-1000:]}"
         raise BenchError(message)
-    return round(1e6 * spent / int(found[1]), 1)
+    return 1e6 * spent / int(found[1])
 
 
 def memory(
     address: embedded.Address, filled: Filled, plan: Plan, postmaster: int, logs: Path, requests: int
 ) -> dict[str, float]:
     """Give MB of the serving process after half of the requests and after all."""
-    with (
-        running(_RXDESK, address, cores=plan.servers, log=logs / "memory.log") as server,
-        load.prepared(workloads.workload(filled, "order")) as arguments,
-    ):
+    work = workloads.wide(filled, "order")
+    with running(_RXDESK, address, cores=plan.servers, log=logs / "memory.log") as server:
         done, found = 0, {}
         worker = max(cpu.tree(server.pid), key=lambda pid: cpu.memory_mb([pid]))
         for name, until in (("half", requests // 2), ("mb", requests)):
             while done < until:
-                run = load.run(
-                    arguments,
-                    server.url,
-                    seconds=1,
-                    server=server.pid,
-                    database=postmaster,
-                    cores=plan.client,
-                )
+                with load.prepared(work, start=done) as arguments:
+                    run = load.run(
+                        arguments,
+                        server.url,
+                        seconds=1,
+                        server=server.pid,
+                        database=postmaster,
+                        cores=plan.client,
+                    )
                 done += run.requests
             found[name] = round(cpu.memory_mb([worker]), 1)
     return {**found, "requests": requests}
 
 
-def start(folder: Path) -> float:
-    """Give the seconds from `make demo`, the second time, to its first answer; the median of three."""
+def start(folder: Path, times: int) -> float:
+    """Give the seconds from `make demo`, the second time, to its first answer; the median of so many."""
     make, taken = shutil.which("make") or "make", []
-    for turn in range(4):
+    for turn in range(1 + times):
         port = free_port()
         began = time.monotonic()
         process = subprocess.Popen(
@@ -137,15 +154,15 @@ def _until_answering(url: str, process: subprocess.Popen[bytes]) -> None:
     while True:
         try:
             _open(url, timeout=2).close()
-        except HTTPError:  # it asks for a key
-            return
+        except HTTPError as error:
+            if error.code == HTTPStatus.UNAUTHORIZED:  # it asks for a key: it has looked for one
+                return
         except OSError:
-            if process.poll() is not None or time.monotonic() > until:
-                message = "make demo does not answer"
-                raise BenchError(message) from None
-            time.sleep(0.01)
-        else:
-            return
+            pass
+        if process.poll() is not None or time.monotonic() > until:
+            message = "make demo does not answer"
+            raise BenchError(message)
+        time.sleep(0.01)
 
 
 async def _import_and_copy(
@@ -166,28 +183,46 @@ async def _import_and_copy(
     organisation = await commands.create_organisation(connection, slug="import", display_name="Import")
     await import_files(connection, organisation.id, base, now=now)
     await connection.close()
-    ratios = []
+    # One import that is not timed, for the rows that COPY is given. Then each begins in turn.
+    await _imported(address, organisation.id, last, now)
+    tables, ratios = await _dump(address, folder), []
     for number in range(rounds):
         tell(f"import of {orders:,} orders against COPY, {number + 1} of {rounds}")
-        await database.create(address, "bench_import", template="bench_import_base")
-        connection = await database.connect(database.at(address, "bench_import"), embedded.APP)
-        began = time.monotonic()
-        report = await import_files(connection, organisation.id, last, now=now)
-        imported = time.monotonic() - began
-        await connection.close()
-        if not report.ok:
-            message = f"the import failed: {report.files[0].faults[:3]}"
-            raise BenchError(message)
-        rows = await _dump(address, folder)
-        await database.create(address, "bench_copy", template="bench_import_base")
-        connection = await database.connect(database.at(address, "bench_copy"), embedded.OWNER)
-        began = time.monotonic()
-        async with connection.transaction():
-            for table in rows:
-                await connection.copy_to_table(table, source=folder / f"{table}.copy", format="binary")
-        ratios.append(imported / (time.monotonic() - began))
-        await connection.close()
+        if number % 2:
+            copied = await _copied(address, folder, tables)
+            imported = await _imported(address, organisation.id, last, now)
+        else:
+            imported = await _imported(address, organisation.id, last, now)
+            copied = await _copied(address, folder, tables)
+        ratios.append(imported / copied)
     return ratios
+
+
+async def _imported(
+    address: embedded.Address, organisation_id: int, files: list[ImportFile], now: datetime
+) -> float:
+    made = await database.create(address, "bench_import", template="bench_import_base")
+    connection = await database.connect(made, embedded.APP)
+    began = time.monotonic()
+    report = await import_files(connection, organisation_id, files, now=now)
+    seconds = time.monotonic() - began
+    await connection.close()
+    if not report.ok:
+        message = f"the import failed: {report.files[0].faults[:3]}"
+        raise BenchError(message)
+    return seconds
+
+
+async def _copied(address: embedded.Address, folder: Path, tables: list[str]) -> float:
+    made = await database.create(address, "bench_copy", template="bench_import_base")
+    connection = await database.connect(made, embedded.OWNER)
+    began = time.monotonic()
+    async with connection.transaction():
+        for table in tables:
+            await connection.copy_to_table(table, source=folder / f"{table}.copy", format="binary")
+    seconds = time.monotonic() - began
+    await connection.close()
+    return seconds
 
 
 async def _dump(address: embedded.Address, folder: Path) -> list[str]:
@@ -208,12 +243,17 @@ def import_vs_copy(address: embedded.Address, folder: Path, orders: int, rounds:
 def two_workers(address: embedded.Address, filled: Filled, plan: Plan, postmaster: int, logs: Path) -> Ratio:
     """Compare requests a second of two workers with one, all on all cores."""
     free = dataclasses.replace(plan, servers=None, client=None)
-    every = set(range(os.cpu_count() or 1))
-    cpu.bind(postmaster, every)
+    cpu.bind(postmaster, os.sched_getaffinity(0))
     work = workloads.workload(filled, "order")
-    with (
-        running(_RXDESK, address, cores=None, log=logs / "one.log") as one,
-        running(_RXDESK, address, cores=None, log=logs / "two.log", settings={"RXDESK_WORKERS": "2"}) as two,
-    ):
-        runs = interleaved(free, {"one": (one, work), "two": (two, work)}, postmaster)
+    try:
+        with (
+            running(_RXDESK, address, cores=None, log=logs / "one.log") as one,
+            running(
+                _RXDESK, address, cores=None, log=logs / "two.log", settings={"RXDESK_WORKERS": "2"}
+            ) as two,
+        ):
+            runs = interleaved(free, {"one": (one, work), "two": (two, work)}, postmaster)
+    finally:
+        if plan.servers:
+            cpu.bind(postmaster, plan.servers)
     return ratio(runs["two"], runs["one"], lambda run: run.rps)

@@ -8,7 +8,8 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 from bench import cpu
 
 _LONGEST = 10  # seconds that a first answer may take
+# Who has used less than this share of a core, for so many seconds, is idle.
+_IDLE_SHARE, _IDLE_SECONDS = 0.05, 0.03
 LUA = Path(__file__).parent / "wrk"
 
 
@@ -65,8 +68,11 @@ class Run:
 
 
 @contextmanager
-def prepared(workload: Workload, connections: int = 8) -> Iterator[list[str]]:
-    """Give the arguments of wrk that send the workload; conversations have four connections in any case."""
+def prepared(workload: Workload, connections: int = 8, *, start: int = 0) -> Iterator[list[str]]:
+    """Give the arguments of wrk that send the workload, from its request number `start` on.
+
+    Conversations have four connections in any case.
+    """
     if not workload.requests:
         threads = ["-t4", "-c4", "-s", str(LUA / workload.script)]
         yield [*threads, "URL", "--", *workload.arguments]
@@ -74,7 +80,16 @@ def prepared(workload: Workload, connections: int = 8) -> Iterator[list[str]]:
     with tempfile.NamedTemporaryFile("w", suffix=".tsv", encoding="utf-8") as file:
         file.writelines(f"{one.method}\t{one.path}\t{one.key}\t{one.body}\n" for one in workload.requests)
         file.flush()
-        yield ["-t1", f"-c{connections}", "-s", str(LUA / workload.script), "URL", "--", file.name]
+        yield [
+            "-t1",
+            f"-c{connections}",
+            "-s",
+            str(LUA / workload.script),
+            "URL",
+            "--",
+            file.name,
+            str(start),
+        ]
 
 
 def wrk() -> str:
@@ -84,6 +99,21 @@ def wrk() -> str:
         message = "wrk is not here: apt-get install wrk (macOS: brew install wrk)"
         raise BenchError(message)
     return found
+
+
+def settled(pids: Collection[int]) -> None:
+    """Wait, ten seconds at most, until these processes have nothing left to do.
+
+    What was under way when a run ended would be counted with the next one.
+    """
+    until = time.monotonic() + _LONGEST
+    spent, since = cpu.seconds(pids), time.monotonic()
+    while since < until:
+        time.sleep(_IDLE_SECONDS)
+        now, at = cpu.seconds(pids), time.monotonic()
+        if now - spent < _IDLE_SHARE * (at - since):
+            return
+        spent, since = now, at
 
 
 def run(
@@ -103,7 +133,7 @@ def run(
     # wrk counts in seconds; it is ended by a signal.
     command = [wrk(), f"-d{math.ceil(seconds) + 5}", "--timeout", "5", *arguments]
     command[command.index("URL")] = url
-    servers, databases = cpu.tree(server), cpu.tree(database)
+    servers, databases = cpu.trees(server, database)
     before = cpu.seconds(servers), cpu.seconds(databases)
     with subprocess.Popen(
         command,
@@ -122,7 +152,8 @@ def run(
         return run(arguments, url, seconds=4 * seconds, server=server, database=database, cores=cores)
     found = json.loads(output.splitlines()[-1])
     # Connections of the database may have been opened meanwhile.
-    after = cpu.seconds({*servers, *cpu.tree(server)}), cpu.seconds({*databases, *cpu.tree(database)})
+    more = cpu.trees(server, database)
+    after = cpu.seconds({*servers, *more[0]}), cpu.seconds({*databases, *more[1]})
     count = found["requests"]
     if not count and not found["errors"] and seconds < _LONGEST:
         return run(arguments, url, seconds=4 * seconds, server=server, database=database, cores=cores)

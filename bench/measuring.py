@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import load
+from bench import cpu, load
 from bench.load import Run, Workload
 from bench.servers import Running
 
@@ -15,11 +17,14 @@ from bench.servers import Running
 class Plan:
     """How much is measured: rounds of so many seconds, longer where fewer than `least` requests would be answered.
 
-    wrk holds so many `connections`. `servers` and `client` are the cores on which servers and wrk run (None: on any).
+    `tail_seconds` is a round where p99 is judged: wrk counts what a connection that waits would have sent meanwhile, so
+    a pause of a hundredth of the round is its p99, whoever paused. wrk holds so many `connections`. `servers` and
+    `client` are the cores on which servers and wrk run (None: on any).
     """
 
     rounds: int
     seconds: float
+    tail_seconds: float
     warm_up: float
     least: int
     connections: int
@@ -34,33 +39,50 @@ def interleaved(
     *,
     tell: Callable[[str], None] = lambda _: None,
     before: Callable[[], None] = lambda: None,
+    longer: Mapping[str, float] | None = None,
 ) -> dict[str, list[Run]]:
-    """Measure all targets A B C A B C …; a round's order turns, so that nobody always follows the same one.
+    """Measure all targets in every round, each round in an order of its own, so that nobody has a steady neighbour.
 
-    `before` is called before each run.
+    On a core of their own servers and database are batch processes to the scheduler: who wakes up waits for its turn.
+    As others, the server takes the core from connections' processes amid their statements: that costs up to a third
+    more, and hundreds of milliseconds of some requests, by chance.
+
+    The orders are the same in every run of the benchmark. `before` is called before each run; `longer` has the seconds
+    of targets that are measured longer than the plan says.
     """
     runs: dict[str, list[Run]] = {name: [] for name in targets}
+    orders = random.Random(1)
     names = list(targets)
+    sent = dict.fromkeys(names, 0)
     seconds = dict.fromkeys(names, plan.warm_up)
-    for number in range(-1, plan.rounds):  # the first is to warm up
-        turned = names[number % len(names) :] + names[: number % len(names)]
-        for name in turned:
-            server, workload = targets[name]
-            tell(f"{workload.name}: {name}")
-            before()
-            with load.prepared(workload, plan.connections) as arguments:
-                run = load.run(
-                    arguments,
-                    server.url,
-                    seconds=seconds[name],
-                    server=server.pid,
-                    database=database,
-                    cores=plan.client,
-                )
-            if number < 0:
-                seconds[name] = max(plan.seconds, plan.least / run.rps)
-            else:
-                runs[name].append(run)
+    everyone = [database, *(server.pid for server, _ in targets.values())]
+    try:
+        for number in range(-1, plan.rounds):  # the first is to warm up
+            for name in orders.sample(names, len(names)):
+                server, workload = targets[name]
+                tell(f"{workload.name}: {name}")
+                before()
+                pids = [pid for tree in cpu.trees(*everyone) for pid in tree]
+                if plan.servers:
+                    cpu.schedule(pids, os.SCHED_BATCH)
+                load.settled(pids)
+                with load.prepared(workload, plan.connections, start=sent[name]) as arguments:
+                    run = load.run(
+                        arguments,
+                        server.url,
+                        seconds=seconds[name],
+                        server=server.pid,
+                        database=database,
+                        cores=plan.client,
+                    )
+                sent[name] += run.requests
+                if number < 0:
+                    seconds[name] = max((longer or {}).get(name, plan.seconds), plan.least / run.rps)
+                else:
+                    runs[name].append(run)
+    finally:
+        if plan.servers:
+            cpu.schedule((pid for tree in cpu.trees(*everyone) for pid in tree), os.SCHED_OTHER)
     return runs
 
 

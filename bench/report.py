@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.load import wrk
-from bench.servers import CONTESTANTS, RXDESK
+from bench.servers import CONTESTANTS, ROOT, RXDESK
 from rxdesk.db import embedded
 
 _PACKAGES = [
@@ -65,6 +65,23 @@ def _redis_version() -> str:
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
     match = re.search(r"v=([\d.]+)", said)
     return match[1] if match else "unknown"
+
+
+def commit() -> dict[str, Any]:
+    """Name what was measured: the commit's short hash, and whether the tree had no changes beside results."""
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(
+            [shutil.which("git") or "git", *words], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return None if done.returncode else done.stdout.strip()
+
+    try:
+        name = git("rev-parse", "--short", "HEAD")
+        changes = git("status", "--porcelain", "--", ".", ":!bench/results")
+    except OSError:
+        name = changes = None
+    return {"hash": name or "unknown", "clean": changes == ""}
 
 
 def machine() -> dict[str, Any]:
@@ -153,6 +170,11 @@ _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
         lambda many: f"{many['count']} organisations: {_times(many)}",
     ),
     (
+        "organisations",
+        "order against bare, each request from another organisation, CPU",
+        lambda many: f"{many['count']} organisations: {_times(many['against_bare'])}",
+    ),
+    (
         "memory",
         "memory of a serving process",
         lambda found: (
@@ -231,16 +253,26 @@ def write(result: dict[str, Any], folder: Path | None) -> None:
 
 
 def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[str, str]]) -> str:
-    machine, plan = result["machine"], result["plan"]
+    machine, plan, commit = result["machine"], result["plan"], result["commit"]
     lines = [
         "# Benchmark",
         "",
-        "Made by `make bench`"
-        + (" QUICK=1" if plan["quick"] else "")
+        *(
+            [
+                "**A QUICK run: little data, short rounds, for a first look only. No figure of it is one to quote.**",
+                "",
+            ]
+            if result["quick"]
+            else []
+        ),
+        f"Made by `make bench{' QUICK=1' if result['quick'] else ''}` of commit {commit['hash']}"
+        + ("" if commit["clean"] else ", with changes that are not committed")
         + "; how to read it: docs/performance.md.",
         "",
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
+        f"Load average before the run: {machine['load_before']} (on an idle machine it is near 0).",
         f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved.",
+        f"Order by RxDesk and by bare: {plan['tail_seconds']} s each, for the sake of p99.",
         "Figures are medians; beside a ratio stand the least and the most of the rounds.",
         "",
         "Versions: " + ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",

@@ -9,8 +9,10 @@ from bench.data import DAYS, DOCTORS, PASSES, Filled
 from bench.load import Request, Workload
 from bench.servers import BASE
 
-_ASKED = 200  # uids a workload
+ASKED = 200  # uids a workload
+_WIDE = 50_000  # and of those that ask for more than a cache of the hottest rows holds
 _PUSHES = 100
+STRIDE = 7919  # a prime, so that numbers spread
 READS = (
     "order",
     "prescription",
@@ -24,9 +26,10 @@ READS = (
 WRITES = ("waiting_room", "push")
 
 
-def _numbers(count: int) -> list[int]:
-    """Choose numbers from 1 to `count`, spread over all and in no order."""
-    return [1 + index * 7919 * max(1, count // _ASKED) % count for index in range(_ASKED)]
+def _numbers(count: int, asked: int = ASKED) -> list[int]:
+    """Choose `asked` numbers from 1 to `count`, or all, spread over all and in no order."""
+    wanted = min(asked, count)
+    return [1 + index * STRIDE * (count // wanted) % count for index in range(wanted)]
 
 
 def _ends(filled: Filled) -> tuple[int, int]:
@@ -35,27 +38,32 @@ def _ends(filled: Filled) -> tuple[int, int]:
     return int((end - timedelta(days=30)).timestamp()), int(end.timestamp())
 
 
-def _paths(filled: Filled, name: str) -> list[str]:
+def _paths(filled: Filled, name: str, asked: int) -> list[str]:
     first, last = _ends(filled)
     doctors = range(1, DOCTORS + 1)
     return {
-        "order": [f"/orders/ord-{n:08d}" for n in _numbers(filled.orders)],
-        "prescription": [f"/prescriptions/px-{n:08d}" for n in _numbers(filled.orders)],
+        "order": [f"/orders/ord-{n:08d}" for n in _numbers(filled.orders, asked)],
+        "prescription": [f"/prescriptions/px-{n:08d}" for n in _numbers(filled.orders, asked)],
         "patient_email": [
-            *(f"/patients?email=erika{n}@example.org" for n in _numbers(filled.patients)[::2]),
-            *(f"/patients?email=order{n}@example.org" for n in _numbers(filled.orders)[::2]),
+            f"/patients?email={name}@example.org"
+            for patient, order in zip(
+                _numbers(filled.patients, asked)[::2], _numbers(filled.orders, asked)[::2], strict=False
+            )
+            for name in (f"erika{patient}", f"order{order}")
         ],
         "doctors": ["/doctors?limit=50", "/doctors?limit=50&page=0"],
         "products": ["/products?limit=50", "/products?limit=50&page=1"],
         "statistics": [f"/doctors/doc-{n}/statistics" for n in doctors],
         "statistics_30d": [f"/doctors/doc-{n}/statistics?from={first}&to={last}" for n in doctors],
-        "intent": [f"/patients/pp-{n:08d}/intent/erectile-dysfunction" for n in _numbers(filled.patients)],
+        "intent": [
+            f"/patients/pp-{n:08d}/intent/erectile-dysfunction" for n in _numbers(filled.patients, asked)
+        ],
     }[name]
 
 
-def reads(filled: Filled, name: str) -> tuple[Request, ...]:
-    """Give the requests of a read."""
-    return tuple(Request(BASE + path, filled.key) for path in _paths(filled, name))
+def reads(filled: Filled, name: str, asked: int = ASKED) -> tuple[Request, ...]:
+    """Give the requests of a read, for `asked` uids or all that there are."""
+    return tuple(Request(BASE + path, filled.key) for path in _paths(filled, name, asked))
 
 
 def push(filled: Filled) -> Request:
@@ -88,10 +96,15 @@ def doctor_statistics(filled: Filled, uid: str) -> Workload:
 
 def growing(filled: Filled, name: str) -> Workload:
     """Give the workload that databases of several sizes are compared by: its answers are alike in all of them."""
-    return doctor_statistics(filled, "doc-1") if name == "statistics" else workload(filled, name)
+    return doctor_statistics(filled, "doc-1") if name == "statistics" else wide(filled, name)
+
+
+def wide(filled: Filled, name: str) -> Workload:
+    """Give a read of as many uids as there are, up to 50,000: in a large database each is asked for once."""
+    return Workload(name, reads(filled, name, _WIDE))
 
 
 def many_organisations(all_filled: list[Filled], name: str) -> Workload:
     """Give a read whose every request comes from another organisation than the one before."""
-    requests = [reads(filled, name)[number % _ASKED] for number, filled in enumerate(all_filled)]
+    requests = [reads(filled, name)[number % ASKED] for number, filled in enumerate(all_filled)]
     return Workload(f"{name} of many organisations", tuple(requests))

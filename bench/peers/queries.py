@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, Date, Select, cast, exists, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import Insert, array, insert
-from sqlalchemy.orm import InstrumentedAttribute, joinedload, selectinload
+from sqlalchemy.orm import joinedload, selectinload, with_loader_criteria
 
 from bench.peers.models import (
     ApiKey,
@@ -54,14 +54,18 @@ from rxdesk.kit.uids import new_uid
 Entity = TypeVar("Entity", bound=Deletable)
 
 
+def within(tenant: int) -> Any:  # noqa: ANN401 (a loader option)
+    """Read of every table, relations included, only an organisation's rows that are not deleted."""
+    return with_loader_criteria(
+        Deletable,
+        lambda cls: (cls.organisation_id == tenant) & cls.deleted_at.is_(None),
+        include_aliases=True,
+    )
+
+
 def living(entity: type[Entity], tenant: int) -> Select[tuple[Entity]]:
     """Select the rows of an organisation that are not deleted."""
     return select(entity).where(entity.organisation_id == tenant, entity.deleted_at.is_(None))
-
-
-def live(relation: InstrumentedAttribute[Any]) -> Any:  # noqa: ANN401 (what a loader option takes)
-    """Only the rows of a relation that are not deleted."""
-    return relation.and_(relation.property.mapper.class_.deleted_at.is_(None))
 
 
 def key(reference: KeyReference) -> Select[tuple[ApiKey]]:
@@ -74,24 +78,21 @@ def key(reference: KeyReference) -> Select[tuple[ApiKey]]:
     )
 
 
+# No statement joins two collections, whose rows would multiply.
+_ORDER = select(Order).options(
+    joinedload(Order.patient_profile).load_only(Patient.created_at, Patient.updated_at),
+    joinedload(Order.shop_orders).joinedload(ShopOrder.shop, innerjoin=True),
+    selectinload(Order.items),
+    selectinload(Order.prescriptions).joinedload(Prescription.doctor),
+    selectinload(Order.fulfillment_orders)
+    .joinedload(FulfillmentOrder.items)
+    .joinedload(FulfillmentOrderItem.order_item, innerjoin=True),
+)
+
+
 def order(tenant: int, uid: str) -> Select[tuple[Order]]:
     """Select an order with all that its answer shows."""
-    return (
-        living(Order, tenant)
-        .where(Order.uid == uid)
-        .options(
-            joinedload(live(Order.patient_profile)),
-            selectinload(live(Order.shop_orders)).joinedload(live(ShopOrder.shop), innerjoin=True),
-            selectinload(live(Order.items)),
-            selectinload(live(Order.prescriptions)),
-            selectinload(live(Order.fulfillment_orders)).options(
-                selectinload(live(FulfillmentOrder.items)).joinedload(
-                    live(FulfillmentOrderItem.order_item), innerjoin=True
-                ),
-                selectinload(live(FulfillmentOrder.prescriptions)).joinedload(live(Prescription.doctor)),
-            ),
-        )
-    )
+    return _ORDER.where(Order.uid == uid).options(within(tenant))
 
 
 def prescription(tenant: int, uid: str) -> Select[tuple[Prescription]]:
@@ -99,7 +100,7 @@ def prescription(tenant: int, uid: str) -> Select[tuple[Prescription]]:
     return (
         living(Prescription, tenant)
         .where(Prescription.uid == uid)
-        .options(joinedload(live(Prescription.doctor)))
+        .options(joinedload(Prescription.doctor), within(tenant))
     )
 
 
@@ -167,21 +168,22 @@ def doctors(tenant: int, paging: Paging) -> Select[tuple[Doctor]]:
     )
 
 
+_PRODUCTS = (
+    select(Product)
+    .order_by(Product.sort_key, Product.uid)
+    .options(
+        selectinload(Product.skus).options(
+            selectinload(Sku.shop_skus.and_(ShopSku.shop.has())),
+            selectinload(Sku.pharmacy_skus.and_(PharmacySku.pharmacy.has())),
+        ),
+        selectinload(Product.shop_products.and_(ShopProduct.shop.has())),
+    )
+)
+
+
 def products(tenant: int, paging: Paging) -> Select[tuple[Product]]:
     """Select a page of products, by name, with SKUs and links."""
-    return (
-        living(Product, tenant)
-        .order_by(Product.sort_key, Product.uid)
-        .offset(paging.page * paging.size)
-        .limit(paging.size)
-        .options(
-            selectinload(live(Product.skus)).options(
-                selectinload(live(Sku.shop_skus)).joinedload(live(ShopSku.shop), innerjoin=True),
-                selectinload(live(Sku.pharmacy_skus)).joinedload(live(PharmacySku.pharmacy), innerjoin=True),
-            ),
-            selectinload(live(Product.shop_products)).joinedload(live(ShopProduct.shop), innerjoin=True),
-        )
-    )
+    return _PRODUCTS.offset(paging.page * paging.size).limit(paging.size).options(within(tenant))
 
 
 def doctor_work(tenant: int, doctor_uid: str) -> Select[tuple[datetime | None, str]]:
@@ -310,7 +312,11 @@ def position(tenant: int, shop_uid: str, turn: int) -> Select[tuple[int]]:
 
 def visit(tenant: int, uid: str) -> Select[tuple[Visit]]:
     """Select a visit with its shop."""
-    return living(Visit, tenant).where(Visit.uid == uid).options(joinedload(live(Visit.shop), innerjoin=True))
+    return (
+        living(Visit, tenant)
+        .where(Visit.uid == uid)
+        .options(joinedload(Visit.shop, innerjoin=True), within(tenant))
+    )
 
 
 def cancelled(caller: Caller, uid: str) -> Any:  # noqa: ANN401 (an UPDATE that gives created_at)
@@ -367,7 +373,7 @@ def passes(tenant: int, uids: Iterable[str]) -> Select[tuple[Pass]]:
     return (
         living(Pass, tenant)
         .where(Pass.uid.in_(set(uids)))
-        .options(joinedload(live(Pass.template), innerjoin=True), joinedload(live(Pass.patient)))
+        .options(joinedload(Pass.template, innerjoin=True), joinedload(Pass.patient), within(tenant))
     )
 
 

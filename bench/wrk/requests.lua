@@ -1,10 +1,12 @@
 -- Sends the requests of a file in turn: a line holds method, path, key and body, divided by tabs.
+-- args: the file, and how many requests were sent before.
 dofile(os.getenv("BENCH_LUA") .. "/common.lua")
 
 local prepared = {}
 local at = 0
 
 function init(args)
+  at = tonumber(args[2])
   for line in io.lines(args[1]) do
     local method, path, key, body = line:match("^([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$")
     local headers = {["X-API-Key"] = key}

@@ -9,12 +9,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import checks, cpu, load, report
+from bench import checks, cpu, load, report, workloads
+from bench.data import Filled
+from bench.database import Event
 from bench.load import BenchError, Request, Run
 from bench.measuring import figures, ratio
 from bench.servers import CONTESTANTS, RXDESK, Running
@@ -143,14 +146,51 @@ def test_a_peer_without_a_check_of_keys_ends_the_run() -> None:
         checks.refusals(servers, Request("/o", "ka"), "poor")
 
 
+def event(position: int, uid: str, status: str, now: int, subject: str = "") -> Event:
+    data = {"uid": uid, "status": status, "created_at": now, "updated_at": now}
+    body = json.dumps({"event_type": "waiting_room_updated", "timestamp": now, "data": data}).encode()
+    return Event(position, "waiting_room_updated", subject or uid, "key k", body)
+
+
+def test_events_are_compared_but_for_instants_and_uids() -> None:
+    ours = [event(1, "q-a", "waiting", 10), event(2, "q-b", "waiting", 11)]
+    theirs = [event(7, "q-c", "waiting", 90), event(8, "q-d", "waiting", 95)]
+    wanted = checks.unnamed(ours, ["q-a", "q-b"])
+    assert checks.unnamed(theirs, ["q-c", "q-d"]) == wanted
+    for other in (
+        theirs[:1],
+        [theirs[0], event(9, "q-d", "waiting", 95)],  # a gap
+        [theirs[0], event(8, "q-d", "cancelled", 95)],
+        [theirs[0], event(8, "q-d", "waiting", 95, subject="q-c")],
+    ):
+        assert checks.unnamed(other, ["q-c", "q-d"]) != wanted
+
+
+@pytest.mark.parametrize(("orders", "asked"), [(1000, 1000), (100_000, 50_000), (3_000_000, 50_000)])
+def test_what_grows_is_asked_for_as_many_uids_as_there_are(orders: int, asked: int) -> None:
+    filled = Filled("key", 1, orders, max(1000, orders // 2), datetime(2026, 1, 1, tzinfo=UTC))
+    for name in ("order", "prescription", "patient_email"):
+        assert len({one.path for one in workloads.growing(filled, name).requests}) == asked
+    assert len(workloads.growing(filled, "statistics").requests) == 1
+    assert len({one.path for one in workloads.workload(filled, "order").requests}) == 200
+
+
 def test_the_report_holds_what_it_must_and_names_no_machine(tmp_path: Path) -> None:
     found = figures([run(100), run(200)])
     one = {"median": 0.1, "least": 0.09, "most": 0.2}
     names = [contestant.name for contestant in CONTESTANTS]
     result: dict[str, Any] = {
-        "machine": {"processor": "P", "cores": 2, "memory_gb": 8.0, "system": "Linux 6"},
+        "quick": False,
+        "commit": {"hash": "abc1234", "clean": False},
+        "machine": {
+            "processor": "P",
+            "cores": 2,
+            "memory_gb": 8.0,
+            "system": "Linux 6",
+            "load_before": 1.25,
+        },
         "versions": {"rxdesk": "1"},
-        "plan": {"rounds": 5, "seconds_a_run": 2.0, "quick": False},
+        "plan": {"rounds": 5, "seconds_a_run": 2.0, "tail_seconds": 6.0, "quick": False},
         "routes": {"order": {name: asdict(found) for name in names}},
         "ratios": {"order": dict.fromkeys(names[1:], one)},
         "p99_ratios": {"order": dict.fromkeys(names[1:], one)},
@@ -165,6 +205,14 @@ def test_the_report_holds_what_it_must_and_names_no_machine(tmp_path: Path) -> N
         assert f"| {name} |" in text
     assert "| 1/10.0 (1/11.1 – 1/5.0) |" in text
     assert "1.5 s" in text
+    assert "of commit abc1234, with changes that are not committed" in text
+    assert "Load average before the run: 1.25" in text
+    assert "QUICK" not in text
+    report.write({**result, "quick": True, "commit": {"hash": "abc1234", "clean": True}}, tmp_path)
+    assert json.loads((tmp_path / "latest.json").read_text())["quick"]
+    text = (tmp_path / "latest.md").read_text()
+    assert text.splitlines()[2].startswith("**A QUICK run")
+    assert "not committed" not in text
     described = json.dumps(report.machine())
     assert platform.node() not in described
     assert str(Path.home()) not in described

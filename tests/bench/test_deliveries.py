@@ -173,9 +173,17 @@ def test_without_redis_it_is_said_who_is_left_out(tmp_path: Path, monkeypatch: p
     assert "redis-server is not here" in left_out["celery"]
     rounds = [Round(100, 0.1, 50, 50)]
     result: dict[str, Any] = {
-        "machine": {"processor": "P", "cores": 2, "memory_gb": 8.0, "system": "Linux 6"},
+        "quick": True,
+        "commit": {"hash": "abc1234", "clean": True},
+        "machine": {
+            "processor": "P",
+            "cores": 2,
+            "memory_gb": 8.0,
+            "system": "Linux 6",
+            "load_before": 0.1,
+        },
         "versions": {},
-        "plan": {"rounds": 1, "seconds_a_run": 2.0, "quick": True},
+        "plan": {"rounds": 1, "seconds_a_run": 2.0, "tail_seconds": 6.0, "quick": True},
         "routes": {},
         "ratios": {},
         "p99_ratios": {},
@@ -198,7 +206,9 @@ def test_a_small_race_is_run_whole(
     monkeypatch.setattr(
         section, "SMALL", section.Size(events=2, memory_events=2, memory_rounds=2, backlog=2000, claims=2)
     )
-    plan = Plan(rounds=2, seconds=0, warm_up=0, least=0, connections=0, servers=None, client=None)
+    plan = Plan(
+        rounds=2, seconds=0, tail_seconds=0, warm_up=0, least=0, connections=0, servers=None, client=None
+    )
     found = section.measure(cluster, plan, os.getpid(), tmp_path, quick=True, tell=lambda _: None)
     deliveries = found["deliveries"]
     assert deliveries["rxdesk"]["deliveries"] == deliveries["bare"]["deliveries"] == 2 * 2 * work.ENDPOINTS

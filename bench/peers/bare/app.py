@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 import asyncpg
 import msgspec
 
-from rxdesk.access import Read, Transaction, run_command
+from rxdesk.access import _CALLER_ONLY, Read, Transaction, run_command
 from rxdesk.doctors import queries as doctors
 from rxdesk.errors import ApiError
 from rxdesk.kit.keys import KeyReference, read_key
@@ -33,7 +33,6 @@ from rxdesk.wallet.schemas import Push
 
 _CONNECTIONS = 8  # as many as RxDesk has
 _MINUTES, _DOCTORS, _INTENT_DAYS = 10, 1, 365  # RxDesk's defaults
-_ONLY_CALLER = Read("SELECT ''::text AS body")
 _SEALER = Sealer(read_keys(new_keys()))
 
 Scope: TypeAlias = dict[str, Any]
@@ -145,7 +144,7 @@ class App:
             body += message.get("body", b"")
             more = message.get("more_body", False)
         status, permission, command = _write(scope["method"], parts, body)
-        row = await connection.fetchrow(_ONLY_CALLER.statement, key.organisation_id, key.digest, permission)
+        row = await connection.fetchrow(_CALLER_ONLY, key.organisation_id, key.digest, permission)
         if row is None or not row["allowed"]:
             return 403, b'{"error": "Forbidden"}'
         try:

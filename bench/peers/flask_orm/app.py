@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import wraps
@@ -44,7 +45,10 @@ _PUSHES = TypeAdapter(list[schemas.Push])
 _MOST_PUSHES = 1000
 
 # libpq reads PGHOST, PGPORT, PGUSER and PGDATABASE itself.
-engine = create_engine("postgresql+psycopg://", pool_size=16, max_overflow=0)
+engine = create_engine("postgresql+psycopg://", pool_size=16, max_overflow=0, skip_autocommit_rollback=True)
+# A read needs no transaction: it would be two round trips more, and psycopg forgets its prepared statements at a
+# rollback. Both share the pool.
+reading = engine.execution_options(isolation_level="AUTOCOMMIT")
 session: scoped_session[Session] = scoped_session(sessionmaker(engine, expire_on_commit=False))
 api = Blueprint("management", __name__, url_prefix="/v1/management")
 
@@ -83,7 +87,8 @@ def known(uid: str) -> str:
 @needs("order:read")
 def get_order(caller: Caller, uid: str) -> Response:
     """Answer with one order; without `prescription:read` its prescriptions are left out."""
-    order = session.scalar(queries.order(caller.organisation_id, known(uid)))
+    orders = session.scalars(queries.order(caller.organisation_id, known(uid)))
+    order = orders.unique().one_or_none()
     if order is None:
         raise absent()
     body = schemas.Order.model_validate(order)
@@ -256,6 +261,11 @@ app = Flask(__name__, static_folder=None)
 app.register_blueprint(api)
 
 
+@app.before_request
+def _begin() -> None:
+    session(bind=reading if request.method == "GET" else engine)
+
+
 @app.teardown_appcontext
 def _end(_error: BaseException | None) -> None:
     session.remove()
@@ -284,3 +294,8 @@ def _invalid(error: ValidationError) -> Response:
         for fault in error.errors()
     ]
     return answer({"error": "Validation failed", "details": details}, 400)
+
+
+# What lives as long as the process is not looked at again by each collection of garbage: RxDesk does so, too.
+gc.collect()
+gc.freeze()
