@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import structlog
 
 from rxdesk.access import Access
@@ -74,8 +75,7 @@ def _hangs(attempt: Recorded) -> bool | None:
     return None if attempt is None else attempt.error == "timeout"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """One delivery that is to be attempted now: all that the database knew of it a moment ago."""
 
     claim: Claim

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+import msgspec
+
 from rxdesk.access import Transaction
 from rxdesk.jobs.queue import Claim
 from rxdesk.kit.clock import unix
@@ -20,8 +22,7 @@ Observe: TypeAlias = Callable[[str, str | None, int], None]
 """Takes what became of deliveries (a status; `pending` is a failure that is tried again), the error, how many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt as it ended. `attempts` counts those before it; `error` is None when it was delivered.
 
     `planned_at` is the delivery's next attempt as it was read before this one: with `attempts` it tells whether the
