@@ -246,15 +246,23 @@ class Deliveries:
 
     # ------------------------------------------------------------------------------------------------- record
     async def record(self, organisation_id: int, ended: Sequence[tuple[Claim, Prepared, Recorded]]) -> None:
-        """Write what became of deliveries of one organisation, in one short transaction."""
+        """Write what became of deliveries of one organisation, in one short transaction.
+
+        Where all were delivered that is one statement; a failure may mean more.
+        """
         attempted = [
             (claim, prepared.subscription_uid, attempt)
             for claim, prepared, attempt in ended
             if attempt is not None
         ]
-        if attempted:
+        if not attempted:
+            return
+        if any(attempt.error for _, _, attempt in attempted):
             fates = await self.access.write_as_system(
                 organisation_id, "worker", lambda tx: recording.record(tx, attempted, self.chance)
             )
-            for fate, error in fates:
-                self.observe(fate, error, 1)
+        else:
+            async with self.pool.acquire(organisation_id, timeout_seconds=_STATEMENT_SECONDS) as connection:
+                fates = await recording.record_delivered(connection, organisation_id, attempted)
+        for fate, error in fates:
+            self.observe(fate, error, 1)
