@@ -8,10 +8,9 @@ tag = organisation. Whatever ends in an error or a cancellation closes its conne
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -67,13 +66,13 @@ class _Shares:
         self._most = most
         self._used: dict[int, tuple[asyncio.Semaphore, int]] = {}
 
-    @asynccontextmanager
-    async def one(self, organisation_id: int) -> AsyncIterator[None]:
+    @contextmanager
+    def of(self, organisation_id: int) -> Iterator[asyncio.Semaphore]:
+        """Give the organisation's places."""
         places, users = self._used.get(organisation_id, (asyncio.Semaphore(self._most), 0))
         self._used[organisation_id] = places, users + 1
         try:
-            async with places:
-                yield
+            yield places
         finally:
             places, users = self._used[organisation_id]
             if users == 1:
@@ -105,30 +104,31 @@ class Pool:
         self, organisation_id: int, *, timeout_seconds: float
     ) -> AsyncIterator[Connection]:
         """Lend one of the connections that writers may have, as `acquire` does."""
-        async with contextlib.AsyncExitStack() as held:
+        until = asyncio.get_running_loop().time() + self._wait_seconds
+        with self._writers_of.of(organisation_id) as places:
+            await _enter(places, until)
             try:
-                async with asyncio.timeout(self._wait_seconds):
-                    await held.enter_async_context(self._writers_of.one(organisation_id))
-                    await held.enter_async_context(self._writers)
-            except TimeoutError as error:
-                raise DatabaseUnavailableError(type(error).__name__) from error
-            async with self.acquire(organisation_id, timeout_seconds=timeout_seconds) as connection:
-                yield connection
+                await _enter(self._writers, until)
+                try:
+                    async with self._lent(organisation_id, timeout_seconds) as connection:
+                        yield connection
+                finally:
+                    self._writers.release()
+            finally:
+                places.release()
 
-    @asynccontextmanager
-    async def acquire(self, organisation_id: int, *, timeout_seconds: float) -> AsyncIterator[Connection]:
+    def acquire(
+        self, organisation_id: int, *, timeout_seconds: float
+    ) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection set to the organisation; the whole use is bounded by `timeout_seconds`.
 
         Raises DatabaseUnavailableError for whatever means that the database cannot serve now.
         """
-        async with self._lent(organisation_id, timeout_seconds) as connection:
-            yield connection
+        return self._lent(organisation_id, timeout_seconds)
 
-    @asynccontextmanager
-    async def acquire_without(self, *, timeout_seconds: float) -> AsyncIterator[Connection]:
+    def acquire_without(self, *, timeout_seconds: float) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection without an organisation, as `acquire` does: it sees only tables without a policy."""
-        async with self._lent(None, timeout_seconds) as connection:
-            yield connection
+        return self._lent(None, timeout_seconds)
 
     @asynccontextmanager
     async def _lent(self, organisation_id: int | None, timeout_seconds: float) -> AsyncIterator[Connection]:
@@ -245,6 +245,18 @@ class Pool:
         for pooled in [*self._idle, *self._in_use]:
             pooled.connection.terminate()
         self._idle.clear()
+
+
+async def _enter(places: asyncio.Semaphore, until: float) -> None:
+    """Take one of the places; DatabaseUnavailableError when there is none by then, by the loop's clock."""
+    if not places.locked():
+        await places.acquire()  # at once, and without a time limit, which costs more than the place
+        return
+    try:
+        async with asyncio.timeout_at(until):
+            await places.acquire()
+    except TimeoutError as error:
+        raise DatabaseUnavailableError(type(error).__name__) from error
 
 
 def connector(

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from rxdesk.db.pool import Connection
 
 CHANNEL = "rxdesk_jobs"
@@ -139,8 +141,7 @@ SELECT min(due_at) FROM jobs
 WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL AND due_at > coalesce($2::timestamptz, '-infinity')"""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Claim:
+class Claim(msgspec.Struct, frozen=True, eq=False):
     """A job that is this worker's until it is recorded or given back; `worker` is the number it was claimed under.
 
     Two claims are never equal: the same job may be claimed again while the first work on it has not ended.

@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import aiohttp
+import msgspec
 from aiohttp.http_exceptions import LineTooLong
 from yarl import URL
 
@@ -42,8 +43,7 @@ _TARGETS = 1024
 __all__ = ["ANSWER_LIMIT", "Connect", "Egress", "Failure", "Outcome", "connect_tcp", "system_resolver"]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What became of a request.
 
     `error` is None for a whole answer with a 2xx status, else one of `dns`, `connect` (no connection, or it
@@ -267,7 +267,10 @@ async def _send(
     try:
         # `encoded`: the URL is sent as our parser read it.
         async with session.post(
-            URL(target.url, encoded=True), data=body, headers=headers, allow_redirects=False
+            URL(target.url, encoded=True),
+            data=aiohttp.BytesPayload(body),
+            headers=headers,
+            allow_redirects=False,
         ) as response:
             if sum(len(name) + len(value) for name, value in response.raw_headers) > _HEADER_LIMIT:
                 raise Failed("too_large")

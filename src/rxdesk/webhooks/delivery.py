@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import structlog
 
 from rxdesk.access import Access
@@ -74,8 +75,7 @@ def _hangs(attempt: Recorded) -> bool | None:
     return None if attempt is None else attempt.error == "timeout"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """One delivery that is to be attempted now: all that the database knew of it a moment ago."""
 
     claim: Claim
@@ -246,15 +246,23 @@ class Deliveries:
 
     # ------------------------------------------------------------------------------------------------- record
     async def record(self, organisation_id: int, ended: Sequence[tuple[Claim, Prepared, Recorded]]) -> None:
-        """Write what became of deliveries of one organisation, in one short transaction."""
+        """Write what became of deliveries of one organisation, in one short transaction.
+
+        Where all were delivered that is one statement; a failure may mean more.
+        """
         attempted = [
             (claim, prepared.subscription_uid, attempt)
             for claim, prepared, attempt in ended
             if attempt is not None
         ]
-        if attempted:
+        if not attempted:
+            return
+        if any(attempt.error for _, _, attempt in attempted):
             fates = await self.access.write_as_system(
                 organisation_id, "worker", lambda tx: recording.record(tx, attempted, self.chance)
             )
-            for fate, error in fates:
-                self.observe(fate, error, 1)
+        else:
+            async with self.pool.acquire(organisation_id, timeout_seconds=_STATEMENT_SECONDS) as connection:
+                fates = await recording.record_delivered(connection, organisation_id, attempted)
+        for fate, error in fates:
+            self.observe(fate, error, 1)

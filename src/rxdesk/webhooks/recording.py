@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+import msgspec
+
 from rxdesk.access import Transaction
+from rxdesk.db.pool import Connection
 from rxdesk.jobs.queue import Claim
 from rxdesk.kit.clock import unix
 from rxdesk.webhooks import policy
@@ -20,8 +23,7 @@ Observe: TypeAlias = Callable[[str, str | None, int], None]
 """Takes what became of deliveries (a status; `pending` is a failure that is tried again), the error, how many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One attempt as it ended. `attempts` counts those before it; `error` is None when it was delivered.
 
     `planned_at` is the delivery's next attempt as it was read before this one: with `attempts` it tells whether the
@@ -54,7 +56,8 @@ _REARMED = """o.fate IN ('pending', 'failed')
 # it is when it is changed, under its lock: one that was armed anew stays so, at its first attempt, and goes at once. So
 # the delivery is found by its key: where it stands is another place once it has been armed anew.
 # $2 kind; of each: $3 uid, $4 worker, $5 fate, $6 next attempt, $7 begun, $8 milliseconds, $9 status, $10 error,
-# $11 answer, $12 ended, $13 attempts before and $14 when it was planned, as they were read
+# $11 answer, $12 ended, $13 attempts before and $14 when it was planned, as they were read; $15 subscriptions that
+# fail no longer
 _RECORD = f"""
 WITH ended AS (
   SELECT * FROM unnest($3::text[], $4::int[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::int[], $9::int[],
@@ -85,12 +88,11 @@ WITH ended AS (
   INSERT INTO delivery_attempts (organisation_id, delivery_uid, number, started_at, duration_ms, status_code, error,
     answer)
   SELECT $1, uid, attempted, started_at, duration_ms, status_code, error, answer FROM changed
+), well AS (
+  UPDATE notification_subscriptions SET failing_since = NULL
+  WHERE organisation_id = $1 AND uid = ANY ($15::text[]) AND failing_since IS NOT NULL
 )
 SELECT uid, status FROM changed"""
-
-_CLEAR = """
-UPDATE notification_subscriptions SET failing_since = NULL
-WHERE organisation_id = $1 AND uid = ANY ($2::text[]) AND failing_since IS NOT NULL"""
 
 _LOCK = """
 SELECT uid, created_at, failing_since, deactivated_at IS NOT NULL AS ended FROM notification_subscriptions
@@ -123,7 +125,26 @@ async def record(
     `cancelled` when its subscription has ended, be it by this very attempt. One that was armed anew meanwhile and was
     not delivered is `pending`, and due at once.
     """
-    over = await _note_subscriptions(tx, ended)
+    streaks = _streaks(ended)
+    over = await _note_failures(tx, {uid: streak for uid, streak in streaks.items() if streak.statuses})
+    return await _write(tx.connection, tx.organisation_id, ended, streaks, over, chance)
+
+
+async def record_delivered(
+    connection: Connection, organisation_id: int, ended: Sequence[Ended]
+) -> list[tuple[str, str | None]]:
+    """Record attempts that were all delivered, as `record` does, in one statement that is its own transaction."""
+    return await _write(connection, organisation_id, ended, _streaks(ended), set(), lambda: 0.0)
+
+
+async def _write(
+    connection: Connection,
+    organisation_id: int,
+    ended: Sequence[Ended],
+    streaks: Mapping[str, _Streak],
+    over: Collection[str],
+    chance: Callable[[], float],
+) -> list[tuple[str, str | None]]:
     # Done twice here, since it was freed and claimed again: once is enough, and rather the one that was delivered.
     ordered = sorted(ended, key=lambda one: one[2].error is None)
     last = {claim.uid: (claim, uid, attempt) for claim, uid, attempt in ordered}
@@ -146,8 +167,12 @@ async def record(
                 attempt.planned_at,
             )
         )
-    changed = await tx.connection.fetch(
-        _RECORD, tx.organisation_id, KIND, *(list(column) for column in zip(*rows, strict=True))
+    changed = await connection.fetch(
+        _RECORD,
+        organisation_id,
+        KIND,
+        *(list(column) for column in zip(*rows, strict=True)),
+        sorted(uid for uid, streak in streaks.items() if not streak.statuses),
     )
     fates = {row[0]: row[2] for row in rows} | {row["uid"]: row["status"] for row in changed}
     return [(fates[claim.uid], attempt.error) for claim, _, attempt in last.values()]
@@ -165,8 +190,8 @@ def _fate(attempt: Attempt, over: bool, chance: Callable[[], float]) -> tuple[st
     return "pending", attempt.ended_at + timedelta(seconds=seconds)
 
 
-async def _note_subscriptions(tx: Transaction, ended: Sequence[Ended]) -> set[str]:
-    """Keep since when each subscription fails, disable those that have had their chances; give those that ended."""
+def _streaks(ended: Sequence[Ended]) -> dict[str, _Streak]:
+    """Give how each subscription fared."""
     streaks: dict[str, _Streak] = {}
     for _, uid, attempt in ended:
         streak = streaks.setdefault(uid, _Streak())
@@ -175,17 +200,16 @@ async def _note_subscriptions(tx: Transaction, ended: Sequence[Ended]) -> set[st
         else:
             streak.failing_since = streak.failing_since or attempt.started_at
             streak.statuses.append(attempt.status)
-    well = [uid for uid, streak in streaks.items() if not streak.statuses]
-    if well:
-        await tx.connection.execute(_CLEAR, tx.organisation_id, sorted(well))
-    failed = sorted(uid for uid, streak in streaks.items() if streak.statuses)
+    return streaks
+
+
+async def _note_failures(tx: Transaction, failed: Mapping[str, _Streak]) -> set[str]:
+    """Keep since when each subscription fails, disable those that have had their chances; give those that ended."""
     over: set[str] = set()
     if failed:
-        for row in await tx.connection.fetch(_LOCK, tx.organisation_id, failed):
+        for row in await tx.connection.fetch(_LOCK, tx.organisation_id, sorted(failed)):
             uid = row["uid"]
-            if row["ended"] or await _disabled(
-                tx, uid, row["created_at"], row["failing_since"], streaks[uid]
-            ):
+            if row["ended"] or await _disabled(tx, uid, row["created_at"], row["failing_since"], failed[uid]):
                 over.add(uid)
     return over
 
