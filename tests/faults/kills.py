@@ -23,26 +23,28 @@ from rxdesk import serving
 from rxdesk.db import embedded
 from rxdesk.kit.ports import hold_port
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+SERVED = Path(__file__).with_name("served.py")
 CLIENTS = 12
 
 
 class ServerProcess:
     """A server on one port, started again there when it was killed; with a fault, one that is broken on purpose."""
 
-    def __init__(self, cluster: embedded.Address, fault: str | None) -> None:
-        settings = settings_for(log_level="error")
+    def __init__(
+        self, cluster: embedded.Address, fault: str | None, *, script: Path = SERVED, **changes: object
+    ) -> None:
+        settings = settings_for(log_level="error", **changes)
         self._holder = hold_port(settings.address, 0)
         port = self._holder.getsockname()[1]
         self.url = f"http://{settings.address}:{port}"
         launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
         self._input = pickle.dumps((launch, port))
-        self._command = [sys.executable, str(HERE / "served.py"), *([fault] if fault else [])]
+        self._command = [sys.executable, str(script), *([fault] if fault else [])]
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        root = HERE.parents[1]
-        environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
         # Of a worker that was killed it says that it was: that is wanted here, and fills no report.
         process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
