@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -54,14 +56,20 @@ class ServerProcess:
             process.stdin.write(self._input)
         return process
 
-    def kill_worker(self) -> None:
-        """Kill the process that answers, in the middle of whatever it does; the main one starts another."""
+    def kill_worker(self, one_of: random.Random | None = None) -> None:
+        """Kill what answers, or one of several, in the middle of whatever it does; the main process starts another."""
+        workers = [*self._workers()]
+        if one_of is not None and workers:
+            workers = [one_of.choice(workers)]
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+
+    def _workers(self) -> Iterator[psutil.Process]:
         for child in psutil.Process(self.process.pid).children(recursive=True):
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 if not child.children() and "resource_tracker" not in " ".join(child.cmdline()):
-                    child.kill()
-            except psutil.NoSuchProcess:
-                continue
+                    yield child
 
     def kill_all(self) -> None:
         """Kill the main process, which takes the other along, and start anew on the same port."""

@@ -19,11 +19,10 @@ _MANAGEMENT = "/v1/management/waiting-room"
 
 @dataclass
 class Known:
-    """What a client knows of a shop: patients, its own doctor, the uids that it was shown, the last one last."""
+    """What a client knows of a shop: its patients, and the uids of visits that it was shown, the last one last."""
 
     shop: str
     patients: list[str]
-    doctor: str
     uids: deque[str] = field(default_factory=lambda: deque(maxlen=_REMEMBERED))
 
     def learn(self, answer: Answer) -> None:

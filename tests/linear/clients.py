@@ -16,7 +16,8 @@ from tests.linear.calls import CALLS, Known, Request
 from tests.linear.history import History, Operation
 from tests.linear.room import Answer
 
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.02  # when nobody listens
+_AFTER_UNKNOWN_SECONDS = 0.1  # each one that is not known makes the search longer
 _GATHER_SECONDS = 0.05  # until all clients have what they need to begin at once
 _UNSURE = 503  # what was begun may have been done. A 500 is an answer, which no specification gives
 
@@ -32,8 +33,7 @@ class Task:
     shops: tuple[Known, ...]
     operations: int
     seed: str
-    begin: float  # by the monotonic clock, which all processes of the machine share
-    deadline: float
+    seconds: float = 180.0  # after which it ends as it is
     timeout_seconds: float = 10.0
 
 
@@ -76,13 +76,16 @@ class _Wire:
             self._connection = None
 
 
-def perform(task: Task) -> History:
-    """Do one operation after the other until there are enough, or the deadline has come."""
+def perform(task: Task, begin: float) -> History:
+    """Do one operation after the other until there are enough, or the time is over.
+
+    Times are by the monotonic clock, which all processes of the machine share.
+    """
     chance = random.Random(task.seed)
     kinds, weights = [*CALLS], [call.weight for call in CALLS.values()]
     wire, made = _Wire(task), list[Operation]()
-    time.sleep(max(0.0, task.begin - time.monotonic()))
-    while len(made) < task.operations and time.monotonic() < task.deadline:
+    time.sleep(max(0.0, begin - time.monotonic()))
+    while len(made) < task.operations and time.monotonic() < begin + task.seconds:
         known = chance.choice(task.shops)
         [kind] = chance.choices(kinds, weights)
         call = CALLS[kind]
@@ -99,7 +102,7 @@ def perform(task: Task) -> History:
         operation = Operation(task.client, known.shop, kind, arguments, invoked)
         if got is None or got[0] == _UNSURE:
             made.append(operation)
-            time.sleep(_PAUSE_SECONDS)
+            time.sleep(_AFTER_UNKNOWN_SECONDS)
             continue
         answer: Answer = call.answer(*got)
         known.learn(answer)
@@ -109,8 +112,8 @@ def perform(task: Task) -> History:
 
 
 def _work(pipe: Connection) -> None:
-    while (task := pipe.recv()) is not None:
-        pipe.send(perform(task))
+    while True:
+        pipe.send(perform(*pipe.recv()))
 
 
 class Crew:
@@ -125,17 +128,13 @@ class Crew:
 
     def perform(self, tasks: Sequence[Task]) -> History:
         """Have each task done by a process, all at once; give what they wrote down, as one history."""
+        begin = time.monotonic() + _GATHER_SECONDS
         for pipe, task in zip(self._pipes, tasks, strict=True):
-            pipe.send(task)
+            pipe.send((task, begin))
         made: list[Operation] = []
         for pipe in self._pipes:
             made += pipe.recv()
         return tuple(sorted(made, key=lambda one: one.invoked))
-
-
-def beginning() -> float:
-    """Give a moment, by the monotonic clock, by which every client has its task."""
-    return time.monotonic() + _GATHER_SECONDS
 
 
 @contextmanager

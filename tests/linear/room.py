@@ -1,8 +1,8 @@
 """The specification of one shop's waiting room: a sequential machine, each step a pure function.
 
 A step takes the room, a uid for a visit that it may make, and the operation's arguments; it gives the room
-afterwards and the answer. A room is immutable and hashable. Positions follow from the order of turns alone:
-preferred doctors are left out, as their rule depends on time.
+afterwards and the answer. A room is immutable and hashable. Preferred doctors are left out, as their
+rule depends on time, and so are doctors who vanish.
 
 An answer is flat: the HTTP status, then what the specification says of the body.
 """
@@ -17,9 +17,8 @@ NO_SHOWS = 3  # the third ends the visit
 
 
 class Visit(NamedTuple):
-    """One visit that has not ended; `turn` only orders the visits of a room."""
+    """One visit that has not ended."""
 
-    turn: int
     uid: str
     patient: str
     no_shows: int = 0
@@ -75,12 +74,10 @@ def _held(room: Room, uid: str) -> tuple[Visit, str] | None:
 
 def register(room: Room, fresh: str, patient: str) -> tuple[Room, Answer]:
     """(201, uid, position), or (409, uid) of the visit that the patient has already."""
-    present = [*room.waiting, *(visit for visit, _ in room.allocated)]
-    for visit in present:
+    for visit in (*room.waiting, *(visit for visit, _ in room.allocated)):
         if visit.patient == patient:
             return room, (409, visit.uid)
-    turn = 1 + max((visit.turn for visit in present), default=0)
-    waiting = (*room.waiting, Visit(turn, fresh, patient))
+    waiting = (*room.waiting, Visit(fresh, patient))
     return room._replace(waiting=waiting), (201, fresh, len(waiting))
 
 
@@ -134,15 +131,14 @@ def complete(room: Room, fresh: str, uid: str, doctor: str) -> tuple[Room, Answe
 
 
 def no_show(room: Room, fresh: str, uid: str, doctor: str) -> tuple[Room, Answer]:
-    """(200) for a visit that is with that doctor: it waits again in its old turn, or ends; (409) for any other."""
+    """(200) for a visit that is with that doctor: it waits again, as the last, or ends; (409) for any other."""
     held = _held(room, uid)
     if held is None or held[1] != doctor:
         return room, (409,) if room.knows(uid) else (404,)
-    visit = held[0]._replace(no_shows=held[0].no_shows + 1)
-    left = _without(room, held[0])
-    if visit.no_shows == NO_SHOWS:
+    left, times = _without(room, held[0]), held[0].no_shows + 1
+    if times == NO_SHOWS:
         return left._replace(cancelled=room.cancelled | {uid}), (200,)
-    return left._replace(waiting=tuple(sorted((*room.waiting, visit)))), (200,)
+    return left._replace(waiting=(*room.waiting, held[0]._replace(no_shows=times))), (200,)
 
 
 STEPS: dict[str, Step] = {

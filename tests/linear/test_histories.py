@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.conftest import Live, start_live, stop_live
-from tests.factories import make_tenant
-from tests.linear.clients import Crew, crew
-from tests.linear.recording import Judged, record
+from tests.linear.clients import crew
+from tests.linear.recording import follow, judged
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
@@ -22,23 +21,9 @@ def server(request: pytest.FixtureRequest, cluster: embedded.Address) -> Iterato
     stop_live(live)
 
 
-async def judged(
-    clients: Crew, live: Live, connection: Connection, folder: Path, size: tuple[int, int]
-) -> Judged:
-    """Record so many histories of so many operations a client, and judge them."""
-    found = Judged()
-    for number in range(size[0]):
-        tenant = await make_tenant(connection)
-        history = await record(clients, live.url, tenant, size[1], number)
-        assert len(history) == clients.size * size[1], "not done in time"
-        found.add(history, folder / f"{number}.jsonl")
-        await connection.execute("DELETE FROM jobs WHERE organisation_id = $1", tenant.id)
-    return found
-
-
 async def test_histories_have_an_order(server: Live, app_connection: Connection, tmp_path: Path) -> None:
     with crew(4) as clients:
-        found = await judged(clients, server, app_connection, tmp_path, (3, 40))
+        found = await follow(judged(clients, server.url, app_connection, tmp_path, operations=40, most=3))
     assert found.outcomes == {"linearizable": 3}, "\n".join(found.shown)
     assert found.unknown == 0
 
@@ -51,7 +36,7 @@ async def test_a_hundred_histories_have_an_order(
     record_property: Callable[[str, object], None],
 ) -> None:
     with crew(8) as clients:
-        found = await judged(clients, server, app_connection, tmp_path, (100, 250))
+        found = await follow(judged(clients, server.url, app_connection, tmp_path, operations=250, most=100))
     for name, value in found.figures.items():
         record_property(name, value)
     assert found.outcomes == {"linearizable": 100}, "\n".join(found.shown)

@@ -9,11 +9,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 from tests.conftest import migrated
-from tests.factories import make_tenant
 from tests.faults.kills import ServerProcess
 from tests.linear import broken
 from tests.linear.clients import crew
-from tests.linear.recording import Judged, answering, record
+from tests.linear.recording import answering, follow, judged
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
@@ -63,33 +62,16 @@ async def serving(address: embedded.Address, bug: str) -> AsyncIterator[str]:
         server.end()
 
 
-async def _histories(
-    database: tuple[embedded.Address, Connection],
-    bug: str,
-    folder: Path,
-    *,
-    clients: int,
-    operations: int,
-    most: int,
-) -> AsyncIterator[Judged]:
-    found = Judged()
-    with crew(clients) as workers:
-        async with serving(database[0], bug) as url:
-            for number in range(most):
-                tenant = await make_tenant(database[1])
-                found.add(await record(workers, url, tenant, operations, number), folder / f"{number}.jsonl")
-                await database[1].execute("DELETE FROM jobs WHERE organisation_id = $1", tenant.id)
-                yield found
-
-
 async def test_a_planted_bug_is_found(
     bug: str, database: tuple[embedded.Address, Connection], tmp_path: Path
 ) -> None:
     """Small ones, until it is."""
-    async for found in _histories(database, bug, tmp_path, clients=4, operations=40, most=20):
-        if found.outcomes["violation"]:
-            return
-    pytest.fail("twenty small histories do not show it")
+    address, connection = database
+    with crew(4) as clients:
+        async with serving(address, bug) as url:
+            small = judged(clients, url, connection, tmp_path, operations=40, most=20)
+            found = await follow(small, lambda so_far: so_far.outcomes["violation"])
+    assert found.outcomes["violation"], "no small history shows it"
 
 
 @pytest.mark.proof
@@ -99,9 +81,10 @@ async def test_nineteen_of_twenty_histories_show_a_planted_bug(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    found = Judged()
-    async for so_far in _histories(database, bug, tmp_path, clients=8, operations=250, most=20):
-        found = so_far
+    address, connection = database
+    with crew(8) as clients:
+        async with serving(address, bug) as url:
+            found = await follow(judged(clients, url, connection, tmp_path, operations=250, most=20))
     for name, value in found.figures.items():
         record_property(name, value)
     assert found.outcomes["violation"] >= 19
