@@ -15,7 +15,6 @@ from typing import Final
 
 from rxdesk.waiting_room.estimates.room import OnDuty, Room, Row, Visit
 
-MINUTE = 60.0
 DAY_SECONDS = 86400.0
 # Monday, 5 January 2026, in UTC.
 FIRST_DAY: Final = 1_767_571_200.0
