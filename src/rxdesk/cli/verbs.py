@@ -22,6 +22,7 @@ from rxdesk.cli import (
     prescriptions,
     serve,
     version,
+    waiting_room_backtest,
     webhooks,
     worker,
 )
@@ -78,6 +79,7 @@ GROUPS = {
     "pharmacy-skus": pharmacies.skus,
     "events": events.app,
     "webhooks": webhooks.app,
+    "waiting-room": waiting_room_backtest.app,
 }
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
