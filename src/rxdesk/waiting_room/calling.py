@@ -82,7 +82,8 @@ WITH shop AS MATERIALIZED (
   JOIN shops s ON s.organisation_id = $1 AND s.uid = d.shop_uid AND s.deleted_at IS NULL
   WHERE d.organisation_id = $1 AND d.doctor_uid = $2
 ), first AS MATERIALIZED (
-  SELECT s.uid AS shop_uid, f.uid, f.turn, f.since
+  -- A turn past all when nobody is due there; made here, as under row security no index takes a coalesce.
+  SELECT s.uid AS shop_uid, f.uid, coalesce(f.turn, 9223372036854775807) AS turn, f.since
   FROM shop s LEFT JOIN LATERAL (
     SELECT v.uid, v.turn, coalesce(v.requeued_at, v.created_at) AS since FROM waiting_room_visits v
     WHERE v.organisation_id = $1 AND v.shop_uid = s.uid AND v.status = 'waiting' AND v.deleted_at IS NULL
@@ -90,10 +91,15 @@ WITH shop AS MATERIALIZED (
     ORDER BY v.turn LIMIT 1 FOR NO KEY UPDATE OF v) f ON true
 ), due AS (
   SELECT uid FROM first WHERE uid IS NOT NULL ORDER BY since, shop_uid LIMIT 1
+), front AS MATERIALIZED (
+  SELECT w.uid FROM first f CROSS JOIN LATERAL (
+    SELECT v.uid FROM waiting_room_visits v
+    WHERE v.organisation_id = $1 AND v.shop_uid = f.shop_uid AND v.status = 'waiting' AND v.deleted_at IS NULL
+      AND v.passed_over_at IS NULL AND v.turn < f.turn
+    ORDER BY v.turn OFFSET 0) w
 ), passed_over AS (
-  UPDATE waiting_room_visits AS v SET passed_over_at = $3 FROM first f
-  WHERE v.organisation_id = $1 AND v.shop_uid = f.shop_uid AND v.status = 'waiting' AND v.deleted_at IS NULL
-    AND v.passed_over_at IS NULL AND (f.turn IS NULL OR v.turn < f.turn)
+  UPDATE waiting_room_visits AS v SET passed_over_at = $3 FROM front f
+  WHERE v.organisation_id = $1 AND v.uid = f.uid AND v.status = 'waiting'
 )
 UPDATE waiting_room_visits AS v SET status = 'allocated', doctor_uid = $2, video_room_id = $7, allocated_at = $3,
   updated_at = $3, actor_kind = $8, actor_uid = $9

@@ -23,7 +23,7 @@ from rxdesk.waiting_room.desk_schemas import (
     Visit,
     VisitStatus,
 )
-from rxdesk.waiting_room.lifecycle import NO_SHOWS, Rules, require_visit_step
+from rxdesk.waiting_room.lifecycle import NO_SHOWS, VISIT_STEPS, Rules, require_visit_step
 from rxdesk.waiting_room.telling import tell
 
 _LOCK = """
@@ -124,7 +124,9 @@ async def hand_over(tx: Transaction, uid: str, body: HandOver, rules: Rules) -> 
         raise errors.not_found("to_doctor_uid")
     visit = await _lock(tx, uid)
     if visit.status != "allocated":
-        require_visit_step(visit.status, "allocated")
+        raise errors.not_allowed(
+            f"A visit that is {visit.status} cannot be handed over", VISIT_STEPS[visit.status]
+        )
     _require_doctor_s(visit, body.doctor_uid, None)
     if body.to_doctor_uid == body.doctor_uid:
         raise errors.simple(409, "The doctor has the patient already")

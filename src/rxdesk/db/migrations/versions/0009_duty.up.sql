@@ -30,10 +30,9 @@ ALTER TABLE waiting_room_visits
   ADD COLUMN no_shows smallint NOT NULL DEFAULT 0 CHECK (no_shows >= 0),
   ADD COLUMN requeued_at timestamptz,     -- when it took a new place at the end of the queue
   ADD COLUMN passed_over_at timestamptz,  -- when another doctor first passed it over, for its preferred one
-  ADD COLUMN outcome text COLLATE "C",
-  ADD COLUMN end_reason text COLLATE "C" CHECK (end_reason IN ('no_show', 'doctor')),
-  ADD CONSTRAINT waiting_room_visits_outcome CHECK (outcome IS NULL OR status = 'completed'
-    AND outcome IN ('treated', 'follow_up', 'referred', 'not_treated', 'other'));
+  ADD COLUMN outcome text COLLATE "C" CHECK (outcome IN
+    ('treated', 'follow_up', 'referred', 'not_treated', 'other')),
+  ADD COLUMN end_reason text COLLATE "C" CHECK (end_reason IN ('no_show', 'doctor'));
 -- How many wait ahead for the same doctor, and what a doctor is doing. Each serves only conditions on its own column.
 CREATE INDEX waiting_room_visits_preferring
   ON waiting_room_visits (organisation_id, shop_uid, preferred_doctor_uid, turn)
