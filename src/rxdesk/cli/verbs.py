@@ -22,7 +22,7 @@ from rxdesk.cli import (
     prescriptions,
     serve,
     version,
-    waiting_room_backtest,
+    waiting_room,
     webhooks,
     worker,
 )
@@ -77,9 +77,9 @@ GROUPS = {
     "prescriptions": prescriptions.app,
     "pharmacy-orders": pharmacies.orders,
     "pharmacy-skus": pharmacies.skus,
+    "waiting-room": waiting_room.app,
     "events": events.app,
     "webhooks": webhooks.app,
-    "waiting-room": waiting_room_backtest.app,
 }
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)

@@ -26,15 +26,18 @@ _WORDS = {
     "mean_of_last_10": "the mean of the last 10 waits",
 }
 
-app = typer.Typer(help="The waiting room: how good its estimates are.", no_args_is_help=True)
-
-
-@app.command(
-    "backtest",
-    epilog=EPILOG
+_EPILOG = (
+    EPILOG
     + "rxdesk waiting-room backtest\n\nrxdesk waiting-room backtest --days 10 --seed 7 --json\n\n"
-    "rxdesk waiting-room backtest --history rows.ndjson",
+    + "rxdesk waiting-room backtest --history rows.ndjson"
 )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to its group."""
+    app.command(epilog=_EPILOG)(backtest)
+
+
 def backtest(
     *,
     days: Annotated[
