@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -157,6 +158,21 @@ class Waiting(RuleBasedStateMachine):
             assert answer.status_code == 409
         else:
             assert answer.status_code == 204
+
+    @initialize(wanted=st.lists(st.none() | doctors, min_size=3, max_size=PATIENTS))
+    def begin(self, wanted: list[int | None]) -> None:
+        """All doctors are on duty in all shops, and some patients wait."""
+        for doctor in range(DOCTORS):
+            self.go_on(doctor, set(range(SHOPS)))
+        for patient, preferred in enumerate(wanted):
+            self.register(patient % SHOPS, patient, preferred)
+            self.wait(1)
+
+    @rule(doctor=doctors, minutes=st.sampled_from([5, 10, 15, 16]))
+    def call_again_later(self, doctor: int, minutes: int) -> None:
+        self.call_next(doctor)
+        self.wait(60 * minutes)
+        self.call_next(doctor)
 
     # Duty -------------------------------------------------------------------------------------------------------
 
