@@ -164,8 +164,8 @@ class Waiting(RuleBasedStateMachine):
         """All doctors are on duty in all shops, and some patients wait."""
         for doctor in range(DOCTORS):
             self.go_on(doctor, set(range(SHOPS)))
-        for patient, doctor in enumerate(wanted):
-            self.register(patient % SHOPS, patient, doctor)
+        for patient, preferred in enumerate(wanted):
+            self.register(patient % SHOPS, patient, preferred)
             self.wait(1)
 
     @rule(doctor=doctors, minutes=st.sampled_from([5, 10, 15, 16]))
