@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 import httpx
 from tests.factories import Tenant, make_tenant
 from tests.linear import history as histories
-from tests.linear.calls import Known
+from tests.linear.calls import Known, go_on_duty
 from tests.linear.checker import check
 from tests.linear.clients import Crew, Task
 from tests.linear.history import History
@@ -63,18 +64,27 @@ async def arrange(clients: int, url: str, tenant: Tenant, operations: int, seed:
     """Make shops and patients; gives what each client does there."""
     shops = [await tenant.insert("shops") for _ in range(SHOPS)]
     patients = {shop: [await tenant.insert("patients") for _ in range(PATIENTS)] for shop in shops}
+    known = [
+        tuple([Known(shop, patients[shop], await tenant.insert("doctors")) for shop in shops])
+        for _ in range(clients)
+    ]
     headers, at = await tenant.headers(), httpx.URL(url)
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=15, headers=headers) as client:
+        for one in itertools.chain(*known):
+            duty = go_on_duty(one)
+            answer = await client.request(duty.method, duty.path, json=duty.body)
+            assert answer.status_code == 200, answer.text
     return [
         Task(
-            client=client,
+            client=number,
             host=at.host,
             port=at.port or 80,
             headers=headers,
-            shops=tuple(Known(shop, patients[shop]) for shop in shops),
+            shops=known[number],
             operations=operations,
-            seed=f"{seed}/{client}",
+            seed=f"{seed}/{number}",
         )
-        for client in range(clients)
+        for number in range(clients)
     ]
 
 
