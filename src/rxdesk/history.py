@@ -9,7 +9,7 @@ import msgspec
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
 
-Subject: TypeAlias = Literal["order", "prescription", "pharmacy_order", "pharmacy_sku"]
+Subject: TypeAlias = Literal["order", "prescription", "pharmacy_order", "pharmacy_sku", "visit", "duty"]
 
 _RECORD = """
 INSERT INTO changes (organisation_id, uid, subject_kind, subject_uid, what, old_value, new_value, reason, changed_at,

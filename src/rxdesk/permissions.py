@@ -24,6 +24,7 @@ class Permission(StrEnum):
     PATIENT_READ = "patient:read"
     WAITING_ROOM_READ = "waiting_room:read"
     WAITING_ROOM_WRITE = "waiting_room:write"
+    WAITING_ROOM_OPERATE = "waiting_room:operate"
     WALLET_PASS_TEMPLATE_READ = "wallet_pass_template:read"  # noqa: S105 (a permission, not a password)
     WALLET_PASS_READ = "wallet_pass:read"  # noqa: S105 (likewise)
     WALLET_PASS_PUSH_NOTIFICATION_WRITE = "wallet_pass_push_notification:write"  # noqa: S105 (likewise)

@@ -11,6 +11,7 @@ from rxdesk.pharmacies import operations as pharmacy_operations
 from rxdesk.prescriptions import endpoints as prescriptions
 from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
+from rxdesk.waiting_room import operations as waiting_room_operations
 from rxdesk.wallet import endpoints as wallet
 from rxdesk.web.api import Api
 from rxdesk.webhooks import documents
@@ -49,6 +50,7 @@ OPERATIONS = Api(
         *orders.OPERATIONS,
         *prescriptions.OPERATIONS,
         *pharmacy_operations.ENDPOINTS,
+        *waiting_room_operations.ENDPOINTS,
         *webhook_operations.ENDPOINTS,
     ),
 )

@@ -57,6 +57,9 @@ class Settings:
     intent_valid_days: int
     consultation_minutes: int
     doctors_on_duty: int
+    preferred_doctor_patience_minutes: int
+    doctor_heartbeat_seconds: int
+    vanished_doctor_grace_seconds: int
     log_level: str
 
 
@@ -95,6 +98,9 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "intent_valid_days": (0, 36500),
     "consultation_minutes": (1, 1440),
     "doctors_on_duty": (0, 10_000),
+    "preferred_doctor_patience_minutes": (0, 1440),
+    "doctor_heartbeat_seconds": (5, 86_400),
+    "vanished_doctor_grace_seconds": (0, 86_400),
 }
 _CHOICES = {"log_level": ("debug", "info", "warning", "error")}
 

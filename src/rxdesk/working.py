@@ -32,6 +32,8 @@ from rxdesk.kit.parents import end_with_parent
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
+from rxdesk.waiting_room import calling
+from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.web import metrics
 from rxdesk.webhooks import retention
 from rxdesk.webhooks.delivery import Deliveries, Prepared
@@ -40,6 +42,7 @@ from rxdesk.webhooks.recording import Recorded
 
 _KEEP_SECONDS = 4.0  # many receivers close an idle connection after five
 _TIDY_SECONDS = 3600.0
+_RETURN_SECONDS = 30.0
 _METRICS_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05  # between batches of what is tidied up
 
@@ -104,6 +107,9 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
     """Deliver, tidy up and count until `stopping` is set, and end what is in flight."""
     beside = [
         asyncio.create_task(_now_and_then(_TIDY_SECONDS, lambda: tidy(composed), "not_tidied")),
+        asyncio.create_task(
+            _now_and_then(_RETURN_SECONDS, lambda: return_patients(composed), "patients_not_returned")
+        ),
         asyncio.create_task(_now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
     ]
     try:
@@ -131,14 +137,29 @@ async def tidy(composed: Composed) -> None:
     An organisation of which that fails does not keep the others from it; its next turn is the next time.
     """
     before = composed.clock() - timedelta(days=composed.settings.event_retention_days)
-    async with composed.pool.acquire_without(timeout_seconds=5) as connection:
-        found = await retention.organisations(connection)
-    for organisation_id in found:
+    for organisation_id in await _organisations(composed):
         for step in (lambda tx: retention.prune(tx, before), retention.cancel_left_over):
             try:
                 await _tidy(composed, organisation_id, step)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
                 _log.warning("not_tidied", organisation=organisation_id, error=type(error).__name__)
+
+
+async def return_patients(composed: Composed) -> None:
+    """Put the patients of doctors who have vanished back to their queues, where nobody has called meanwhile."""
+    rules = Rules.of(composed.settings)
+    for organisation_id in await _organisations(composed):
+        try:
+            await composed.access.write_as_system(
+                organisation_id, "worker", lambda tx: calling.return_vanished(tx, rules)
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
+            _log.warning("patients_not_returned", organisation=organisation_id, error=type(error).__name__)
+
+
+async def _organisations(composed: Composed) -> list[int]:
+    async with composed.pool.acquire_without(timeout_seconds=5) as connection:
+        return await retention.organisations(connection)
 
 
 async def _tidy(

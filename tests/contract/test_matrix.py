@@ -261,6 +261,7 @@ _NO_FREE_TEXT = {
     "orders": {"shipping_costs_currency"},
     "notification_subscriptions": {"notification_type", "payload_version", "deactivated_reason"},
     "wallet_pass_templates": {"pass_type"},
+    "waiting_room_visits": {"outcome", "end_reason"},
 }
 
 

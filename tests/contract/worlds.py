@@ -190,6 +190,9 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         **of,
         **actor,
     )
+    by = {"actor_kind": "key", **actor, "created_at": LONG_AGO, "updated_at": LONG_AGO}
+    await put(tenant, "doctor_duties", uid=doctor, status="off", seen_at=LONG_AGO, **by)
+    await put(tenant, "doctor_duty_shops", doctor_uid=doctor, shop_uid=shop)
     visit = {"shop_uid": shop, "visit_reason": f"reason {mark}", "preferred_doctor_uid": doctor, **actor}
     visit |= {"doctor_uid": doctor, "video_room_id": f"room-{mark}", "status": "allocated"}
     await put(tenant, "waiting_rooms", uid=shop, last_turn=2)
@@ -346,6 +349,7 @@ PATH_ROWS = {
     "doctor_uid": "doctors",
     "patient_uid": "patients",
     "queue_uid": "waiting_room_visits",
+    "shop_uid": "shops",
     "pharmacy_order_uid": "pharmacy_orders",
     "pharmacy_sku_uid": "pharmacy_skus",
     "subscription_uid": OF_PHARMACY,
@@ -364,6 +368,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "assign_prescription": {"doctor_uid": "none-1"},
     "decline_prescription": {"reason": "x"},
     "hold_prescription": {"reason": "x"},
+    "go_on_duty": {"shop_uids": ["none-1"]},
+    "complete_visit": {"doctor_uid": "none-1", "outcome": "treated"},
+    "note_no_show": {"doctor_uid": "none-1"},
+    "hand_over_visit": {"doctor_uid": "none-1", "to_doctor_uid": "none-1"},
+    "cancel_visit_of_doctor": {"doctor_uid": "none-1"},
 }
 STATUSES = {
     "set_pharmacy_order_status": 409,  # of an order that is `init`
@@ -372,6 +381,11 @@ STATUSES = {
     "cancel_order": 409,
     "switch_secret": 409,  # no overlap lasts
     "assign_prescription": 404,  # the doctor
+    "go_on_duty": 404,  # the shop
+    **dict.fromkeys(
+        ("pause_duty", "resume_duty", "go_off_duty", "send_heartbeat", "call_next"), 409
+    ),  # off duty
+    **dict.fromkeys(("complete_visit", "note_no_show", "hand_over_visit", "cancel_visit_of_doctor"), 404),
     **{f"{verb}_prescription": 409 for verb in ("approve", "decline", "hold", "resume", "sign", "cancel")},
 }
 NOT_FOUND = {"error": "Resource not found"}
@@ -412,7 +426,8 @@ def asked(operation: Documented, own: World, foreign: World) -> list[tuple[str, 
         if operation.name in ("enable_subscription", "disable_subscription"):
             # One that was removed is a 409 here, or stays so, which its own tests look at.
             gone = {name: uid for name, uid in gone.items() if name != "deleted"}
-        others = {"absent": "none-1", "foreign": foreign.uids[row], "of another kind": own.uids["shops"]}
+        another = own.uids["shops" if row != "shops" else "patients"]
+        others = {"absent": "none-1", "foreign": foreign.uids[row], "of another kind": another}
         for what, uid in {**others, **gone}.items():
             add(what, Asked(method, _path(operation, uid, own), body, **missing))  # type: ignore[arg-type]
         return named

@@ -48,7 +48,14 @@ def test_every_route_and_permission_is_documented() -> None:
         routes.MANAGEMENT.base: (("docs/api.md",), ALL),
         routes.OPERATIONS.base: (
             ("docs/operations-api.md", "docs/webhooks.md"),
-            ("order:write", "prescription:write", "event:read", "delivery:read", "delivery:write"),
+            (
+                "order:write",
+                "prescription:write",
+                "event:read",
+                "delivery:read",
+                "delivery:write",
+                "waiting_room:operate",
+            ),
         ),
         routes.PHARMACY.base: (("docs/pharmacy-api.md",), ALL_OF_PHARMACY),
     }

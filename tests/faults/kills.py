@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pickle
 import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -23,26 +25,28 @@ from rxdesk import serving
 from rxdesk.db import embedded
 from rxdesk.kit.ports import hold_port
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+SERVED = Path(__file__).with_name("served.py")
 CLIENTS = 12
 
 
 class ServerProcess:
     """A server on one port, started again there when it was killed; with a fault, one that is broken on purpose."""
 
-    def __init__(self, cluster: embedded.Address, fault: str | None) -> None:
-        settings = settings_for(log_level="error")
+    def __init__(
+        self, cluster: embedded.Address, fault: str | None, *, script: Path = SERVED, **changes: object
+    ) -> None:
+        settings = settings_for(log_level="error", **changes)
         self._holder = hold_port(settings.address, 0)
         port = self._holder.getsockname()[1]
         self.url = f"http://{settings.address}:{port}"
         launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
         self._input = pickle.dumps((launch, port))
-        self._command = [sys.executable, str(HERE / "served.py"), *([fault] if fault else [])]
+        self._command = [sys.executable, str(script), *([fault] if fault else [])]
         self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        root = HERE.parents[1]
-        environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
         # Of a worker that was killed it says that it was: that is wanted here, and fills no report.
         process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
@@ -52,14 +56,20 @@ class ServerProcess:
             process.stdin.write(self._input)
         return process
 
-    def kill_worker(self) -> None:
-        """Kill the process that answers, in the middle of whatever it does; the main one starts another."""
+    def kill_worker(self, one_of: random.Random | None = None) -> None:
+        """Kill what answers, or one of several, in the middle of whatever it does; the main process starts another."""
+        workers = [*self._workers()]
+        if one_of is not None and workers:
+            workers = [one_of.choice(workers)]
+        for worker in workers:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
+
+    def _workers(self) -> Iterator[psutil.Process]:
         for child in psutil.Process(self.process.pid).children(recursive=True):
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 if not child.children() and "resource_tracker" not in " ".join(child.cmdline()):
-                    child.kill()
-            except psutil.NoSuchProcess:
-                continue
+                    yield child
 
     def kill_all(self) -> None:
         """Kill the main process, which takes the other along, and start anew on the same port."""

@@ -22,6 +22,7 @@ from rxdesk.cli import (
     prescriptions,
     serve,
     version,
+    waiting_room,
     webhooks,
     worker,
 )
@@ -76,6 +77,7 @@ GROUPS = {
     "prescriptions": prescriptions.app,
     "pharmacy-orders": pharmacies.orders,
     "pharmacy-skus": pharmacies.skus,
+    "waiting-room": waiting_room.app,
     "events": events.app,
     "webhooks": webhooks.app,
 }

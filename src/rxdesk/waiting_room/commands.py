@@ -6,15 +6,12 @@ times: the lock is held until the transaction ends, so turns become visible in t
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from rxdesk import errors
 from rxdesk.access import Transaction
-from rxdesk.kit.clock import unix
 from rxdesk.kit.uids import new_uid
 from rxdesk.waiting_room.queries import ESTIMATE, POSITION
 from rxdesk.waiting_room.schemas import Place, Registration
-from rxdesk.webhooks.outbox import emit
+from rxdesk.waiting_room.telling import tell
 
 # One statement, so that the room is locked for as few round trips as can be. Whether a patient is there is
 # judged by the unique index, which sees what was committed while this waited for the lock.
@@ -84,7 +81,7 @@ async def register(tx: Transaction, body: Registration, minutes: int, doctors: i
         if present is not None:
             raise errors.simple(409, "Patient is already waiting", queue_uid=present)
     [place] = await tx.connection.fetch(_PLACE, tx.organisation_id, uid, minutes, doctors)
-    _tell(tx, uid, "waiting", tx.now)
+    tell(tx, uid, "waiting", tx.now)
     return Place(queue_uid=uid, position=place["position"], estimated_wait_minutes=place["minutes"])
 
 
@@ -122,9 +119,4 @@ async def cancel(tx: Transaction, uid: str) -> None:
     if visit["status"] == "completed":
         raise errors.simple(409, "The visit is completed and cannot be cancelled")
     if visit["status"] != "cancelled":
-        _tell(tx, uid, "cancelled", visit["created_at"])
-
-
-def _tell(tx: Transaction, uid: str, status: str, created_at: datetime) -> None:
-    data = {"uid": uid, "status": status, "created_at": unix(created_at), "updated_at": unix(tx.now)}
-    emit(tx, "waiting_room_updated", data)
+        tell(tx, uid, "cancelled", visit["created_at"])

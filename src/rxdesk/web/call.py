@@ -209,7 +209,7 @@ class Call:
             async def once() -> tuple[int, str]:
                 result = await command(tx, *arguments)
                 if result is None:
-                    return self.operation.status, ""
+                    return self.operation.nothing or self.operation.status, ""
                 return self.operation.status, msgspec.json.encode(result).decode()
 
             return await once() if request is None else await idempotency.once(tx, request, once)

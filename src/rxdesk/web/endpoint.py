@@ -34,6 +34,7 @@ class Operation:
     summary: str
     description: str = ""
     status: int = 200
+    nothing: int | None = None  # the status when there is nothing to answer with
     path_parameters: dict[str, str] = field(default_factory=dict)
     query: type[Any] | None = None
     query_required: bool = True

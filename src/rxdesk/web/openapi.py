@@ -214,6 +214,7 @@ _PATH_EXAMPLES = {
     "pharmacy_order_uid": "po-abc123",
     "pharmacy_sku_uid": "psku-012",
     "subscription_uid": "ns-abc123",
+    "shop_uid": "shop-456",
 }
 # Of required parameters only: the page sends an example as it stands, and of an optional one it would spoil the
 # call. An optional one says its form in its description.
@@ -268,6 +269,9 @@ def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     if operation.idempotent:
         statuses |= {400, 409, 422}
     responses = {str(operation.status): success}
+    if operation.nothing is not None:
+        headers = _headers(operation.nothing)
+        responses[str(operation.nothing)] = {"description": "There is nothing", "headers": headers}
     for status in sorted(statuses):
         text, kind, examples = _ERRORS[status]
         responses[str(status)] = {

@@ -46,15 +46,16 @@ Ended: TypeAlias = tuple[Claim, str, Attempt]
 """A claim, its subscription's uid and the attempt."""
 
 # A delivery that was armed anew while this attempt was under way, and that would be tried again or given up now.
-_REARMED = """o.fate IN ('pending', 'failed')
-      AND (deliveries.attempts, deliveries.next_attempt_at) IS DISTINCT FROM (o.attempts, o.planned_at)"""
+_REARMED = """excluded.status IN ('pending', 'failed') AND (kept.attempts, coalesce(kept.next_attempt_at, 'infinity'))
+      IS DISTINCT FROM (excluded.attempts, excluded.created_at)"""
 
 # Only jobs that are still this worker's: what was freed meanwhile is another's to record. Each is looked up by its key
 # (a plain `=` on the worker would lead to the index of all that is held) and found again by where it stands, so that no
-# plan reads the queue. The LIMIT, which takes nothing away, has the planner expect a row or two: for more it would
-# rather read all deliveries of the organisation than look up each. What becomes of a job is decided by its delivery as
-# it is when it is changed, under its lock: one that was armed anew stays so, at its first attempt, and goes at once. So
-# the delivery is found by its key: where it stands is another place once it has been armed anew.
+# plan reads the queue. What becomes of a job is decided by its delivery as it is when it is changed, under its lock:
+# one that was armed anew stays so, at its first attempt, and goes at once. The delivery is there, and is changed by way
+# of its conflict with a row that would break its references: a conflict is found by the key and nothing else, whereas a
+# join would read all deliveries of the organisation where statistics say that there are few. `created_at` carries
+# `planned_at`.
 # $2 kind; of each: $3 uid, $4 worker, $5 fate, $6 next attempt, $7 begun, $8 milliseconds, $9 status, $10 error,
 # $11 answer, $12 ended, $13 attempts before and $14 when it was planned, as they were read; $15 subscriptions that
 # fail no longer
@@ -64,30 +65,34 @@ WITH ended AS (
     $10::text[], $11::bytea[], $12::timestamptz[], $13::int[], $14::timestamptz[])
     AS e (uid, worker, fate, next_at, started_at, duration_ms, status_code, error, answer, ended_at, attempts,
       planned_at)
-  LIMIT cardinality($3)
 ), ours AS (
   SELECT e.*, j.place FROM (SELECT * FROM ended ORDER BY uid) e CROSS JOIN LATERAL (
     SELECT ctid AS place FROM jobs
     WHERE organisation_id = $1 AND kind = $2 AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker FOR UPDATE
   ) j
 ), changed AS (
-  UPDATE deliveries SET status = CASE WHEN {_REARMED} THEN 'pending' ELSE o.fate END,
-    attempts = deliveries.attempts + CASE WHEN {_REARMED} THEN 0 ELSE 1 END, attempted = deliveries.attempted + 1,
-    next_attempt_at = CASE WHEN {_REARMED} THEN deliveries.next_attempt_at ELSE o.next_at END,
-    ended_at = CASE WHEN o.fate <> 'pending' AND NOT ({_REARMED}) THEN o.ended_at END
-  FROM ours o WHERE deliveries.organisation_id = $1 AND deliveries.uid = o.uid
-  RETURNING deliveries.uid, deliveries.attempted, deliveries.attempts, deliveries.status, deliveries.next_attempt_at,
-    o.place, o.started_at, o.duration_ms, o.status_code, o.error, o.answer
+  INSERT INTO deliveries AS kept (organisation_id, uid, subscription_uid, event_uid, status, attempts, next_attempt_at,
+    created_at, ended_at)
+  SELECT $1, uid, '', '', fate, attempts, next_at, coalesce(planned_at, 'infinity'), ended_at FROM ours
+  ON CONFLICT (organisation_id, uid) DO UPDATE SET
+    status = CASE WHEN {_REARMED} THEN 'pending' ELSE excluded.status END,
+    attempts = kept.attempts + CASE WHEN {_REARMED} THEN 0 ELSE 1 END, attempted = kept.attempted + 1,
+    next_attempt_at = CASE WHEN {_REARMED} THEN kept.next_attempt_at ELSE excluded.next_attempt_at END,
+    ended_at = CASE WHEN excluded.status <> 'pending' AND NOT ({_REARMED}) THEN excluded.ended_at END
+  RETURNING uid, attempted, attempts, status, next_attempt_at
+), done AS (
+  SELECT c.*, o.place, o.started_at, o.duration_ms, o.status_code, o.error, o.answer
+  FROM changed c JOIN ours o ON o.uid = c.uid
 ), over AS (
-  DELETE FROM jobs USING changed c WHERE jobs.ctid = c.place AND c.status <> 'pending'
+  DELETE FROM jobs USING done d WHERE jobs.ctid = d.place AND d.status <> 'pending'
 ), again AS (
-  UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = c.next_attempt_at,
-    lane = CASE WHEN c.attempts = 0 THEN 'first' ELSE 'retry' END
-  FROM changed c WHERE jobs.ctid = c.place AND c.status = 'pending'
+  UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = d.next_attempt_at,
+    lane = CASE WHEN d.attempts = 0 THEN 'first' ELSE 'retry' END
+  FROM done d WHERE jobs.ctid = d.place AND d.status = 'pending'
 ), logged AS (
   INSERT INTO delivery_attempts (organisation_id, delivery_uid, number, started_at, duration_ms, status_code, error,
     answer)
-  SELECT $1, uid, attempted, started_at, duration_ms, status_code, error, answer FROM changed
+  SELECT $1, uid, attempted, started_at, duration_ms, status_code, error, answer FROM done
 ), well AS (
   UPDATE notification_subscriptions SET failing_since = NULL
   WHERE organisation_id = $1 AND uid = ANY ($15::text[]) AND failing_since IS NOT NULL

@@ -78,6 +78,11 @@ async def test_what_is_stored(inside: InProcess, tenant: Tenant) -> None:
             "allocated_at": None,
             "ended_at": None,
             "deleted_at": None,
+            "no_shows": 0,
+            "requeued_at": None,
+            "passed_over_at": None,
+            "outcome": None,
+            "end_reason": None,
             "actor_kind": "key",
             "actor_uid": made.uid,
         }

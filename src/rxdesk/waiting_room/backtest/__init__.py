@@ -1,0 +1,1 @@
+"""Estimates against what came of them, over days of history or generated ones. Pure: no database, no clock."""

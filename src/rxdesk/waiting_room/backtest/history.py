@@ -1,0 +1,40 @@
+"""History from NDJSON: one row a line (`Row`), in the order of what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+
+import msgspec
+
+from rxdesk.waiting_room.estimates.room import HistoryError, Room, Row
+
+_DAY = 86400.0
+
+
+def read(lines: Iterable[bytes]) -> list[Row]:
+    """Read and check a history; empty lines are passed over. Raises HistoryError with the number of the line."""
+    decoder = msgspec.json.Decoder(Row)
+    room, rows = Room(), []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = decoder.decode(line)
+            room.apply(row)
+        except (msgspec.DecodeError, HistoryError, UnicodeDecodeError) as error:
+            raise HistoryError(f"line {number}: {error}") from error
+        rows.append(row)
+    return rows
+
+
+def write(rows: Iterable[Row]) -> Iterator[bytes]:
+    """Give the rows as lines, as `read` takes them."""
+    encoder = msgspec.json.Encoder()
+    for row in rows:
+        yield encoder.encode(row) + b"\n"
+
+
+def by_day(rows: Iterable[Row]) -> list[list[Row]]:
+    """Give the rows of each day, in UTC."""
+    return [list(of_day) for _, of_day in groupby(rows, key=lambda row: row.at // _DAY)]

@@ -1,0 +1,80 @@
+"""Lengths of consultations, learned per doctor and shop.
+
+Lengths are taken as log-normal. What is kept are sums over their logarithms (`Lengths`), what is drawn from is
+their posterior (`LogNormal`). A doctor of whom little is known is shrunk towards the shop, a shop of which little is
+known towards `PRIOR`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+from rxdesk.waiting_room.estimates.sums import Sums
+
+# So many consultations' worth is the prior: of the shop for a doctor, of everybody for a shop.
+DOCTOR_WEIGHT: Final = 6.0
+SHOP_WEIGHT: Final = 8.0
+# A click by mistake and a form left open over lunch are no consultations.
+SHORTEST_MINUTES: Final = 0.5
+LONGEST_MINUTES: Final = 120.0
+
+_NORMAL = NormalDist()
+# Beyond it nothing is left to draw from: what has lasted so long may end at any moment.
+_HIGHEST_SHARE = 0.999
+# How far doctors of one shop differ, in the logarithm.
+_BETWEEN_DOCTORS = 0.25
+
+
+class Lengths(Sums, kw_only=True):
+    """Sums over the natural logarithms of lengths in minutes: `total / weight` is their recency-weighted mean."""
+
+    def add(self, value: float, at: float) -> None:
+        """Add a length in minutes that was seen at the Unix second `at`."""
+        super().add(math.log(min(max(value, SHORTEST_MINUTES), LONGEST_MINUTES)), at)
+
+
+@dataclass(frozen=True, slots=True)
+class LogNormal:
+    """A log-normal length in minutes: `mu` and `sigma` of its logarithm, `doubt` the standard error of `mu`."""
+
+    mu: float
+    sigma: float
+    doubt: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean, in minutes."""
+        return math.exp(self.mu + self.sigma**2 / 2)
+
+    def learned(self, lengths: Lengths, prior_weight: float) -> LogNormal:
+        """Give the posterior of `lengths`, with this as the prior, worth `prior_weight` lengths."""
+        mu, sigma = lengths.shrunk(self.mu, self.sigma, prior_weight, 0.1)
+        return LogNormal(mu=mu, sigma=sigma, doubt=sigma / math.sqrt(lengths.weight + prior_weight))
+
+    def remaining(self, elapsed: float, share: float) -> float:
+        """Give the quantile `share` (0 to 1) of the minutes that are left after `elapsed` minutes."""
+        if elapsed <= 0:
+            return math.exp(self.mu + self.sigma * _NORMAL.inv_cdf(share))
+        passed = min(_NORMAL.cdf((math.log(elapsed) - self.mu) / self.sigma), _HIGHEST_SHARE)
+        total = math.exp(self.mu + self.sigma * _NORMAL.inv_cdf(passed + (1 - passed) * share))
+        return max(total - elapsed, 0.0)
+
+
+# A video consultation for a prescription: 8 minutes, two of three within 5 to 13.
+PRIOR: Final = LogNormal(mu=math.log(8.0), sigma=0.5, doubt=0.35)
+
+
+def of_shop(shop: Lengths) -> LogNormal:
+    """Give the lengths of a shop's consultations, whoever holds them."""
+    return PRIOR.learned(shop, SHOP_WEIGHT)
+
+
+def of_doctor(doctor: Lengths | None, shop: Lengths) -> LogNormal:
+    """Give the lengths of a doctor's consultations in a shop; None for one who has held none there."""
+    prior = of_shop(shop)
+    if doctor is None:
+        return LogNormal(mu=prior.mu, sigma=prior.sigma, doubt=math.hypot(prior.doubt, _BETWEEN_DOCTORS))
+    return prior.learned(doctor, DOCTOR_WEIGHT)

@@ -1,0 +1,197 @@
+"""What a doctor does with a visit; run inside the caller's transaction.
+
+Of several who act on one visit at once one does, and the others find what it did: the visit's row is locked, after
+the duties of the doctors concerned, and after its shop's room where it takes a new place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from rxdesk import errors, history
+from rxdesk.access import Transaction
+from rxdesk.waiting_room import duty
+from rxdesk.waiting_room.desk_queries import VISIT
+from rxdesk.waiting_room.desk_schemas import (
+    Absence,
+    Cancellation,
+    Completion,
+    HandOver,
+    Visit,
+    VisitStatus,
+)
+from rxdesk.waiting_room.lifecycle import NO_SHOWS, VISIT_STEPS, Rules, require_visit_step
+from rxdesk.waiting_room.telling import tell
+
+_LOCK = """
+SELECT uid, shop_uid, status, doctor_uid, no_shows, created_at FROM waiting_room_visits
+WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL FOR NO KEY UPDATE"""
+
+_SHOP_OF = """
+SELECT shop_uid FROM waiting_room_visits WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL"""
+
+_DRAW_TURN = """
+UPDATE waiting_rooms SET last_turn = last_turn + 1 WHERE organisation_id = $1 AND uid = $2 RETURNING last_turn"""
+
+# $3 now, $4 and $5 the actor
+_COMPLETE = f"""
+UPDATE waiting_room_visits AS v SET status = 'completed', outcome = $6, doctor_uid = $7, ended_at = $3,
+  updated_at = $3, actor_kind = $4, actor_uid = $5
+WHERE v.organisation_id = $1 AND v.uid = $2 RETURNING {VISIT}::text AS body"""
+
+_CANCEL = f"""
+UPDATE waiting_room_visits AS v SET status = 'cancelled', end_reason = $6, no_shows = $7, ended_at = $3,
+  updated_at = $3, actor_kind = $4, actor_uid = $5
+WHERE v.organisation_id = $1 AND v.uid = $2 RETURNING {VISIT}::text AS body"""
+
+_REQUEUE = f"""
+UPDATE waiting_room_visits AS v SET status = 'waiting', turn = $6, no_shows = $7, requeued_at = $3,
+  passed_over_at = NULL, doctor_uid = NULL, video_room_id = NULL, allocated_at = NULL, updated_at = $3,
+  actor_kind = $4, actor_uid = $5
+WHERE v.organisation_id = $1 AND v.uid = $2 RETURNING {VISIT}::text AS body"""
+
+_HAND_OVER = f"""
+UPDATE waiting_room_visits AS v SET doctor_uid = $6, updated_at = $3, actor_kind = $4, actor_uid = $5
+WHERE v.organisation_id = $1 AND v.uid = $2 RETURNING {VISIT}::text AS body"""
+
+_TAKES = """
+SELECT EXISTS (
+  SELECT FROM doctor_duties d
+  JOIN doctor_duty_shops s ON s.organisation_id = $1 AND s.doctor_uid = d.uid AND s.shop_uid = $3
+  JOIN doctors o ON o.organisation_id = $1 AND o.uid = d.uid AND o.active AND o.deleted_at IS NULL
+  WHERE d.organisation_id = $1 AND d.uid = $2 AND d.status = 'on' AND d.seen_at >= $4)"""
+
+_LOCK_DUTIES = """
+SELECT uid FROM doctor_duties WHERE organisation_id = $1 AND uid = ANY ($2::text[]) ORDER BY uid FOR NO KEY UPDATE"""
+
+_IS_DOCTOR = """
+SELECT EXISTS (SELECT FROM doctors WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL)"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """A visit whose row this transaction has locked."""
+
+    uid: str
+    shop_uid: str
+    status: VisitStatus
+    doctor_uid: str | None
+    no_shows: int
+    created_at: datetime
+
+
+async def complete(tx: Transaction, uid: str, body: Completion) -> Visit:
+    """End the consultation of an allocated visit with its outcome.
+
+    Raises 404, also naming `doctor_uid`; 409 when it is not allocated, or to another doctor.
+    """
+    await _shop_of(tx, uid)
+    await duty.see(tx, body.doctor_uid, field="doctor_uid")
+    visit = await _lock(tx, uid)
+    _require_doctor_s(visit, body.doctor_uid, "completed")
+    return await _write(tx, visit, "completed", body.outcome, _COMPLETE, body.outcome, body.doctor_uid)
+
+
+async def no_show(tx: Transaction, uid: str, body: Absence) -> Visit:
+    """Put the patient of an allocated visit, who was not there, at the end of the queue; the third time cancel.
+
+    Raises as `complete`.
+    """
+    shop_uid = await _shop_of(tx, uid)
+    await duty.see(tx, body.doctor_uid, field="doctor_uid")
+    turn = await tx.connection.fetchval(_DRAW_TURN, tx.organisation_id, shop_uid)
+    visit = await _lock(tx, uid)
+    _require_doctor_s(visit, body.doctor_uid, "waiting")
+    times = visit.no_shows + 1
+    if times >= NO_SHOWS:
+        return await _write(tx, visit, "cancelled", "no-show", _CANCEL, "no_show", times)
+    return await _write(tx, visit, "waiting", "no-show", _REQUEUE, turn, times)
+
+
+async def hand_over(tx: Transaction, uid: str, body: HandOver, rules: Rules) -> Visit:
+    """Give an allocated visit to a colleague who is on duty in its shop; the video room stays.
+
+    Raises as `complete`, also naming `to_doctor_uid`; 409 when the colleague takes no patients there.
+    """
+    await _shop_of(tx, uid)
+    both = [body.doctor_uid, body.to_doctor_uid]
+    await tx.connection.execute(_LOCK_DUTIES, tx.organisation_id, both)
+    await duty.see(tx, body.doctor_uid, field="doctor_uid")
+    if not await tx.connection.fetchval(_IS_DOCTOR, tx.organisation_id, body.to_doctor_uid):
+        raise errors.not_found("to_doctor_uid")
+    visit = await _lock(tx, uid)
+    if visit.status != "allocated":
+        raise errors.not_allowed(
+            f"A visit that is {visit.status} cannot be handed over", VISIT_STEPS[visit.status]
+        )
+    _require_doctor_s(visit, body.doctor_uid, None)
+    if body.to_doctor_uid == body.doctor_uid:
+        raise errors.simple(409, "The doctor has the patient already")
+    since = tx.now - rules.heartbeat
+    if not await tx.connection.fetchval(
+        _TAKES, tx.organisation_id, body.to_doctor_uid, visit.shop_uid, since
+    ):
+        raise errors.simple(409, "The other doctor takes no patients in this shop now")
+    text = await _update(tx, visit, _HAND_OVER, body.to_doctor_uid)
+    await history.record(
+        tx, "visit", uid, "doctor_uid", old=visit.doctor_uid, new=body.to_doctor_uid, reason=body.reason
+    )
+    tell(tx, uid, "allocated", visit.created_at)
+    return msgspec.json.decode(text, type=Visit)
+
+
+async def cancel(tx: Transaction, uid: str, body: Cancellation) -> Visit:
+    """Cancel a visit that waits or is allocated, from the doctor's side.
+
+    Raises 404, also naming `doctor_uid`; 409 when it has ended, or another doctor has it than the one named.
+    """
+    await _shop_of(tx, uid)
+    if body.doctor_uid is not None:
+        await duty.see(tx, body.doctor_uid, field="doctor_uid")
+    visit = await _lock(tx, uid)
+    require_visit_step(visit.status, "cancelled")
+    if body.doctor_uid is not None and visit.status == "allocated":
+        _require_doctor_s(visit, body.doctor_uid, None)
+    return await _write(tx, visit, "cancelled", body.reason, _CANCEL, "doctor", visit.no_shows)
+
+
+async def _shop_of(tx: Transaction, uid: str) -> str:
+    shop_uid: str | None = await tx.connection.fetchval(_SHOP_OF, tx.organisation_id, uid)
+    if shop_uid is None:
+        raise errors.not_found()
+    return shop_uid
+
+
+async def _lock(tx: Transaction, uid: str) -> _Locked:
+    row = await tx.connection.fetchrow(_LOCK, tx.organisation_id, uid)
+    if row is None:
+        raise errors.not_found()
+    return _Locked(**row)
+
+
+def _require_doctor_s(visit: _Locked, doctor_uid: str, wanted: VisitStatus | None) -> None:
+    """Require the step, and that the doctor has the visit; of an imported one nobody may know who has it."""
+    if wanted is not None:
+        require_visit_step(visit.status, wanted)
+    if visit.doctor_uid not in (None, doctor_uid):
+        raise errors.simple(409, "Another doctor has this patient")
+
+
+async def _update(tx: Transaction, visit: _Locked, statement: str, *values: object) -> str:
+    text: str = await tx.connection.fetchval(
+        statement, tx.organisation_id, visit.uid, tx.now, tx.actor_kind, tx.actor_uid, *values
+    )
+    return text
+
+
+async def _write(
+    tx: Transaction, visit: _Locked, status: VisitStatus, reason: str | None, statement: str, *values: object
+) -> Visit:
+    """Write a step with its history and event."""
+    text = await _update(tx, visit, statement, *values)
+    await history.record(tx, "visit", visit.uid, "status", old=visit.status, new=status, reason=reason)
+    tell(tx, visit.uid, status, visit.created_at)
+    return msgspec.json.decode(text, type=Visit)

@@ -1,0 +1,85 @@
+"""`rxdesk waiting-room`, beside a running server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cli.processes import Server, answer, inside, refused
+
+
+@pytest.fixture(scope="module")
+def at(demo: Server, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The options for a fresh organisation of the running demo, with a shop, two doctors and who waits."""
+    options = ["--data-dir", str(demo.ready["folder"])]
+    assert inside("organisations", "create", "room", *options).returncode == 0
+    at = ["--organisation", "room", *options]
+    doctor = {"can_sign_prescriptions": True, "active": True}
+    files: dict[str, list[dict[str, Any]]] = {
+        "shops": [{"uid": "shop-1", "identifier": "one", "display_name": "One"}],
+        "patients": [{"uid": f"pp-{n}", "display_name": "Max Mustermann"} for n in range(3)],
+        "doctors": [{"uid": f"doc-{n}", "display_name": f"Dr. {n}", **doctor} for n in (1, 2)],
+        "waiting_room": [
+            {"uid": f"q-{n}", "shop_uid": "shop-1", "patient_profile_uid": f"pp-{n}", "status": "waiting"}
+            for n in range(3)
+        ],
+    }
+    folder: Path = tmp_path_factory.mktemp("room")
+    for kind, rows in files.items():
+        (folder / f"{kind}.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = inside("import", *at, folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return at
+
+
+def room(at: list[str], verb: str, *more: str) -> Any:
+    return inside("waiting-room", verb, *at, *more)
+
+
+def test_a_day_at_work(at: list[str]) -> None:
+    assert refused(room(at, "call-next", "doc-1")) == "rxdesk: The doctor is off duty; allowed: on"
+    for doctor in ("doc-1", "doc-2"):
+        assert room(at, "on-duty", doctor, "--shop", "shop-1").stdout == f"{doctor}: on shop-1\n"
+    assert room(at, "heartbeat", "doc-1").stdout == ""
+    visit = answer(room(at, "call-next", "doc-1", "--json"))
+    assert (visit["queue_uid"], visit["doctor_uid"]) == ("q-0", "doc-1")
+    assert room(at, "call-next", "doc-1").stdout.startswith("q-1: pp-1 in vr-")
+    assert f"has q-0 in {visit['video_room_id']}" in room(at, "duty", "doc-1").stdout
+    by = ("--doctor", "doc-1")
+    assert "invalid" in refused(room(at, "complete", "q-0", *by, "--outcome", "cured")).lower()
+    assert room(at, "complete", "q-0", *by, "--outcome", "treated").stdout == "q-0: completed\n"
+    assert "allowed any more" in refused(room(at, "complete", "q-0", *by, "--outcome", "treated"))
+    assert room(at, "hand-over", "q-1", *by, "--to", "doc-2").stdout == "q-1: allocated\n"
+    assert room(at, "no-show", "q-1", "--doctor", "doc-2").stdout == "q-1: waiting\n"
+    shown = room(at, "show", "shop-1").stdout
+    assert "2 waiting" in shown
+    assert [line.split()[:2] for line in shown.splitlines()[-2:]] == [["1", "q-2"], ["2", "q-1"]]
+    board = answer(room(at, "show", "shop-1", "--json"))
+    assert [row["no_shows"] for row in board["data"]] == [0, 1]
+    assert room(at, "cancel", "q-2", "--reason", "by phone").stdout == "q-2: cancelled\n"
+    assert room(at, "call-next", "doc-2").stdout.startswith("q-1: ")
+    assert room(at, "call-next", "doc-2").stdout == "nobody is due\n"
+    assert "still has a patient" in refused(room(at, "off-duty", "doc-2"))
+    assert room(at, "pause", "doc-1", "--minutes", "5").stdout == "doc-1: paused shop-1\n"
+    assert room(at, "resume", "doc-1").stdout == "doc-1: on shop-1\n"
+    assert room(at, "off-duty", "doc-1").stdout == "doc-1: off\n"
+    lines = room(at, "history", "q-1").stdout.splitlines()
+    assert lines[0].split() == ["AT", "WHAT", "OLD", "NEW", "BY", "REASON"]
+    assert [row["new"] for row in answer(room(at, "history", "q-1", "--json"))] == [
+        "allocated",
+        "doc-2",
+        "waiting",
+        "allocated",
+    ]
+    duty = answer(room(at, "duty", "doc-1", "--history", "--json"))
+    assert [row["new"] for row in duty] == ["on", "paused", "on", "off"]
+
+
+def test_what_is_not_there(at: list[str]) -> None:
+    assert refused(room(at, "show", "shop-0")) == "rxdesk: there is no such row"
+    assert refused(room(at, "duty", "doc-0")) == "rxdesk: there is no such row"
+    assert refused(room(at, "history", "q-9")) == "rxdesk: there is no such row"
+    assert "no such shop_uids" in refused(room(at, "on-duty", "doc-1", "--shop", "shop-0"))
+    assert "no such doctor_uid" in refused(room(at, "no-show", "q-0", "--doctor", "doc-0"))

@@ -1,0 +1,122 @@
+"""A server whose waiting room is broken on purpose: `python broken.py BUG`, with its launch on standard input.
+
+The checker must find each bug by the histories of clients. A new bug is a function in `BUGS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from rxdesk import serving
+from rxdesk.access import Access, Caller, Read, Transaction
+from rxdesk.waiting_room import commands, queries
+from rxdesk.web.answers import Answer
+from rxdesk.web.call import Call
+
+T = TypeVar("T")
+Command = Callable[[Transaction], Awaitable[T]]
+
+_CACHED_SECONDS = 0.5
+_ONE_IN = 10  # acknowledged writes are rolled back
+
+_cached: dict[str, tuple[float, Answer]] = {}
+_count = itertools.count(1)
+_read = Call.read
+_write = Access.write
+
+
+class _RollBackError(Exception):
+    pass
+
+
+def _replace(good: str, bad: str) -> None:
+    """Change the statement that registers a patient."""
+    if good not in commands._REGISTER:  # noqa: SLF001 (it is what is broken here)
+        raise LookupError("the bug no longer fits the code")
+    commands._REGISTER = commands._REGISTER.replace(good, bad)  # noqa: SLF001
+
+
+def no_lock() -> None:
+    """Draw turns that are unique and rise, but hold nothing until the commit: the next may be seen first."""
+    begin = commands._REGISTER.index("  INSERT INTO waiting_rooms")  # noqa: SLF001
+    end = commands._REGISTER.index("  RETURNING last_turn")  # noqa: SLF001
+    _replace(
+        commands._REGISTER[begin:end] + "  RETURNING last_turn",  # noqa: SLF001
+        "SELECT pg_current_xact_id()::text::bigint AS last_turn FROM given "
+        "WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid",
+    )
+
+
+def order_by_clock() -> None:
+    """Order by the time at which the server took the request up, instead of by the turn under the lock."""
+    _replace(
+        "  RETURNING last_turn\n",
+        "  RETURNING (extract(epoch FROM $7::timestamptz) * 1000000)::bigint AS last_turn\n",
+    )
+
+
+async def _read_cached(self: Call, read: Read, *arguments: object) -> Answer:
+    if read is not queries.STATUS:
+        return await _read(self, read, *arguments)
+    uid = str(self.path["queue_uid"])
+    kept = _cached.get(uid)
+    if kept is None or time.monotonic() - kept[0] > _CACHED_SECONDS:
+        kept = _cached[uid] = time.monotonic(), await _read(self, read, *arguments)
+    return kept[1]
+
+
+def cached_positions() -> None:
+    """Answer with the position of a moment ago."""
+    Call.read = _read_cached  # type: ignore[method-assign] # the bug
+
+
+async def _write_or_not(self: Access, caller: Caller, command: Command[T]) -> T:
+    if next(_count) % _ONE_IN:
+        return await _write(self, caller, command)
+    answers: list[T] = []
+
+    async def run(tx: Transaction) -> None:
+        answers.append(await command(tx))
+        raise _RollBackError
+
+    with contextlib.suppress(_RollBackError):
+        await _write(self, caller, run)
+    return answers[0]
+
+
+def acknowledged_then_rolled_back() -> None:
+    """Answer one write in ten with a success, and undo it."""
+    Access.write = _write_or_not  # type: ignore[method-assign] # the bug
+
+
+def duplicate_let_through() -> None:
+    """Look for the patient's visit before the lock is had; the database must be without its unique index."""
+    begin = commands._REGISTER.index("  ON CONFLICT (organisation_id, shop_uid, patient_uid)")  # noqa: SLF001
+    end = commands._REGISTER.index("  RETURNING uid", begin)  # noqa: SLF001
+    _replace(
+        commands._REGISTER[begin:end],  # noqa: SLF001
+        "  WHERE NOT EXISTS (SELECT FROM waiting_room_visits WHERE organisation_id = $1 AND shop_uid = $3 "
+        "AND patient_uid = $4 AND status IN ('waiting', 'allocated') AND deleted_at IS NULL)\n",
+    )
+
+
+BUGS: dict[str, Callable[[], None]] = {
+    "no lock": no_lock,
+    "order by clock": order_by_clock,
+    "cached positions": cached_positions,
+    "acknowledged then rolled back": acknowledged_then_rolled_back,
+    "duplicate let through": duplicate_let_through,
+}
+
+# In this module's body, as worker processes may import it anew.
+if __name__ in {"__main__", "__mp_main__"} and sys.argv[1:]:
+    BUGS[sys.argv[1]]()
+
+if __name__ == "__main__":
+    serving.serve(*pickle.load(sys.stdin.buffer))  # noqa: S301 (from the test that started us)

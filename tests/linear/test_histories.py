@@ -1,0 +1,42 @@
+"""Clients in processes of their own against real servers: what they are answered has an order that explains it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import Live, start_live, stop_live
+from tests.linear.clients import crew
+from tests.linear.recording import follow, judged
+
+from rxdesk.db import embedded
+from rxdesk.db.pool import Connection
+
+
+@pytest.fixture(scope="module", params=[1, 4], ids=["one worker", "four workers"])
+def server(request: pytest.FixtureRequest, cluster: embedded.Address) -> Iterator[Live]:
+    live = start_live(cluster, workers=request.param)
+    yield live
+    stop_live(live)
+
+
+async def test_histories_have_an_order(server: Live, app_connection: Connection, tmp_path: Path) -> None:
+    with crew(4) as clients:
+        found = await follow(judged(clients, server.url, app_connection, tmp_path, operations=40, most=3))
+    assert found.outcomes == {"linearizable": 3}, "\n".join(found.shown)
+    assert found.unknown == 0
+
+
+@pytest.mark.proof
+async def test_a_hundred_histories_have_an_order(
+    server: Live,
+    app_connection: Connection,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    with crew(8) as clients:
+        found = await follow(judged(clients, server.url, app_connection, tmp_path, operations=250, most=100))
+    for name, value in found.figures.items():
+        record_property(name, value)
+    assert found.outcomes == {"linearizable": 100}, "\n".join(found.shown)
