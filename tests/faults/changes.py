@@ -122,7 +122,7 @@ class Client:
                 continue
             if answer.is_success:
                 return answer.json() if answer.content else None
-            if unsure and answer.status_code == 409 and answer.json().get("status") == wanted:
+            if unsure and wanted and answer.status_code == 409 and answer.json().get("status") == wanted:
                 return None
             self.ledger.surprises[f"{method} {answer.status_code} {answer.text[:80]}"] += 1
             raise SurpriseError
