@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import TypeVar
 
 from rxdesk.db.pool import Connection, Pool
@@ -54,12 +55,10 @@ class Read:
     @property
     def statement(self) -> str:
         """The whole statement."""
-        return _STATEMENTS.setdefault(self.query, _compose(self.query))
+        return _compose(self.query)
 
 
-_STATEMENTS: dict[str, str] = {}
-
-
+@cache
 def _compose(query: str) -> str:
     rows = f"LEFT JOIN LATERAL (\nSELECT q.body FROM (\n{query}\n) q WHERE c.allowed OFFSET 0\n) f ON true"
     return _CALLER.format(body="f.body", rows=rows)
@@ -109,13 +108,18 @@ WITH c AS (SELECT $2::text AS uid, $3::text[] AS permissions, true AS allowed, N
 SELECT q.body FROM c CROSS JOIN LATERAL (
 {query}
 ) q"""
-_LOOKED: dict[str, str] = {}
+
+
+@cache
+def _looked(query: str) -> str:
+    return _OPERATOR.replace("{query}", query)
 
 
 async def look(connection: Connection, organisation_id: int, read: Read, *arguments: object) -> str | None:
     """Run a feature's read for an operator, on a connection that is set to the organisation; its body as JSON text."""
-    statement = _LOOKED.setdefault(read.query, _OPERATOR.replace("{query}", read.query))
-    body: str | None = await connection.fetchval(statement, organisation_id, "cli", list(ALL), *arguments)
+    body: str | None = await connection.fetchval(
+        _looked(read.query), organisation_id, "cli", list(ALL), *arguments
+    )
     return body
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from rxdesk.errors import ApiError
+from rxdesk.kit.deadlines import Deadlines
 
 # asyncpg's own classes are generic over the record; we use the plain one.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -93,6 +94,7 @@ class Pool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._in_use: set[_Pooled] = set()
         self._closed = False
+        self._deadlines = Deadlines()
         # Writers may wait long for one row's lock, such as that of a waiting room. Some connections are never theirs,
         # so that readers do not wait with them; and some are never one organisation's, so that others do not.
         most = max(1, size * 3 // 4)
@@ -135,7 +137,7 @@ class Pool:
         pooled: _Pooled | None = None
         clean = False
         try:
-            async with asyncio.timeout(timeout_seconds):
+            with self._deadlines.after(timeout_seconds):
                 pooled = await self._take(organisation_id)
                 if pooled.organisation_id != organisation_id:
                     await self._set(pooled, organisation_id)
