@@ -15,6 +15,8 @@ from datetime import datetime
 from functools import cache
 from typing import TypeVar
 
+import msgspec
+
 from rxdesk.db.pool import Connection, Pool
 from rxdesk.kit.clock import Clock
 from rxdesk.kit.keys import KeyReference
@@ -64,8 +66,7 @@ def _compose(query: str) -> str:
     return _CALLER.format(body="f.body", rows=rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks: a valid key, and whether it has the permission that was asked for."""
 
     organisation_id: int
