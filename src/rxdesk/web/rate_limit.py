@@ -264,14 +264,18 @@ class RateLimiter:
         item = RateLimitItemPerSecond(1, self._workers)
         return self._own.hit(item, "test", str(organisation_id))
 
-    def may_try(self, address: str, digest: bytes) -> Verdict:
-        """Judge whether this address may ask with this key; counts nothing. Headers only where it may not.
+    def knows(self, digest: bytes) -> bool:
+        """Tell whether a key was valid here a while ago: its bearer may always ask.
 
-        A key that was valid here a while ago may always: else one stranger behind a shared address could shut
-        out all who use it. It is looked up like any other, so it is no less dead when it is revoked.
+        Else one stranger behind a shared address could shut out all who use it. The key is looked up like any other,
+        so it is no less dead when it is revoked.
         """
+        return digest in self._known
+
+    def may_try(self, address: str) -> Verdict:
+        """Judge whether this address may ask with an unknown key; counts nothing. Headers only where it may not."""
         (_, item) = self._unknown.items[0]
-        if digest in self._known or self._own.test(item, "unknown", address):
+        if self._own.test(item, "unknown", address):
             return _PASSES
         now = self._clock()
         stats = self._own.get_window_stats(item, "unknown", address)
