@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 import msgspec
 import structlog
 
+from rxdesk.kit.deadlines import Deadlines
 from rxdesk.kit.uids import new_uid
 from rxdesk.web.answers import App, Receive, Scope, Send
 
@@ -35,6 +36,7 @@ class Outer:
         self.close = close
         self._request_seconds = request_seconds
         self._observe = observe
+        self._deadlines = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -61,7 +63,7 @@ class Outer:
             inner["path"] = unquote(_SLASH.sub(quote(SLASH).encode(), raw_path))
         inner["path"] = inner["path"].removesuffix("/")  # every route answers with and without it
         try:
-            async with asyncio.timeout_at(deadline + 0.5):
+            with self._deadlines.at(deadline + 0.5):
                 await self._app(inner, receive, answer)
         except TimeoutError:
             await answer.instead(503, {"error": "Service unavailable"}, ((b"retry-after", b"1"),))
