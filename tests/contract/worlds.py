@@ -664,5 +664,6 @@ _BY_NAME: dict[str, Callable[[World, World], Any]] = {
     "list_all_subscriptions": _lists("/subscriptions"),
     "replay_deliveries": _replay,
     "list_webhooks": _plain("/webhooks/"),
+    "get_calibration": _plain("/waiting-room/calibration"),
     "create_webhook": _create("/webhooks/", "pharmacy_order_created"),
 }
