@@ -35,7 +35,7 @@ K = TypeVar("K")
 WHOLE = ""
 """The subject of a stream of a whole topic."""
 
-# A topic that changes all the time is read so often at most, and is not read for more than a third of the time.
+# A topic that changes all the time is read so often at most, and is not read for more than half of the time.
 _PAUSE_SECONDS = 0.05
 _AGAIN_SECONDS = (0.1, 2.0)  # after a read that failed: the first pause, and the longest
 _TOGETHER = 64  # streams that are filled before others get their turn
@@ -224,6 +224,8 @@ class Hub:
 
     def _heard(self, payload: str) -> None:
         number, _, name = payload.partition(" ")
+        if not number.isdecimal():  # not of ours
+            return
         self._notices += 1
         topic = self._topics.get((int(number), name))
         if topic is not None:
@@ -261,7 +263,7 @@ class Hub:
                 topic.changed.set()
             again_seconds = min(found.again_seconds or self._again_seconds, self._again_seconds)
             await _fill(streams, found)
-            await asyncio.sleep(max(_PAUSE_SECONDS, 2 * took))
+            await asyncio.sleep(max(_PAUSE_SECONDS, took))
 
     # The end ---------------------------------------------------------------------------------------------
 

@@ -26,8 +26,9 @@ _ID = re.compile(rb"[0-9]{1,18}")  # what a bigint holds
 
 def frame(event: str, data: bytes, position: int) -> bytes:
     """Give an event as it is sent; its id is the position."""
-    lines = data.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (position, event.encode(), lines)
+    if b"\n" in data or b"\r" in data:
+        data = data.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (position, event.encode(), data)
 
 
 def retry(milliseconds: int) -> bytes:
