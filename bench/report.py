@@ -194,6 +194,15 @@ _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
             f"{found['mb']} MB after {found['deliveries']:,} deliveries, {found['half']} MB after half of them"
         ),
     ),
+    (
+        "streams",
+        "live streams of one process",
+        lambda found: (
+            f"{found['count']:,}: {found['kb_each']} kB each, {found['kb_each_after']} kB after {found['changes']} "
+            f"changes (goal {found['goal_kb']}); a change reaches all in {found['ms']} ms, {found['ms_most']} at most "
+            f"(goal {found['goal_ms']})"
+        ),
+    ),
     ("two_workers_rps", "two workers against one, requests a second", _times),
     ("start_s", "make demo, second start to first answer", "{} s".format),
 )
