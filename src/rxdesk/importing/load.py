@@ -341,7 +341,7 @@ WHERE s.line = given.line
 """
 
 _LAST_TURNS = """
-UPDATE waiting_rooms AS r SET last_turn = given.turn
+UPDATE waiting_rooms AS r SET last_turn = greatest(r.last_turn, given.turn), revision = r.revision + 1
 FROM (SELECT v.shop_uid, max(v.turn) AS turn FROM import_waiting_room_visits v GROUP BY v.shop_uid) given
-WHERE r.organisation_id = $1 AND r.uid = given.shop_uid AND r.last_turn < given.turn
+WHERE r.organisation_id = $1 AND r.uid = given.shop_uid
 """

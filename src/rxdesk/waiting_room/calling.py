@@ -43,12 +43,17 @@ _RETURN = f"""
 WITH gone AS (
   {_VANISHED.format(since="$3")} AND v.shop_uid = ANY ($2::text[])
   FOR NO KEY UPDATE OF v
+), returned AS (
+  UPDATE waiting_room_visits AS v SET status = 'waiting', doctor_uid = NULL, video_room_id = NULL, allocated_at = NULL,
+    passed_over_at = NULL, updated_at = $4, actor_kind = $5, actor_uid = $6
+  FROM gone g
+  WHERE v.organisation_id = $1 AND v.uid = g.uid AND v.status = 'allocated'
+  RETURNING v.uid, v.shop_uid, v.created_at, g.doctor_uid
+), raised AS (
+  UPDATE waiting_rooms AS r SET revision = r.revision + 1
+  WHERE r.organisation_id = $1 AND r.uid IN (SELECT b.shop_uid FROM returned b)
 )
-UPDATE waiting_room_visits AS v SET status = 'waiting', doctor_uid = NULL, video_room_id = NULL, allocated_at = NULL,
-  passed_over_at = NULL, updated_at = $4, actor_kind = $5, actor_uid = $6
-FROM gone g
-WHERE v.organisation_id = $1 AND v.uid = g.uid AND v.status = 'allocated'
-RETURNING v.uid, v.created_at, g.doctor_uid"""
+SELECT uid, created_at, doctor_uid FROM returned"""
 
 # The further wait until the preferred doctor `p` takes the visit `v`, beyond being taken now: what it has waited
 # since it was passed over, the rest of a pause and of a consultation, and one consultation for each visit ahead
@@ -72,8 +77,7 @@ WHERE p.organisation_id = $1 AND p.uid = v.preferred_doctor_uid AND p.uid <> $2 
   AND (p.status = 'on' OR p.paused_until IS NOT NULL)"""
 
 # The first one of each shop who is not kept for another doctor, and of those the one who has waited longest. All in
-# front of a shop's first one are kept for others, and are passed over. A visit that is cancelled meanwhile is not
-# waited for twice: its lock is had, it is looked at again, and the next one is taken.
+# front of a shop's first one are kept for others, and are passed over.
 # $2 doctor, $3 now, $4 minutes of a consultation, $5 patience, $6 seen since, $7 video room, $8 and $9 the actor
 _CALL = f"""
 WITH shop AS MATERIALIZED (
@@ -100,6 +104,9 @@ WITH shop AS MATERIALIZED (
 ), passed_over AS (
   UPDATE waiting_room_visits AS v SET passed_over_at = $3 FROM front f
   WHERE v.organisation_id = $1 AND v.uid = f.uid AND v.status = 'waiting'
+), raised AS (
+  UPDATE waiting_rooms AS r SET revision = r.revision + 1 FROM shop s
+  WHERE r.organisation_id = $1 AND r.uid = s.uid AND (EXISTS (SELECT FROM due) OR EXISTS (SELECT FROM front))
 )
 UPDATE waiting_room_visits AS v SET status = 'allocated', doctor_uid = $2, video_room_id = $7, allocated_at = $3,
   updated_at = $3, actor_kind = $8, actor_uid = $9

@@ -1,7 +1,8 @@
 """What patients do with the waiting room; run inside the caller's transaction.
 
 The order of a shop's queue comes from a sequence that is drawn under the lock of its room, never from clock
-times: the lock is held until the transaction ends, so turns become visible in their order.
+times: the lock is held until the transaction ends, so turns become visible in their order. A position is read under it
+too: who cancels waits for the lock, so that nobody ahead is gone before the position is answered.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from rxdesk import errors
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
 from rxdesk.waiting_room.queries import ESTIMATE, POSITION
+from rxdesk.waiting_room.rooms import LOCKED, raise_of_duty
 from rxdesk.waiting_room.schemas import Place, Registration
 from rxdesk.waiting_room.telling import tell
 
@@ -25,9 +27,10 @@ WITH given AS (
       OR EXISTS (SELECT FROM doctors WHERE organisation_id = $1 AND uid = $5 AND deleted_at IS NULL)
       AS preferred_doctor_uid
 ), turn AS (
-  INSERT INTO waiting_rooms AS room (organisation_id, uid, last_turn)
-  SELECT $1, $3, 1 FROM given WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid
-  ON CONFLICT (organisation_id, uid) DO UPDATE SET last_turn = room.last_turn + 1
+  INSERT INTO waiting_rooms AS room (organisation_id, uid, last_turn, revision)
+  SELECT $1, $3, 1, 1 FROM given WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid
+  ON CONFLICT (organisation_id, uid) DO UPDATE SET last_turn = room.last_turn + 1,
+    revision = room.revision + 1
   RETURNING last_turn
 ), visit AS (
   INSERT INTO waiting_room_visits (organisation_id, uid, shop_uid, patient_uid, preferred_doctor_uid,
@@ -52,18 +55,33 @@ CROSS JOIN LATERAL ({POSITION}) q
 WHERE v.organisation_id = $1 AND v.uid = $2"""
 
 
-# Gives the status that it was in; what it is judged by is the row as it is once its lock is had.
-_CANCEL = """
-WITH visit AS (
-  SELECT uid, status, created_at FROM waiting_room_visits
-  WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL FOR NO KEY UPDATE
+# Gives the status that it was in, and the doctor whose rooms were locked; what it is judged by is the row as it is once
+# the locks are had. A visit that has ended stays so, and nothing is locked for it.
+_CANCEL = f"""
+WITH present AS MATERIALIZED (
+  SELECT shop_uid, doctor_uid FROM waiting_room_visits
+  WHERE organisation_id = $1 AND uid = $2 AND status IN ('waiting', 'allocated') AND deleted_at IS NULL
+), concerned AS (
+  SELECT shop_uid FROM present
+  UNION ALL
+  SELECT s.shop_uid FROM present p
+  JOIN doctor_duty_shops s ON s.organisation_id = $1 AND s.doctor_uid = p.doctor_uid
+), {LOCKED}, raised AS (
+  UPDATE waiting_rooms AS r SET revision = r.revision + 1 FROM room
+  WHERE r.organisation_id = $1 AND r.uid = room.uid
+  RETURNING r.uid
+), visit AS MATERIALIZED (
+  SELECT v.uid, v.status, v.created_at, v.doctor_uid
+  FROM waiting_room_visits v CROSS JOIN (SELECT count(*) FROM raised) locked
+  WHERE v.organisation_id = $1 AND v.uid = $2 AND v.deleted_at IS NULL FOR NO KEY UPDATE OF v
 ), cancelled AS (
   UPDATE waiting_room_visits SET status = 'cancelled', ended_at = $3, updated_at = $3, actor_kind = $4, actor_uid = $5
   FROM visit v
   WHERE waiting_room_visits.organisation_id = $1 AND waiting_room_visits.uid = v.uid
     AND v.status IN ('waiting', 'allocated')
 )
-SELECT status, created_at FROM visit"""
+SELECT v.status, v.created_at, v.doctor_uid, p.doctor_uid AS locked_doctor_uid
+FROM visit v LEFT JOIN present p ON true"""
 
 
 async def register(tx: Transaction, body: Registration, minutes: int, doctors: int) -> Place:
@@ -72,14 +90,12 @@ async def register(tx: Transaction, body: Registration, minutes: int, doctors: i
     `minutes` and `doctors` are for the estimate, where the shop sets none. Raises 404 naming the reference
     that is not the organisation's, 409 with the queue_uid of a patient who is waiting or allocated there.
     """
-    # A visit that stands in the way may be cancelled before it is looked at: then there is room. The room's
-    # lock lets no other take its place.
-    while (uid := await _take_turn(tx, body)) is None:
+    uid = await _take_turn(tx, body)
+    if uid is None:
         present = await tx.connection.fetchval(
             _PRESENT, tx.organisation_id, body.shop_uid, body.patient_profile_uid
         )
-        if present is not None:
-            raise errors.simple(409, "Patient is already waiting", queue_uid=present)
+        raise errors.simple(409, "Patient is already waiting", queue_uid=present)
     [place] = await tx.connection.fetch(_PLACE, tx.organisation_id, uid, minutes, doctors)
     tell(tx, uid, "waiting", tx.now)
     return Place(queue_uid=uid, position=place["position"], estimated_wait_minutes=place["minutes"])
@@ -119,4 +135,7 @@ async def cancel(tx: Transaction, uid: str) -> None:
     if visit["status"] == "completed":
         raise errors.simple(409, "The visit is completed and cannot be cancelled")
     if visit["status"] != "cancelled":
+        if visit["doctor_uid"] not in (None, visit["locked_doctor_uid"]):
+            # A doctor has called the patient before the lock was had. Out of the order of locks, as it is so rare.
+            await raise_of_duty(tx, visit["doctor_uid"])
         tell(tx, uid, "cancelled", visit["created_at"])

@@ -1,10 +1,8 @@
-"""Duty: which doctors take patients of which shops; run inside the caller's transaction.
-
-Locks are taken in one order everywhere: duties, rooms (each by uid), visits, and the stream of events last.
-"""
+"""Duty: which doctors take patients of which shops; run inside the caller's transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +13,7 @@ from rxdesk.access import Transaction, look
 from rxdesk.waiting_room.desk_queries import DUTY
 from rxdesk.waiting_room.desk_schemas import Duty, DutyStatus, Pause, Shops
 from rxdesk.waiting_room.lifecycle import Rules, require_duty_step
+from rxdesk.waiting_room.rooms import raise_of_duty
 
 # The duty's row is locked, and what it says is the last that was committed. A deleted doctor is none.
 _LOCK = """
@@ -43,12 +42,6 @@ ON CONFLICT (organisation_id, uid) DO UPDATE SET status = excluded.status,
 _UNKNOWN_SHOP = """
 SELECT EXISTS (SELECT FROM unnest($2::text[]) AS g (uid) WHERE NOT EXISTS (
   SELECT FROM shops s WHERE s.organisation_id = $1 AND s.uid = g.uid AND s.deleted_at IS NULL))"""
-
-# The room's row is the lock of its queue, and must be there before somebody calls.
-_OPEN_ROOMS = """
-INSERT INTO waiting_rooms (organisation_id, uid, last_turn)
-SELECT $1, g.uid, 0 FROM unnest($2::text[]) AS g (uid) ORDER BY g.uid
-ON CONFLICT (organisation_id, uid) DO NOTHING"""
 
 _LEAVE_SHOPS = """
 DELETE FROM doctor_duty_shops WHERE organisation_id = $1 AND doctor_uid = $2 AND shop_uid <> ALL ($3::text[])"""
@@ -84,8 +77,7 @@ async def go_on(tx: Transaction, doctor_uid: str, body: Shops, rules: Rules) -> 
         raise errors.not_found("shop_uids")
     if not doctor.active:
         raise errors.simple(409, "The doctor is not active")
-    await tx.connection.execute(_OPEN_ROOMS, tx.organisation_id, shop_uids)
-    await _set(tx, doctor, "on", reason=",".join(shop_uids))
+    await _set(tx, doctor, "on", shop_uids=shop_uids)
     await tx.connection.execute(_LEAVE_SHOPS, tx.organisation_id, doctor_uid, shop_uids)
     await tx.connection.execute(_ENTER_SHOPS, tx.organisation_id, doctor_uid, shop_uids)
     return await _shown(tx, doctor_uid, rules)
@@ -154,11 +146,14 @@ async def _set(
     status: DutyStatus,
     *,
     until: datetime | None = None,
-    reason: str | None = None,
+    shop_uids: Sequence[str] = (),
 ) -> None:
+    """Write the status; the rooms are raised of the shops where the doctor was on duty, and of `shop_uids`."""
     await tx.connection.execute(
         _SET, tx.organisation_id, doctor.uid, status, tx.now, until, tx.actor_kind, tx.actor_uid
     )
+    await raise_of_duty(tx, doctor.uid, shop_uids)
+    reason = ",".join(shop_uids) or None
     await history.record(tx, "duty", doctor.uid, "status", old=doctor.status, new=status, reason=reason)
 
 

@@ -1,7 +1,7 @@
 """What a doctor does with a visit; run inside the caller's transaction.
 
 Of several who act on one visit at once one does, and the others find what it did: the visit's row is locked, after
-the duties of the doctors concerned, and after its shop's room where it takes a new place.
+the duties of the doctors concerned and the rooms of their shops.
 """
 
 from __future__ import annotations
@@ -24,17 +24,31 @@ from rxdesk.waiting_room.desk_schemas import (
     VisitStatus,
 )
 from rxdesk.waiting_room.lifecycle import NO_SHOWS, VISIT_STEPS, Rules, require_visit_step
+from rxdesk.waiting_room.rooms import LOCKED, raise_of_duty
 from rxdesk.waiting_room.telling import tell
 
-_LOCK = """
-SELECT uid, shop_uid, status, doctor_uid, no_shows, created_at FROM waiting_room_visits
-WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL FOR NO KEY UPDATE"""
+# The rooms that the visit and these doctors concern are locked before the visit, whose row is the last committed.
+# $3 its shop, $4 the doctors, $5 turns to draw in its shop
+_LOCK = f"""
+WITH concerned AS (
+  SELECT $3::text AS shop_uid
+  UNION ALL
+  SELECT s.shop_uid FROM doctor_duty_shops s WHERE s.organisation_id = $1 AND s.doctor_uid = ANY ($4::text[])
+), {LOCKED}, raised AS (
+  UPDATE waiting_rooms AS r SET revision = r.revision + 1,
+    last_turn = r.last_turn + CASE WHEN r.uid = $3 THEN $5::int ELSE 0 END
+  FROM room
+  WHERE r.organisation_id = $1 AND r.uid = room.uid
+  RETURNING r.uid, r.last_turn
+)
+SELECT v.uid, v.shop_uid, v.status, v.doctor_uid, v.no_shows, v.created_at, drawn.turn
+FROM waiting_room_visits v
+CROSS JOIN (SELECT max(raised.last_turn) FILTER (WHERE raised.uid = $3) AS turn FROM raised) drawn
+WHERE v.organisation_id = $1 AND v.uid = $2 AND v.deleted_at IS NULL FOR NO KEY UPDATE OF v"""
 
-_SHOP_OF = """
-SELECT shop_uid FROM waiting_room_visits WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL"""
-
-_DRAW_TURN = """
-UPDATE waiting_rooms SET last_turn = last_turn + 1 WHERE organisation_id = $1 AND uid = $2 RETURNING last_turn"""
+_PLACE = """
+SELECT shop_uid, doctor_uid FROM waiting_room_visits
+WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL"""
 
 # $3 now, $4 and $5 the actor
 _COMPLETE = f"""
@@ -72,8 +86,16 @@ SELECT EXISTS (SELECT FROM doctors WHERE organisation_id = $1 AND uid = $2 AND d
 
 
 @dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a visit is, as it was before any lock: a visit keeps its shop, but not its doctor."""
+
+    shop_uid: str
+    doctor_uid: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Locked:
-    """A visit whose row this transaction has locked."""
+    """A visit whose row this transaction has locked; `turn` is the last that was drawn in its shop."""
 
     uid: str
     shop_uid: str
@@ -81,6 +103,7 @@ class _Locked:
     doctor_uid: str | None
     no_shows: int
     created_at: datetime
+    turn: int | None
 
 
 async def complete(tx: Transaction, uid: str, body: Completion) -> Visit:
@@ -88,9 +111,9 @@ async def complete(tx: Transaction, uid: str, body: Completion) -> Visit:
 
     Raises 404, also naming `doctor_uid`; 409 when it is not allocated, or to another doctor.
     """
-    await _shop_of(tx, uid)
+    place = await _place_of(tx, uid)
     await duty.see(tx, body.doctor_uid, field="doctor_uid")
-    visit = await _lock(tx, uid)
+    visit = await _lock(tx, uid, place, body.doctor_uid)
     _require_doctor_s(visit, body.doctor_uid, "completed")
     return await _write(tx, visit, "completed", body.outcome, _COMPLETE, body.outcome, body.doctor_uid)
 
@@ -100,15 +123,14 @@ async def no_show(tx: Transaction, uid: str, body: Absence) -> Visit:
 
     Raises as `complete`.
     """
-    shop_uid = await _shop_of(tx, uid)
+    place = await _place_of(tx, uid)
     await duty.see(tx, body.doctor_uid, field="doctor_uid")
-    turn = await tx.connection.fetchval(_DRAW_TURN, tx.organisation_id, shop_uid)
-    visit = await _lock(tx, uid)
+    visit = await _lock(tx, uid, place, body.doctor_uid, turns=1)
     _require_doctor_s(visit, body.doctor_uid, "waiting")
     times = visit.no_shows + 1
     if times >= NO_SHOWS:
         return await _write(tx, visit, "cancelled", "no-show", _CANCEL, "no_show", times)
-    return await _write(tx, visit, "waiting", "no-show", _REQUEUE, turn, times)
+    return await _write(tx, visit, "waiting", "no-show", _REQUEUE, visit.turn, times)
 
 
 async def hand_over(tx: Transaction, uid: str, body: HandOver, rules: Rules) -> Visit:
@@ -116,13 +138,13 @@ async def hand_over(tx: Transaction, uid: str, body: HandOver, rules: Rules) -> 
 
     Raises as `complete`, also naming `to_doctor_uid`; 409 when the colleague takes no patients there.
     """
-    await _shop_of(tx, uid)
+    place = await _place_of(tx, uid)
     both = [body.doctor_uid, body.to_doctor_uid]
     await tx.connection.execute(_LOCK_DUTIES, tx.organisation_id, both)
     await duty.see(tx, body.doctor_uid, field="doctor_uid")
     if not await tx.connection.fetchval(_IS_DOCTOR, tx.organisation_id, body.to_doctor_uid):
         raise errors.not_found("to_doctor_uid")
-    visit = await _lock(tx, uid)
+    visit = await _lock(tx, uid, place, *both)
     if visit.status != "allocated":
         raise errors.not_allowed(
             f"A visit that is {visit.status} cannot be handed over", VISIT_STEPS[visit.status]
@@ -148,25 +170,30 @@ async def cancel(tx: Transaction, uid: str, body: Cancellation) -> Visit:
 
     Raises 404, also naming `doctor_uid`; 409 when it has ended, or another doctor has it than the one named.
     """
-    await _shop_of(tx, uid)
+    place = await _place_of(tx, uid)
     if body.doctor_uid is not None:
         await duty.see(tx, body.doctor_uid, field="doctor_uid")
-    visit = await _lock(tx, uid)
+    visit = await _lock(tx, uid, place)
     require_visit_step(visit.status, "cancelled")
     if body.doctor_uid is not None and visit.status == "allocated":
         _require_doctor_s(visit, body.doctor_uid, None)
+    if visit.doctor_uid not in (None, place.doctor_uid):
+        # A doctor has called the patient before the lock was had. Out of the order of locks, as it is so rare.
+        await raise_of_duty(tx, visit.doctor_uid)
     return await _write(tx, visit, "cancelled", body.reason, _CANCEL, "doctor", visit.no_shows)
 
 
-async def _shop_of(tx: Transaction, uid: str) -> str:
-    shop_uid: str | None = await tx.connection.fetchval(_SHOP_OF, tx.organisation_id, uid)
-    if shop_uid is None:
+async def _place_of(tx: Transaction, uid: str) -> _Place:
+    row = await tx.connection.fetchrow(_PLACE, tx.organisation_id, uid)
+    if row is None:
         raise errors.not_found()
-    return shop_uid
+    return _Place(**row)
 
 
-async def _lock(tx: Transaction, uid: str) -> _Locked:
-    row = await tx.connection.fetchrow(_LOCK, tx.organisation_id, uid)
+async def _lock(tx: Transaction, uid: str, place: _Place, *doctor_uids: str, turns: int = 0) -> _Locked:
+    """Lock the rooms that the visit's shop, its doctor and these doctors concern, then the visit."""
+    doctors = [*doctor_uids] if place.doctor_uid is None else [place.doctor_uid, *doctor_uids]
+    row = await tx.connection.fetchrow(_LOCK, tx.organisation_id, uid, place.shop_uid, doctors, turns)
     if row is None:
         raise errors.not_found()
     return _Locked(**row)

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
-import asyncpg
 import httpx
 import pytest
-from tests.conftest import ENCRYPTION_KEYS, InProcess, in_process
+from tests.conftest import InProcess, in_process
 from tests.factories import LONG_AGO, Tenant
 
-from rxdesk.access import Transaction
 from rxdesk.db import embedded
-from rxdesk.db.pool import Connection
-from rxdesk.kit.sealing import Sealer, read_keys
-from rxdesk.waiting_room import commands
-from rxdesk.waiting_room.schemas import Registration
 
 PATH = "/waiting-room/register"
 
@@ -248,59 +241,3 @@ async def test_no_doctor_on_duty_by_the_settings(cluster: embedded.Address, tena
         await register(running.client, headers, shop, await tenant.insert("patients"))
         answer = await register(running.client, headers, shop, await tenant.insert("patients"))
         assert answer.json()["estimated_wait_minutes"] == 9
-
-
-class _Between:
-    """A connection that lets something happen right after one statement."""
-
-    def __init__(self, connection: Connection, mark: str, happen: Callable[[], Awaitable[None]]) -> None:
-        self._connection = connection
-        self._mark = mark
-        self._happen: Callable[[], Awaitable[None]] | None = happen
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._connection, name)
-
-    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        rows = await self._connection.fetch(query, *arguments)
-        if self._mark in query and self._happen is not None:
-            happen, self._happen = self._happen, None
-            await happen()
-        return rows
-
-
-async def test_a_visit_that_is_cancelled_as_it_stands_in_the_way(
-    cluster: embedded.Address, inside: InProcess, tenant: Tenant
-) -> None:
-    """Between the conflict and the look at what it was: the patient is registered, not told of nothing."""
-    shop, patient, headers = (
-        await tenant.insert("shops"),
-        await tenant.insert("patients"),
-        await tenant.headers(),
-    )
-    first = (await register(inside.client, headers, shop, patient)).json()["queue_uid"]
-
-    async def cancel() -> None:
-        assert (await inside.client.delete(f"/waiting-room/{first}", headers=headers)).status_code == 204
-
-    connection = await asyncpg.connect(**cluster.connect_args(embedded.APP))
-    await connection.execute(f"SET rxdesk.organisation_id = '{tenant.id}'")
-    try:
-        async with connection.transaction():
-            tx = Transaction(
-                connection=cast(
-                    "Connection", _Between(connection, "INSERT INTO waiting_room_visits", cancel)
-                ),
-                organisation_id=tenant.id,
-                actor_kind="key",
-                actor_uid="key-test",
-                now=inside.clock.moment,
-                sealer=Sealer(read_keys(ENCRYPTION_KEYS)),
-            )
-            body = Registration(shop_uid=shop, patient_profile_uid=patient)
-            place = await commands.register(tx, body, 10, 1)
-    finally:
-        await connection.close()
-    assert place.position == 1
-    assert place.queue_uid != first
-    assert [row["status"] for row in await visits(tenant)] == ["cancelled", "waiting"]
