@@ -44,16 +44,17 @@ def _replace(module: ModuleType, name: str, good: str, bad: str) -> None:
     setattr(module, name, statement.replace(good, bad))
 
 
-def _replace_between(begin: str, end: str, bad: str) -> None:
-    """Change the statement that registers a patient from the beginning on, up to the end."""
-    statement: str = vars(commands)["_REGISTER"]
+def _replace_between(name: str, begin: str, end: str, bad: str) -> None:
+    """Change a statement of what patients do from the beginning on, up to the end."""
+    statement: str = vars(commands)[name]
     first = statement.index(begin)
-    _replace(commands, "_REGISTER", statement[first : statement.index(end, first)], bad)
+    _replace(commands, name, statement[first : statement.index(end, first)], bad)
 
 
 def no_lock() -> None:
     """Draw turns that are unique and rise, but hold nothing until the commit: the next may be seen first."""
     _replace_between(
+        "_REGISTER",
         "  INSERT INTO waiting_rooms",
         "\n), visit AS",
         "SELECT pg_current_xact_id()::text::bigint AS last_turn FROM given "
@@ -108,6 +109,7 @@ def acknowledged_then_rolled_back() -> None:
 def duplicate_let_through() -> None:
     """Look for the patient's visit before the lock is had; the database must be without its unique index."""
     _replace_between(
+        "_REGISTER",
         "  ON CONFLICT (organisation_id, shop_uid, patient_uid)",
         "  RETURNING uid",
         "  WHERE NOT EXISTS (SELECT FROM waiting_room_visits WHERE organisation_id = $1 AND shop_uid = $3 "
@@ -132,6 +134,12 @@ def called_by_clock() -> None:
     )
 
 
+def cancelled_without_lock() -> None:
+    """Cancel under the visit's lock alone: a place that is answered before its commit may be true no more."""
+    _replace_between("_CANCEL", ", \nroom AS MATERIALIZED", ", visit AS MATERIALIZED", "")
+    _replace(commands, "_CANCEL", " CROSS JOIN (SELECT count(*) FROM raised) locked", "")
+
+
 BUGS: dict[str, Callable[[], None]] = {
     "no lock": no_lock,
     "order by clock": order_by_clock,
@@ -140,6 +148,7 @@ BUGS: dict[str, Callable[[], None]] = {
     "duplicate let through": duplicate_let_through,
     "called twice": called_twice,
     "called by the clock": called_by_clock,
+    "cancelled without a lock": cancelled_without_lock,
 }
 
 # In this module's body, as worker processes may import it anew.
