@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import checks, database, extras, report, workloads
+from bench import checks, database, extras, report, waiting_room, workloads
 from bench.data import BUSY, QUIET, Filled
 from bench.deliveries import section
 from bench.load import BenchError, Run, wrk
@@ -26,6 +26,7 @@ from rxdesk.db import embedded
 
 MAIN = "bench_main"
 DELIVERIES = "deliveries"
+WAITING = "waiting"
 GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
 BARE = "bare"
@@ -175,6 +176,19 @@ class Bench:
             self.address, self.plan, self.server.pid, self.folder, quick=self.quick, tell=self.tell
         )
 
+    def waiting(self) -> dict[str, Any]:
+        """Let doctors call and patients come, where few wait and where many do."""
+        self.part("waiting room")
+        return waiting_room.measure(
+            self.address,
+            self.plan,
+            self.server.pid,
+            self.folder,
+            today=self.today,
+            quick=self.quick,
+            tell=self.tell,
+        )
+
 
 def main() -> int:
     """Run the benchmark; write and print its report."""
@@ -184,7 +198,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="compare only these workloads, divided by commas, and no extras; `deliveries` is one of them",
+        help="compare only these workloads, divided by commas, and no extras; `deliveries` and `waiting` are two",
     )
     parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
@@ -242,9 +256,12 @@ def main() -> int:
 
 
 def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
-    named = [name for name in chosen if name != DELIVERIES]
+    named = [name for name in chosen if name not in (DELIVERIES, WAITING)]
     result = _compared(bench, named, whole=whole)
-    return {**result, **bench.deliveries()} if whole or DELIVERIES in chosen else result
+    for section_name, measure in ((DELIVERIES, bench.deliveries), (WAITING, bench.waiting)):
+        if whole or section_name in chosen:
+            result |= measure()
+    return result
 
 
 def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
