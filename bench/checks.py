@@ -76,6 +76,8 @@ def refusals(servers: Mapping[str, Running], good: Request, poor_key: str) -> No
 def waiting_room(servers: Mapping[str, Running], key: str, events: Callable[[], list[Event]]) -> None:
     """Two register, one cancels, the other moves up: with every contestant, who stores the same events.
 
+    The estimates are not compared: RxDesk imagines how the room goes on, the others multiply, and the bare limit, which
+    only passes on what its statement gives, has none in a status.
     `events` gives those that are stored, by position. Raises BenchError.
     """
     path = f"{BASE}/waiting-room"
@@ -103,11 +105,10 @@ def waiting_room(servers: Mapping[str, Running], key: str, events: Callable[[], 
             "queue_uid": second,
             "status": "waiting",
             "position": 1,
-            "estimated_wait_minutes": 0,
             "video_room_id": None,
             "allocated_at": None,
         }
-        _expect(name, (status, moved) == (200, wanted), moved)
+        _expect(name, status == 200 and moved.items() >= wanted.items(), moved)
         _expect(name, ask(server.url, Request(f"{path}/{second}", key, "DELETE"))[0] == 204, second)
         stored = events()[len(before) :]
         _expect(name, len(stored) == 4, stored)  # two registered, two cancelled

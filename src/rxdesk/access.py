@@ -113,7 +113,10 @@ _LOOKED: dict[str, str] = {}
 
 
 async def look(connection: Connection, organisation_id: int, read: Read, *arguments: object) -> str | None:
-    """Run a feature's read for an operator, on a connection that is set to the organisation; its body as JSON text."""
+    """Run a feature's read for an operator or the server itself, on a connection that is set to the organisation.
+
+    Gives its body as JSON text, None for no row.
+    """
     statement = _LOOKED.setdefault(read.query, _OPERATOR.replace("{query}", read.query))
     body: str | None = await connection.fetchval(statement, organisation_id, "cli", list(ALL), *arguments)
     return body
@@ -152,6 +155,11 @@ class Access:
         uid, allowed, per_second, per_minute, pharmacy_uid, body = row
         self.used_keys[key.organisation_id, uid] = self._clock()
         return Caller(key.organisation_id, uid, allowed, per_second, per_minute, pharmacy_uid), body
+
+    async def look(self, organisation_id: int, read: Read, *arguments: object) -> str | None:
+        """Run a read for the server itself, in one statement; its body as JSON text, None for no row."""
+        async with self._pool.acquire(organisation_id, timeout_seconds=self._timeout) as connection:
+            return await look(connection, organisation_id, read, *arguments)
 
     async def write(self, caller: Caller, command: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run a command in one transaction; an ApiError that it raises undoes all of it."""

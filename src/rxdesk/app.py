@@ -19,6 +19,7 @@ from rxdesk.kit.egress import Egress
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
+from rxdesk.waiting_room.forecasts import Forecasts
 from rxdesk.web import metrics, pages
 from rxdesk.web.answers import App
 from rxdesk.web.asgi import Outer
@@ -56,6 +57,7 @@ def create_app(
         workers=settings.workers,
         unknown_keys_per_minute=settings.unknown_keys_per_minute,
     )
+    forecasts = Forecasts(access, settings, clock)
     services = Services(
         settings=settings,
         access=access,
@@ -67,9 +69,11 @@ def create_app(
             resolver=resolver,
         ),
         trusted_proxies=read_networks(settings.trusted_proxies),
+        parts={Forecasts: forecasts},
     )
 
     async def close() -> None:
+        forecasts.close()
         await limiter.close()
         await pool.close()
 

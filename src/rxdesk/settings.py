@@ -60,6 +60,7 @@ class Settings:
     preferred_doctor_patience_minutes: int
     doctor_heartbeat_seconds: int
     vanished_doctor_grace_seconds: int
+    forecast_seconds: int
     log_level: str
 
 
@@ -101,6 +102,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "preferred_doctor_patience_minutes": (0, 1440),
     "doctor_heartbeat_seconds": (5, 86_400),
     "vanished_doctor_grace_seconds": (0, 86_400),
+    "forecast_seconds": (1, 300),
 }
 _CHOICES = {"log_level": ("debug", "info", "warning", "error")}
 

@@ -83,3 +83,13 @@ def test_what_is_not_there(at: list[str]) -> None:
     assert refused(room(at, "history", "q-9")) == "rxdesk: there is no such row"
     assert "no such shop_uids" in refused(room(at, "on-duty", "doc-1", "--shop", "shop-0"))
     assert "no such doctor_uid" in refused(room(at, "no-show", "q-0", "--doctor", "doc-0"))
+
+
+def test_calibration(at: list[str]) -> None:
+    """Imported visits were told no estimate."""
+    found = answer(room(at, "calibration", "--json"))
+    assert (found["days"], found["overall"]["count"], found["shops"]) == (30, 0, [])
+    shown = room(at, "calibration").stdout.splitlines()
+    assert shown[0].split()[:2] == ["SHOP", "WAITS"]
+    assert shown[-2].split() == ["all", "0", "-", "-", "-", "0", "0"]
+    assert shown[-1] == "The last 30 days; the range is for 80 %."

@@ -72,6 +72,7 @@ GET /prescriptions/{prescription_uid}/history prescription:read 200
 GET /pharmacy_orders/{pharmacy_order_uid}/history order:read 200
 GET /pharmacy_skus/{pharmacy_sku_uid}/history product:read 200
 GET /waiting-room/shops/{shop_uid} waiting_room:read 200
+GET /waiting-room/calibration waiting_room:read 200
 GET /waiting-room/doctors/{doctor_uid} waiting_room:operate 200
 GET /waiting-room/doctors/{doctor_uid}/history waiting_room:read 200
 POST /waiting-room/doctors/{doctor_uid}/on-duty waiting_room:operate 200

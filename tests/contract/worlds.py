@@ -196,6 +196,8 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     visit = {"shop_uid": shop, "visit_reason": f"reason {mark}", "preferred_doctor_uid": doctor, **actor}
     visit |= {"doctor_uid": doctor, "video_room_id": f"room-{mark}", "status": "allocated"}
     await put(tenant, "waiting_rooms", uid=shop, last_turn=2)
+    lengths = {"weight": 1.0, "total": 2.0, "square_total": 4.0, "updated_at": LONG_AGO}
+    await put(tenant, "consultation_lengths", shop_uid=shop, doctor_uid=doctor, **lengths)
     deleted["waiting_room_visits"] = await row(
         "waiting_room_visits", turn=1, patient_uid=patient, deleted_at=LONG_AGO, **visit
     )
@@ -643,5 +645,6 @@ _BY_NAME: dict[str, Callable[[World, World], Any]] = {
     "list_all_subscriptions": _lists("/subscriptions"),
     "replay_deliveries": _replay,
     "list_webhooks": _plain("/webhooks/"),
+    "get_calibration": _plain("/waiting-room/calibration"),
     "create_webhook": _create("/webhooks/", "pharmacy_order_created"),
 }

@@ -18,6 +18,7 @@ from rxdesk.db.pool import Connection
 from rxdesk.kit.keys import new_key
 from rxdesk.permissions import ALL
 from rxdesk.routes import MANAGEMENT
+from rxdesk.waiting_room.snapshots import SNAPSHOT
 from rxdesk.web.endpoint import Endpoint
 
 READS = {e.operation.name: e for e in MANAGEMENT.endpoints if e.operation.method == "GET"}
@@ -92,7 +93,8 @@ async def test_statements(inside: InProcess, small: Tenant, large: Tenant, name:
     async def cost(path: str, headers: dict[str, str]) -> tuple[int, int]:
         inside.statements.clear()
         answer = await inside.client.get(path, headers=headers)
-        return answer.status_code, len(inside.statements)
+        # The forecast of a shop is one more, once in a while, for all who ask (tests of estimates).
+        return answer.status_code, sum(SNAPSHOT.query not in statement for statement in inside.statements)
 
     assert await cost(found, allowed) == (200, 2)  # a new connection has no organisation yet
     assert await cost(found, allowed) == (200, 1)
@@ -189,7 +191,7 @@ async def explain(tenant: Tenant, statement: str, arguments: tuple[Any, ...], mo
 async def statement_of(inside: InProcess, name: str, headers: dict[str, str]) -> tuple[str, tuple[Any, ...]]:
     """The statement, with arguments, that a route runs for this key."""
     await inside.client.get(PATHS[name][0], headers=headers)
-    return inside.calls[-1]
+    return [call for call in inside.calls if SNAPSHOT.query not in call[0]][-1]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from typing import TypeVar
 from rxdesk import serving
 from rxdesk.access import Access, Caller, Read, Transaction
 from rxdesk.waiting_room import calling, commands, queries
-from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
 
 T = TypeVar("T")
@@ -26,9 +25,9 @@ Command = Callable[[Transaction], Awaitable[T]]
 _CACHED_SECONDS = 0.5
 _ONE_IN = 10  # acknowledged writes are rolled back
 
-_cached: dict[str, tuple[float, Answer]] = {}
+_cached: dict[str, tuple[float, str]] = {}
 _count = itertools.count(1)
-_read = Call.read
+_found = Call.found
 _write = Access.write
 
 
@@ -72,19 +71,19 @@ def order_by_clock() -> None:
     )
 
 
-async def _read_cached(self: Call, read: Read, *arguments: object) -> Answer:
+async def _found_cached(self: Call, read: Read, *arguments: object) -> str:
     if read is not queries.STATUS:
-        return await _read(self, read, *arguments)
+        return await _found(self, read, *arguments)
     uid = str(self.path["queue_uid"])
     kept = _cached.get(uid)
     if kept is None or time.monotonic() - kept[0] > _CACHED_SECONDS:
-        kept = _cached[uid] = time.monotonic(), await _read(self, read, *arguments)
+        kept = _cached[uid] = time.monotonic(), await _found(self, read, *arguments)
     return kept[1]
 
 
 def cached_positions() -> None:
     """Answer with the position of a moment ago."""
-    Call.read = _read_cached  # type: ignore[method-assign] # the bug
+    Call.found = _found_cached  # type: ignore[method-assign] # the bug
 
 
 async def _write_or_not(self: Access, caller: Caller, command: Command[T]) -> T:

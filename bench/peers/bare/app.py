@@ -27,12 +27,13 @@ from rxdesk.prescriptions import queries as prescriptions
 from rxdesk.products import queries as products
 from rxdesk.waiting_room import commands as waiting_room
 from rxdesk.waiting_room import queries as waiting_room_queries
+from rxdesk.waiting_room.forecasts import NOTHING
 from rxdesk.waiting_room.schemas import Registration
 from rxdesk.wallet import commands as wallet
 from rxdesk.wallet.schemas import Push
 
 _CONNECTIONS = 8  # as many as RxDesk has
-_MINUTES, _DOCTORS, _INTENT_DAYS = 10, 1, 365  # RxDesk's defaults
+_INTENT_DAYS = 365  # RxDesk's default
 _SEALER = Sealer(read_keys(new_keys()))
 
 Scope: TypeAlias = dict[str, Any]
@@ -68,7 +69,7 @@ def _read(parts: list[str], query: dict[str, list[str]]) -> Plan:  # noqa: PLR09
         case ["products"]:
             return Permission.PRODUCT_READ, products.PRODUCTS, _paging(query)
         case ["waiting-room", uid, "status"]:
-            return Permission.WAITING_ROOM_READ, waiting_room_queries.STATUS, (uid, _MINUTES, _DOCTORS)
+            return Permission.WAITING_ROOM_READ, waiting_room_queries.STATUS, (uid,)
     raise LookupError
 
 
@@ -79,7 +80,7 @@ def _write(method: str, parts: list[str], body: bytes) -> tuple[int, str, Comman
             return (
                 201,
                 Permission.WAITING_ROOM_WRITE,
-                lambda tx: waiting_room.register(tx, place, _MINUTES, _DOCTORS),
+                lambda tx: waiting_room.register(tx, place, NOTHING.next_ones),
             )
         case "DELETE", ["waiting-room", uid]:
             return 204, Permission.WAITING_ROOM_WRITE, lambda tx: waiting_room.cancel(tx, uid)

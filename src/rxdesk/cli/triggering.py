@@ -103,11 +103,13 @@ async def _drawn(tx: Transaction, query: str, what: str) -> Any:  # noqa: ANN401
 
 async def _visit(tx: Transaction, settings: Settings) -> str:
     from rxdesk.waiting_room.commands import register
+    from rxdesk.waiting_room.forecasts import forecast_in
     from rxdesk.waiting_room.schemas import Registration
 
     row = await _drawn(tx, _VISITOR, "nobody who could wait, or no shop")
     body = Registration(shop_uid=row["shop_uid"], patient_profile_uid=row["patient_uid"])
-    place = await register(tx, body, settings.consultation_minutes, settings.doctors_on_duty)
+    forecast = await forecast_in(tx, settings, body.shop_uid)
+    place = await register(tx, body, forecast.next_ones)
     return f"A patient waits, at place {place.position}"
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rxdesk.cli import waiting_room_backtest
+from rxdesk.cli import waiting_room_backtest, waiting_room_calibration
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -32,6 +32,7 @@ app = typer.Typer(
     help="Put doctors on duty, call patients, and end their visits; show who waits.", no_args_is_help=True
 )
 waiting_room_backtest.register(app)
+waiting_room_calibration.register(app)
 Doctor = Annotated[str, typer.Argument(metavar="DOCTOR", help="The doctor's uid.")]
 Visit = Annotated[
     str, typer.Argument(metavar="UID", help="The visit's uid, as `rxdesk waiting-room show` has it.")

@@ -28,6 +28,7 @@ from rxdesk.importing.report import (
 )
 from rxdesk.importing.rows import Rows, stage
 from rxdesk.importing.tables import TABLES, Table, Unique
+from rxdesk.waiting_room.consultations import RELEARN
 
 _BATCH_LINES = 2_000
 _BATCH_BYTES = 8 * 1024 * 1024
@@ -299,7 +300,8 @@ class _FileImport:
                 written.changed += row["changed"] if row else 0
             self._tell("writing", min(last, self.last_line), self.last_line)
         if self.file.kind == "waiting_room":
-            await self.connection.execute(_LAST_TURNS, self.organisation_id)
+            rooms = await self.connection.fetch(_LAST_TURNS, self.organisation_id)
+            await self.connection.execute(RELEARN, self.organisation_id, [room["uid"] for room in rooms])
 
     # ------------------------------------------------------------------------------------------- waiting room
     async def _lock_queues(self) -> None:
@@ -344,4 +346,5 @@ _LAST_TURNS = """
 UPDATE waiting_rooms AS r SET last_turn = greatest(r.last_turn, given.turn), revision = r.revision + 1
 FROM (SELECT v.shop_uid, max(v.turn) AS turn FROM import_waiting_room_visits v GROUP BY v.shop_uid) given
 WHERE r.organisation_id = $1 AND r.uid = given.shop_uid
+RETURNING r.uid
 """

@@ -109,7 +109,7 @@ WITH shop AS MATERIALIZED (
   WHERE r.organisation_id = $1 AND r.uid = s.uid AND (EXISTS (SELECT FROM due) OR EXISTS (SELECT FROM front))
 )
 UPDATE waiting_room_visits AS v SET status = 'allocated', doctor_uid = $2, video_room_id = $7, allocated_at = $3,
-  updated_at = $3, actor_kind = $8, actor_uid = $9
+  first_allocated_at = coalesce(v.first_allocated_at, $3), updated_at = $3, actor_kind = $8, actor_uid = $9
 FROM due
 WHERE v.organisation_id = $1 AND v.uid = due.uid AND v.status = 'waiting'
 RETURNING v.uid, v.created_at, {VISIT}::text AS body"""

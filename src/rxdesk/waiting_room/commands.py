@@ -10,7 +10,8 @@ from __future__ import annotations
 from rxdesk import errors
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
-from rxdesk.waiting_room.queries import ESTIMATE, POSITION
+from rxdesk.waiting_room.forecasts import Window
+from rxdesk.waiting_room.queries import POSITION
 from rxdesk.waiting_room.rooms import LOCKED, raise_of_duty
 from rxdesk.waiting_room.schemas import Place, Registration
 from rxdesk.waiting_room.telling import tell
@@ -47,12 +48,19 @@ SELECT uid FROM waiting_room_visits
 WHERE organisation_id = $1 AND shop_uid = $2 AND patient_uid = $3 AND status IN ('waiting', 'allocated')
   AND deleted_at IS NULL"""
 
+# The estimate of the position is kept, to be judged by the wait that comes. $3: the position before the first of the
+# window of estimates, $4, $5, $6: minutes, low and high of each place of it
 _PLACE = f"""
-SELECT q.position, {ESTIMATE.format(minutes="$3", doctors="$4")} AS minutes
-FROM waiting_room_visits v
-JOIN shops s ON s.organisation_id = $1 AND s.uid = v.shop_uid
-CROSS JOIN LATERAL ({POSITION}) q
-WHERE v.organisation_id = $1 AND v.uid = $2"""
+WITH place AS (
+  SELECT v.uid, q.position, least(greatest(q.position - $3::bigint, 1), cardinality($4::bigint[])) AS number
+  FROM waiting_room_visits v CROSS JOIN LATERAL ({POSITION}) q
+  WHERE v.organisation_id = $1 AND v.uid = $2
+)
+UPDATE waiting_room_visits AS v SET estimated_minutes = ($4::bigint[])[p.number],
+  estimated_low = ($5::bigint[])[p.number], estimated_high = ($6::bigint[])[p.number]
+FROM place p
+WHERE v.organisation_id = $1 AND v.uid = p.uid
+RETURNING p.position, v.estimated_minutes"""
 
 
 # Gives the status that it was in, and the doctor whose rooms were locked; what it is judged by is the row as it is once
@@ -84,11 +92,11 @@ SELECT v.status, v.created_at, v.doctor_uid, p.doctor_uid AS locked_doctor_uid
 FROM visit v LEFT JOIN present p ON true"""
 
 
-async def register(tx: Transaction, body: Registration, minutes: int, doctors: int) -> Place:
+async def register(tx: Transaction, body: Registration, estimates: Window) -> Place:
     """Give the patient the next place in the shop's queue.
 
-    `minutes` and `doctors` are for the estimate, where the shop sets none. Raises 404 naming the reference
-    that is not the organisation's, 409 with the queue_uid of a patient who is waiting or allocated there.
+    `estimates` are those of the places that may be next. Raises 404 naming the reference that is not the
+    organisation's, 409 with the queue_uid of a patient who is waiting or allocated there.
     """
     uid = await _take_turn(tx, body)
     if uid is None:
@@ -96,9 +104,9 @@ async def register(tx: Transaction, body: Registration, minutes: int, doctors: i
             _PRESENT, tx.organisation_id, body.shop_uid, body.patient_profile_uid
         )
         raise errors.simple(409, "Patient is already waiting", queue_uid=present)
-    [place] = await tx.connection.fetch(_PLACE, tx.organisation_id, uid, minutes, doctors)
+    [place] = await tx.connection.fetch(_PLACE, tx.organisation_id, uid, *estimates)
     tell(tx, uid, "waiting", tx.now)
-    return Place(queue_uid=uid, position=place["position"], estimated_wait_minutes=place["minutes"])
+    return Place(queue_uid=uid, position=place["position"], estimated_wait_minutes=place["estimated_minutes"])
 
 
 async def _take_turn(tx: Transaction, body: Registration) -> str | None:

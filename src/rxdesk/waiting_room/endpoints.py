@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from rxdesk.permissions import Permission
 from rxdesk.waiting_room import commands, queries, schemas
+from rxdesk.waiting_room.forecasts import NEWEST, Forecasts
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
@@ -28,8 +31,9 @@ _QUEUE_UID = {"queue_uid": "Uid that the registration gave"}
 async def register_visit(call: Call) -> Answer:
     """Register a patient; first come, first served per shop."""
     body = await call.body(schemas.Registration)
-    settings = call.settings
-    return await call.write(commands.register, body, settings.consultation_minutes, settings.doctors_on_duty)
+    caller = await call.authorise()
+    forecast = await call.services.part(Forecasts).of(caller.organisation_id, body.shop_uid, NEWEST)
+    return await call.write(commands.register, body, forecast.next_ones)
 
 
 @endpoint(
@@ -44,9 +48,11 @@ async def register_visit(call: Call) -> Answer:
 )
 async def get_visit_status(call: Call) -> Answer:
     """Answer with status, position and estimate."""
-    settings = call.settings
-    uid = call.uid("queue_uid")
-    return await call.read(queries.STATUS, uid, settings.consultation_minutes, settings.doctors_on_duty)
+    text = await call.found(queries.STATUS, call.uid("queue_uid"))
+    standing = msgspec.json.decode(text, type=schemas.Standing)
+    caller = await call.authorise()
+    status = await call.services.part(Forecasts).status(caller.organisation_id, standing)
+    return Answer(call.operation.status, msgspec.json.encode(status))
 
 
 @endpoint(

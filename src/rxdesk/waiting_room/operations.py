@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from rxdesk import history
 from rxdesk.access import Transaction
 from rxdesk.permissions import Permission
-from rxdesk.waiting_room import calling, desk_queries, desk_schemas, duty, visits
+from rxdesk.waiting_room import calibration, calling, desk_queries, desk_schemas, duty, visits
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
@@ -41,6 +42,23 @@ async def get_board(call: Call) -> Answer:
     paging = call.query(Paging)
     since = call.now - Rules.of(call.settings).heartbeat
     return await call.read(desk_queries.BOARD, call.uid("shop_uid"), since, paging.size, paging.offset)
+
+
+@endpoint(
+    "GET",
+    "/waiting-room/calibration",
+    Permission.WAITING_ROOM_READ,
+    tag=_TAG,
+    summary="How far off estimated waits were",
+    description="What patients were told as they registered, in the last 30 days, against the waits that came: of all, "
+    "and of each shop. Those who were not there when they were called, or cancelled before, are counted beside it.",
+    answer=calibration.Calibration,
+    answer_example=calibration.EXAMPLE,
+)
+async def get_calibration(call: Call) -> Answer:
+    """Answer with error, bias and coverage."""
+    since = call.now - timedelta(days=calibration.DAYS)
+    return await call.read(calibration.CALIBRATION, since, calibration.DAYS)
 
 
 @endpoint(
@@ -222,6 +240,7 @@ async def hand_over_visit(call: Call) -> Answer:
 _ENDED = {"ended_at": 1711701200}
 ENDPOINTS = (
     get_board,
+    get_calibration,
     get_duty,
     _changes(_DOCTOR, _DOCTOR_UID, "get_duty_history", "When a doctor was on duty"),
     _duty(

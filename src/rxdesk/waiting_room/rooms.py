@@ -16,12 +16,12 @@ from rxdesk.access import Transaction
 
 # A room is there from the first registration or duty on.
 _RAISE = """
-INSERT INTO waiting_rooms AS room (organisation_id, uid, last_turn, revision)
-SELECT $1, g.uid, 0, 1 FROM (
+INSERT INTO waiting_rooms AS room (organisation_id, uid, last_turn, revision, attended)
+SELECT $1, g.uid, 0, 1, true FROM (
   SELECT s.shop_uid AS uid FROM doctor_duty_shops s WHERE s.organisation_id = $1 AND s.doctor_uid = $2
   UNION SELECT unnest($3::text[])) g
 ORDER BY g.uid
-ON CONFLICT (organisation_id, uid) DO UPDATE SET revision = room.revision + 1"""
+ON CONFLICT (organisation_id, uid) DO UPDATE SET revision = room.revision + 1, attended = true"""
 
 # Locks the rooms of the CTE `concerned`, in their order. What is judged must be read after it: by a statement that
 # follows, or by one that locks the row.

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from rxdesk.waiting_room.estimates.snapshot import Estimate
+
 MAX_VISIT_REASON = 500
 
 
@@ -26,19 +28,51 @@ class Place(msgspec.Struct, kw_only=True):
     estimated_wait_minutes: int
 
 
+VisitStatus = Literal["waiting", "allocated", "completed", "cancelled"]
+Range = Annotated[list[int], msgspec.Meta(min_length=2, max_length=2)]
+
+
 class Status(msgspec.Struct, kw_only=True):
     """Where a visit stands.
 
-    `position` and `estimated_wait_minutes` are null once it no longer waits; `video_room_id` and
-    `allocated_at` (Unix seconds) are null until a doctor has it.
+    `position` and the estimate are null once it no longer waits; `video_room_id` and `allocated_at` (Unix seconds) are
+    null until a doctor has it. The wait lies in `estimated_wait_range` (whole minutes, both ends included) in 8 of 10
+    cases. The `estimate_reason` is `no_doctor_on_duty` where it is that of doctors who would have to come first.
     """
 
     queue_uid: str
-    status: Literal["waiting", "allocated", "completed", "cancelled"]
+    status: VisitStatus
     position: int | None
     estimated_wait_minutes: int | None
     video_room_id: str | None
     allocated_at: int | None
+    estimated_wait_range: Range | None
+    estimate_reason: Literal["no_doctor_on_duty"] | None
+
+
+class Standing(msgspec.Struct, kw_only=True):
+    """What is read of a visit in one statement: its status but for the estimate, and the room as of then."""
+
+    queue_uid: str
+    status: VisitStatus
+    position: int | None
+    video_room_id: str | None
+    allocated_at: int | None
+    shop_uid: str
+    revision: int
+
+    def with_estimate(self, estimate: Estimate | None) -> Status:
+        """Give what is answered; the estimate is of one who waits."""
+        return Status(
+            queue_uid=self.queue_uid,
+            status=self.status,
+            position=self.position,
+            estimated_wait_minutes=None if estimate is None else estimate.minutes,
+            video_room_id=self.video_room_id,
+            allocated_at=self.allocated_at,
+            estimated_wait_range=None if estimate is None else [estimate.low, estimate.high],
+            estimate_reason=None if estimate is None else estimate.reason,
+        )
 
 
 REGISTRATION_EXAMPLE = Registration(
@@ -54,4 +88,6 @@ STATUS_EXAMPLE = Status(
     estimated_wait_minutes=15,
     video_room_id=None,
     allocated_at=None,
+    estimated_wait_range=[9, 24],
+    estimate_reason=None,
 )

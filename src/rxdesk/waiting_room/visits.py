@@ -14,6 +14,7 @@ import msgspec
 from rxdesk import errors, history
 from rxdesk.access import Transaction
 from rxdesk.waiting_room import duty
+from rxdesk.waiting_room.consultations import LEARNED
 from rxdesk.waiting_room.desk_queries import VISIT
 from rxdesk.waiting_room.desk_schemas import (
     Absence,
@@ -52,9 +53,12 @@ WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL"""
 
 # $3 now, $4 and $5 the actor
 _COMPLETE = f"""
-UPDATE waiting_room_visits AS v SET status = 'completed', outcome = $6, doctor_uid = $7, ended_at = $3,
-  updated_at = $3, actor_kind = $4, actor_uid = $5
-WHERE v.organisation_id = $1 AND v.uid = $2 RETURNING {VISIT}::text AS body"""
+WITH done AS (
+  UPDATE waiting_room_visits AS v SET status = 'completed', outcome = $6, doctor_uid = $7, ended_at = $3,
+    updated_at = $3, actor_kind = $4, actor_uid = $5
+  WHERE v.organisation_id = $1 AND v.uid = $2 RETURNING v.*
+), {LEARNED}
+SELECT {VISIT}::text AS body FROM done v"""
 
 _CANCEL = f"""
 UPDATE waiting_room_visits AS v SET status = 'cancelled', end_reason = $6, no_shows = $7, ended_at = $3,

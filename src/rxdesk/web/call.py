@@ -6,8 +6,8 @@ before the caller is known waits until the caller has been judged (`Endpoint` se
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,6 +43,12 @@ class Services:
     limiter: RateLimiter
     egress: Egress
     trusted_proxies: tuple[Network, ...] = ()
+    parts: Mapping[type[Any], Any] = field(default_factory=dict)
+
+    def part(self, kind: type[T]) -> T:
+        """Give what a feature keeps for itself in this process, by its class."""
+        part: T = self.parts[kind]
+        return part
 
 
 class Call:
@@ -193,12 +199,16 @@ class Call:
 
     async def read(self, read: Read, *arguments: object) -> Answer:
         """Answer with the body of one statement, which also judges the caller."""
+        return Answer(self.operation.status, (await self.found(read, *arguments)).encode())
+
+    async def found(self, read: Read, *arguments: object) -> str:
+        """Give the body of one statement, which also judges the caller, as JSON text; 404 if there is none."""
         key = await self._reference()
         caller, text = await self.services.access.read(key, self.operation.permission, read, *arguments)
         await self._judge(key, caller)
         if text is None:
             raise errors.not_found()
-        return Answer(self.operation.status, text.encode())
+        return text
 
     async def write(self, command: Callable[..., Awaitable[object]], *arguments: object) -> Answer:
         """Run `command(tx, *arguments)` in one transaction and answer with what it gives, as JSON."""

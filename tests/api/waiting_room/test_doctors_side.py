@@ -48,6 +48,8 @@ async def test_called_and_completed(room: Room) -> None:
         "estimated_wait_minutes": None,
         "video_room_id": visit["video_room_id"],
         "allocated_at": begun + 180,
+        "estimated_wait_range": None,
+        "estimate_reason": None,
     }
     assert (await room.status(second))["position"] == 1
     room.later(minutes=7)

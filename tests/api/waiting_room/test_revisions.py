@@ -19,6 +19,7 @@ from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.waiting_room import calling, commands
+from rxdesk.waiting_room.forecasts import NOTHING
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.waiting_room.schemas import Registration
 
@@ -174,7 +175,10 @@ async def test_no_change_overtakes_a_place_that_was_read(
     room = shop.room
     await room.tenant.insert("patients", uid="pp-new")
     body = Registration(shop_uid=shop.uid, patient_profile_uid=await room.tenant.insert("patients"))
-    async with held(cluster, room, lambda tx: commands.register(tx, body, 10, 1)) as (place, process):
+    async with held(cluster, room, lambda tx: commands.register(tx, body, NOTHING.next_ones)) as (
+        place,
+        process,
+    ):
         assert place.position == 2
         change = asyncio.create_task(_sent(CHANGES[name], shop))
         assert await waits_for(room, process, change)

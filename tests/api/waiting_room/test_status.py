@@ -29,13 +29,18 @@ async def test_waiting(client: httpx.AsyncClient, tenant: Tenant) -> None:
         for path in (f"/waiting-room/{uid}/status", f"/waiting-room/{uid}/status/"):
             answer = await client.get(path, headers=headers)
             assert answer.status_code == 200
-            assert answer.json() == {
+            body = answer.json()
+            low, high = body["estimated_wait_range"]
+            assert 0 <= low <= body["estimated_wait_minutes"] <= high
+            assert body == {
                 "queue_uid": uid,
                 "status": "waiting",
                 "position": position,
-                "estimated_wait_minutes": (position - 1) * 10,
+                "estimated_wait_minutes": body["estimated_wait_minutes"],
                 "video_room_id": None,
                 "allocated_at": None,
+                "estimated_wait_range": [low, high],
+                "estimate_reason": "no_doctor_on_duty",
             }
 
 
@@ -60,6 +65,8 @@ async def test_no_longer_waiting(client: httpx.AsyncClient, tenant: Tenant) -> N
             "estimated_wait_minutes": None,
             "video_room_id": room,
             "allocated_at": seconds,
+            "estimated_wait_range": None,
+            "estimate_reason": None,
         }
     answer = await client.get(f"/waiting-room/{waiting}/status", headers=headers)
     assert answer.json()["position"] == 1

@@ -49,6 +49,10 @@ class LogNormal:
         """The mean, in minutes."""
         return math.exp(self.mu + self.sigma**2 / 2)
 
+    def with_mean(self, minutes: float) -> LogNormal:
+        """Give the same of another mean."""
+        return LogNormal(mu=math.log(minutes) - self.sigma**2 / 2, sigma=self.sigma, doubt=self.doubt)
+
     def learned(self, lengths: Lengths, prior_weight: float) -> LogNormal:
         """Give the posterior of `lengths`, with this as the prior, worth `prior_weight` lengths."""
         mu, sigma = lengths.shrunk(self.mu, self.sigma, prior_weight, 0.1)
@@ -67,14 +71,14 @@ class LogNormal:
 PRIOR: Final = LogNormal(mu=math.log(8.0), sigma=0.5, doubt=0.35)
 
 
-def of_shop(shop: Lengths) -> LogNormal:
-    """Give the lengths of a shop's consultations, whoever holds them."""
-    return PRIOR.learned(shop, SHOP_WEIGHT)
+def of_shop(shop: Lengths, prior: LogNormal = PRIOR) -> LogNormal:
+    """Give the lengths of a shop's consultations, whoever holds them; `prior` is what is assumed of a new shop."""
+    return prior.learned(shop, SHOP_WEIGHT)
 
 
-def of_doctor(doctor: Lengths | None, shop: Lengths) -> LogNormal:
+def of_doctor(doctor: Lengths | None, shop: Lengths, prior: LogNormal = PRIOR) -> LogNormal:
     """Give the lengths of a doctor's consultations in a shop; None for one who has held none there."""
-    prior = of_shop(shop)
+    usual = of_shop(shop, prior)
     if doctor is None:
-        return LogNormal(mu=prior.mu, sigma=prior.sigma, doubt=math.hypot(prior.doubt, _BETWEEN_DOCTORS))
-    return prior.learned(doctor, DOCTOR_WEIGHT)
+        return LogNormal(mu=usual.mu, sigma=usual.sigma, doubt=math.hypot(usual.doubt, _BETWEEN_DOCTORS))
+    return usual.learned(doctor, DOCTOR_WEIGHT)

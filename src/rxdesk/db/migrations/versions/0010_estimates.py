@@ -1,4 +1,4 @@
-"""What estimated waits need: each room counts its changes."""
+"""What estimated waits need: each room counts its changes, lengths are learned, estimates are kept to be judged."""
 
 from rxdesk.db.migrations.script import run_script
 
@@ -7,10 +7,10 @@ down_revision = "0009"
 
 
 def upgrade() -> None:
-    """Add the column."""
+    """Make the table and columns, and learn from the visits that there are."""
     run_script("0010_estimates.up.sql")
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Drop them."""
     run_script("0010_estimates.down.sql")
