@@ -161,8 +161,8 @@ def _growth(curve: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 _STEPS = {
-    "register": "register",
     "status": "status",
+    "register": "register",
     "call_next": "call next",
     "complete": "complete",
 }

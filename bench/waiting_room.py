@@ -29,8 +29,9 @@ from rxdesk.db import embedded
 
 NAME = "bench_waiting"
 WAITING = (10, 1000, 10_000)
-SHOPS = 5
-AT_ONCE = 10  # requests of a step, a shop: so many more wait when all have registered
+SHOPS = 2
+AT_ONCE = 25  # requests of a step, a shop: so many more wait when all have registered
+POLLS = 250  # and of the step that polls: as in a shop, those outnumber the others, and share an estimate of the room
 GOAL = 1.3  # at most so many times the processor time with the most who wait as with the fewest
 _DESK = "/v1/operations/waiting-room"
 
@@ -86,9 +87,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Asks as fast as it is answered; the session has a connection for each shop."""
+    """Asks as fast as it is answered, `polls` times for statuses; the session has a connection for each shop."""
 
     session: aiohttp.ClientSession
+    polls: int
 
     async def ask(self, method: str, path: str, wanted: int, body: object = None) -> Any:  # noqa: ANN401 (JSON)
         """Give the answer's body. Raises BenchError for any other status than the wanted one."""
@@ -110,8 +112,8 @@ async def _register(client: Client, queue: Queue) -> None:
 
 async def _status(client: Client, queue: Queue) -> None:
     """Ask for places all along the queue."""
-    for number in range(AT_ONCE):
-        at = number * len(queue.waiting) // AT_ONCE
+    for number in range(client.polls):
+        at = number % AT_ONCE * len(queue.waiting) // AT_ONCE
         found = await client.ask("GET", f"{BASE}/waiting-room/{queue.waiting[at]}/status", 200)
         _expect(found["position"], at + 1)
 
@@ -138,8 +140,8 @@ def _expect(found: object, wanted: object) -> None:
 
 
 STEPS: dict[str, Callable[[Client, Queue], Awaitable[None]]] = {
-    "register": _register,
     "status": _status,
+    "register": _register,
     "call_next": _call_next,
     "complete": _complete,
 }
@@ -173,13 +175,13 @@ async def measure_at(
     [filled] = await database.fill(address, NAME, {"waiting": 100}, today=today, tell=tell)
     made = database.at(address, NAME)
     await _fill(made, filled, today)
-    rounds, turns = (min(plan.rounds, 3), 1) if quick else (plan.rounds, 10)
+    rounds, turns, polls = (min(plan.rounds, 3), 1, AT_ONCE) if quick else (plan.rounds, 4, POLLS)
     log = folder / "waiting.log"
     with (
         running(CONTESTANTS[0], made, cores=plan.servers, log=log) as server,
         _alone(plan, postmaster, server),
     ):
-        async with _opened(server, filled) as client:
+        async with _opened(server, filled, polls) as client:
             queues = {size: await _on_duty(client, size) for size in WAITING}
             runs = await _rounds(rounds, turns, postmaster, server, client, queues, made, tell)
     return {"waiting": summary(runs)}
@@ -212,12 +214,12 @@ def _alone(plan: Plan, postmaster: int, server: Running) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _opened(server: Running, filled: Filled) -> AsyncIterator[Client]:
+async def _opened(server: Running, filled: Filled, polls: int) -> AsyncIterator[Client]:
     connector = aiohttp.TCPConnector(limit=SHOPS)
     async with aiohttp.ClientSession(
         server.url, connector=connector, headers={"X-API-Key": filled.key}
     ) as session:
-        yield Client(session)
+        yield Client(session, polls)
 
 
 async def _on_duty(client: Client, size: int) -> list[Queue]:
@@ -278,7 +280,7 @@ async def _cost(step: str, client: Client, queues: Sequence[Queue], postmaster: 
         if wanted:
             await asyncio.gather(*(STEPS[step](client, queue) for queue in queues))
     before, after = spent
-    requests = AT_ONCE * len(queues)
+    requests = len(queues) * (client.polls if step == "status" else AT_ONCE)
     return Cost(1e6 * (after[0] - before[0]) / requests, 1e6 * (after[1] - before[1]) / requests)
 
 
