@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import checks, database, extras, report, streams, workloads
+from bench import checks, database, extras, report, streams, waiting_room, workloads
 from bench.data import BUSY, QUIET, Filled
 from bench.deliveries import section
 from bench.load import BenchError, Run, wrk
@@ -25,7 +25,7 @@ from bench.servers import RXDESK, Contestant, Running, all_running, present, run
 from rxdesk.db import embedded
 
 MAIN = "bench_main"
-DELIVERIES, STREAMS = "deliveries", "streams"
+DELIVERIES, STREAMS, WAITING = "deliveries", "streams", "waiting"
 GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
 BARE = "bare"
@@ -205,6 +205,19 @@ class Bench:
         self.part("live streams")
         return streams.measure(self.address, self.plan, self.folder, quick=self.quick, tell=self.tell)
 
+    def waiting(self) -> dict[str, Any]:
+        """Let doctors call and patients come, where few wait and where many do."""
+        self.part("waiting room")
+        return waiting_room.measure(
+            self.address,
+            self.plan,
+            self.server.pid,
+            self.folder,
+            today=self.today,
+            quick=self.quick,
+            tell=self.tell,
+        )
+
 
 def main() -> int:
     """Run the benchmark; write and print its report."""
@@ -214,7 +227,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="compare only these workloads, divided by commas, and no extras; also `deliveries` and `streams`",
+        help="compare only these workloads, divided by commas, and no extras; also deliveries, streams, waiting",
     )
     parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
@@ -272,7 +285,7 @@ def main() -> int:
 
 
 def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
-    apart = {STREAMS: bench.streams, DELIVERIES: bench.deliveries}
+    apart = {WAITING: bench.waiting, STREAMS: bench.streams, DELIVERIES: bench.deliveries}
     result = _compared(bench, [name for name in chosen if name not in apart], whole=whole)
     for name, measure in apart.items():
         if whole or name in chosen:
