@@ -177,16 +177,33 @@ class Access:
             self._pool.acquire_to_write(caller.organisation_id, timeout_seconds=self._timeout) as connection,
             connection.transaction(),
         ):
-            tx = Transaction(
-                connection=connection,
-                organisation_id=caller.organisation_id,
-                actor_kind="key",
-                actor_uid=caller.key_uid,
-                now=self._clock(),
-                sealer=self._sealer,
-                pharmacy_uid=caller.pharmacy_uid,
-            )
-            return await run_command(tx, command)
+            return await run_command(self._transaction(connection, caller), command)
+
+    async def write_at_once(self, caller: Caller, command: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run a command that writes by one statement, with no transaction around it: that statement is one.
+
+        What it has written stays when it raises, so it raises only when it has written nothing.
+        """
+        async with self._pool.acquire_to_write(
+            caller.organisation_id, timeout_seconds=self._timeout
+        ) as connection:
+            tx = self._transaction(connection, caller)
+            result = await command(tx)
+            if tx.before_commit:
+                message = "a command of one statement left something for the end of its transaction"
+                raise RuntimeError(message)
+            return result
+
+    def _transaction(self, connection: Connection, caller: Caller) -> Transaction:
+        return Transaction(
+            connection=connection,
+            organisation_id=caller.organisation_id,
+            actor_kind="key",
+            actor_uid=caller.key_uid,
+            now=self._clock(),
+            sealer=self._sealer,
+            pharmacy_uid=caller.pharmacy_uid,
+        )
 
     async def write_as_system(
         self, organisation_id: int, actor_uid: str, command: Callable[[Transaction], Awaitable[T]]

@@ -14,7 +14,7 @@ from datetime import datetime
 from rxdesk.db.pool import Connection
 from rxdesk.kit.uids import new_uid
 from rxdesk.pharmacies.queries import ORDER_DOCUMENT
-from rxdesk.webhooks.outbox import FAN_OUT
+from rxdesk.webhooks.outbox import FAN_OUT, NOTICE
 
 CREATE = """
 CREATE TEMPORARY TABLE import_told (number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL,
@@ -111,7 +111,8 @@ WITH told AS (
       'timestamp', unix_seconds($2::timestamptz), 'payload_version', '1', 'data', d.cut)::text, 'UTF8')
     END AS cut_body
   FROM drawn d
-), {FAN_OUT}"""
+), {FAN_OUT}
+SELECT {NOTICE}"""
 
 
 async def tell(connection: Connection, organisation_id: int, now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""What patients do with the waiting room; run inside the caller's transaction.
+"""What patients do with the waiting room: each is one statement, its event among it, and needs no transaction of its own.
 
 The order of a shop's queue comes from a sequence that is drawn under the lock of its room, never from clock
 times: the lock is held until the transaction ends, so turns become visible in their order. A position is read under it
@@ -11,64 +11,59 @@ from rxdesk import errors
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
 from rxdesk.waiting_room.forecasts import Window
-from rxdesk.waiting_room.queries import POSITION
 from rxdesk.waiting_room.rooms import LOCKED, raise_of_duty
 from rxdesk.waiting_room.schemas import Place, Registration
-from rxdesk.waiting_room.telling import tell
+from rxdesk.waiting_room.telling import TOLD
+from rxdesk.webhooks.outbox import NOTICE
 
-# One statement, so that the room is locked for as few round trips as can be. Whether a patient is there is
-# judged by the unique index, which sees what was committed while this waited for the lock.
-_REGISTER = """
+# One statement, so that the room is locked for no longer than it takes. Whether a patient is there is judged by the
+# unique index, which sees what was committed while this waited for the lock; so does the count of those ahead, a
+# function whose own statement begins when the turn is had. The estimate of the position is kept, to be judged by the
+# wait that comes. $5 the visit's uid, $6 shop, $7 patient, $8 preferred doctor, $9 reason, $10 the event's uid, $11 the
+# position before the first of the window of estimates, $12, $13, $14 minutes, low and high of each place of it
+_REGISTER = f"""
 WITH given AS (
-  SELECT EXISTS (SELECT FROM shops WHERE organisation_id = $1 AND uid = $3 AND deleted_at IS NULL)
+  SELECT EXISTS (SELECT FROM shops WHERE organisation_id = $1 AND uid = $6 AND deleted_at IS NULL)
       AS shop_uid,
-    EXISTS (SELECT FROM patients WHERE organisation_id = $1 AND uid = $4 AND deleted_at IS NULL)
+    EXISTS (SELECT FROM patients WHERE organisation_id = $1 AND uid = $7 AND deleted_at IS NULL)
       AS patient_profile_uid,
-    $5::text IS NULL
-      OR EXISTS (SELECT FROM doctors WHERE organisation_id = $1 AND uid = $5 AND deleted_at IS NULL)
+    $8::text IS NULL
+      OR EXISTS (SELECT FROM doctors WHERE organisation_id = $1 AND uid = $8 AND deleted_at IS NULL)
       AS preferred_doctor_uid
+), present AS MATERIALIZED (
+  SELECT uid FROM waiting_room_visits
+  WHERE organisation_id = $1 AND shop_uid = $6 AND patient_uid = $7 AND status IN ('waiting', 'allocated')
+    AND deleted_at IS NULL
 ), turn AS (
   INSERT INTO waiting_rooms AS room (organisation_id, uid, last_turn, revision)
-  SELECT $1, $3, 1, 1 FROM given WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid
-  ON CONFLICT (organisation_id, uid) DO UPDATE SET last_turn = room.last_turn + 1,
-    revision = room.revision + 1
+  SELECT $1, $6, 1, 1 FROM given
+  WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid AND NOT EXISTS (SELECT FROM present)
+  ON CONFLICT (organisation_id, uid) DO UPDATE SET last_turn = room.last_turn + 1, revision = room.revision + 1
   RETURNING last_turn
+), place AS MATERIALIZED (
+  SELECT last_turn, waiting_room_ahead($1, $6, last_turn) + 1 AS position FROM turn
 ), visit AS (
-  INSERT INTO waiting_room_visits (organisation_id, uid, shop_uid, patient_uid, preferred_doctor_uid,
-    visit_reason, status, turn, created_at, updated_at, actor_kind, actor_uid)
-  SELECT $1, $2, $3, $4, $5, $6, 'waiting', last_turn, $7, $7, $8, $9 FROM turn
+  INSERT INTO waiting_room_visits (organisation_id, uid, shop_uid, patient_uid, preferred_doctor_uid, visit_reason,
+    status, turn, created_at, updated_at, actor_kind, actor_uid, estimated_minutes, estimated_low, estimated_high)
+  SELECT $1, $5, $6, $7, $8, $9, 'waiting', p.last_turn, $2, $2, $3, $4, ($12::bigint[])[n.number],
+    ($13::bigint[])[n.number], ($14::bigint[])[n.number]
+  FROM place p CROSS JOIN LATERAL (
+    SELECT least(greatest(p.position - $11::bigint, 1), cardinality($12::bigint[])) AS number) n
   ON CONFLICT (organisation_id, shop_uid, patient_uid)
     WHERE status IN ('waiting', 'allocated') AND deleted_at IS NULL DO NOTHING
-  RETURNING uid
-)
-SELECT shop_uid, patient_profile_uid, preferred_doctor_uid, (SELECT uid FROM visit) AS queue_uid FROM given"""
-
-_PRESENT = """
-SELECT uid FROM waiting_room_visits
-WHERE organisation_id = $1 AND shop_uid = $2 AND patient_uid = $3 AND status IN ('waiting', 'allocated')
-  AND deleted_at IS NULL"""
-
-# The estimate of the position is kept, to be judged by the wait that comes. $3: the position before the first of the
-# window of estimates, $4, $5, $6: minutes, low and high of each place of it
-_PLACE = f"""
-WITH place AS (
-  SELECT v.uid, q.position, least(greatest(q.position - $3::bigint, 1), cardinality($4::bigint[])) AS number
-  FROM waiting_room_visits v CROSS JOIN LATERAL ({POSITION}) q
-  WHERE v.organisation_id = $1 AND v.uid = $2
-)
-UPDATE waiting_room_visits AS v SET estimated_minutes = ($4::bigint[])[p.number],
-  estimated_low = ($5::bigint[])[p.number], estimated_high = ($6::bigint[])[p.number]
-FROM place p
-WHERE v.organisation_id = $1 AND v.uid = p.uid
-RETURNING p.position, v.estimated_minutes"""
-
+  RETURNING uid, created_at, estimated_minutes
+), {TOLD.format(step="visit", status="waiting", event="$10")}
+SELECT g.shop_uid, g.patient_profile_uid, g.preferred_doctor_uid, v.uid AS queue_uid, v.estimated_minutes,
+  (SELECT position FROM place) AS position, (SELECT uid FROM present) AS present_uid, {NOTICE} AS told
+FROM given g LEFT JOIN visit v ON true"""
 
 # Gives the status that it was in, and the doctor whose rooms were locked; what it is judged by is the row as it is once
 # the locks are had. A visit that has ended stays so, and nothing is locked for it.
+# $5 the visit's uid, $6 the event's
 _CANCEL = f"""
 WITH present AS MATERIALIZED (
   SELECT shop_uid, doctor_uid FROM waiting_room_visits
-  WHERE organisation_id = $1 AND uid = $2 AND status IN ('waiting', 'allocated') AND deleted_at IS NULL
+  WHERE organisation_id = $1 AND uid = $5 AND status IN ('waiting', 'allocated') AND deleted_at IS NULL
 ), concerned AS (
   SELECT shop_uid FROM present
   UNION ALL
@@ -79,16 +74,17 @@ WITH present AS MATERIALIZED (
   WHERE r.organisation_id = $1 AND r.uid = room.uid
   RETURNING r.uid
 ), visit AS MATERIALIZED (
-  SELECT v.uid, v.status, v.created_at, v.doctor_uid
+  SELECT v.uid, v.status, v.doctor_uid
   FROM waiting_room_visits v CROSS JOIN (SELECT count(*) FROM raised) locked
-  WHERE v.organisation_id = $1 AND v.uid = $2 AND v.deleted_at IS NULL FOR NO KEY UPDATE OF v
+  WHERE v.organisation_id = $1 AND v.uid = $5 AND v.deleted_at IS NULL FOR NO KEY UPDATE OF v
 ), cancelled AS (
-  UPDATE waiting_room_visits SET status = 'cancelled', ended_at = $3, updated_at = $3, actor_kind = $4, actor_uid = $5
+  UPDATE waiting_room_visits AS w SET status = 'cancelled', ended_at = $2, updated_at = $2, actor_kind = $3,
+    actor_uid = $4
   FROM visit v
-  WHERE waiting_room_visits.organisation_id = $1 AND waiting_room_visits.uid = v.uid
-    AND v.status IN ('waiting', 'allocated')
-)
-SELECT v.status, v.created_at, v.doctor_uid, p.doctor_uid AS locked_doctor_uid
+  WHERE w.organisation_id = $1 AND w.uid = v.uid AND v.status IN ('waiting', 'allocated')
+  RETURNING w.uid, w.created_at
+), {TOLD.format(step="cancelled", status="cancelled", event="$6")}
+SELECT v.status, v.doctor_uid, p.doctor_uid AS locked_doctor_uid, {NOTICE} AS told
 FROM visit v LEFT JOIN present p ON true"""
 
 
@@ -98,36 +94,26 @@ async def register(tx: Transaction, body: Registration, estimates: Window) -> Pl
     `estimates` are those of the places that may be next. Raises 404 naming the reference that is not the
     organisation's, 409 with the queue_uid of a patient who is waiting or allocated there.
     """
-    uid = await _take_turn(tx, body)
-    if uid is None:
-        present = await tx.connection.fetchval(
-            _PRESENT, tx.organisation_id, body.shop_uid, body.patient_profile_uid
+    while True:
+        [row] = await tx.connection.fetch(
+            _REGISTER,
+            *(tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid),
+            *(new_uid("q"), body.shop_uid, body.patient_profile_uid),
+            *(body.preferred_doctor_uid, body.visit_reason, new_uid("evt")),
+            *estimates,
         )
-        raise errors.simple(409, "Patient is already waiting", queue_uid=present)
-    [place] = await tx.connection.fetch(_PLACE, tx.organisation_id, uid, *estimates)
-    tell(tx, uid, "waiting", tx.now)
-    return Place(queue_uid=uid, position=place["position"], estimated_wait_minutes=place["estimated_minutes"])
-
-
-async def _take_turn(tx: Transaction, body: Registration) -> str | None:
-    """Insert the visit under the room's lock; None when the patient already has one in the shop."""
-    [row] = await tx.connection.fetch(
-        _REGISTER,
-        tx.organisation_id,
-        new_uid("q"),
-        body.shop_uid,
-        body.patient_profile_uid,
-        body.preferred_doctor_uid,
-        body.visit_reason,
-        tx.now,
-        tx.actor_kind,
-        tx.actor_uid,
-    )
-    for field in ("shop_uid", "patient_profile_uid", "preferred_doctor_uid"):
-        if not row[field]:
-            raise errors.not_found(field)
-    uid: str | None = row["queue_uid"]
-    return uid
+        for field in ("shop_uid", "patient_profile_uid", "preferred_doctor_uid"):
+            if not row[field]:
+                raise errors.not_found(field)
+        if row["present_uid"] is not None:
+            raise errors.simple(409, "Patient is already waiting", queue_uid=row["present_uid"])
+        # Neither: the same patient was registered while this waited for the lock. Then that one is found, if it is there.
+        if row["queue_uid"] is not None:
+            return Place(
+                queue_uid=row["queue_uid"],
+                position=row["position"],
+                estimated_wait_minutes=row["estimated_minutes"],
+            )
 
 
 async def cancel(tx: Transaction, uid: str) -> None:
@@ -136,14 +122,12 @@ async def cancel(tx: Transaction, uid: str) -> None:
     Raises 404 for an unknown visit, 409 for a completed one.
     """
     visit = await tx.connection.fetchrow(
-        _CANCEL, tx.organisation_id, uid, tx.now, tx.actor_kind, tx.actor_uid
+        _CANCEL, tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid, uid, new_uid("evt")
     )
     if visit is None:
         raise errors.not_found()
     if visit["status"] == "completed":
         raise errors.simple(409, "The visit is completed and cannot be cancelled")
-    if visit["status"] != "cancelled":
-        if visit["doctor_uid"] not in (None, visit["locked_doctor_uid"]):
-            # A doctor has called the patient before the lock was had. Out of the order of locks, as it is so rare.
-            await raise_of_duty(tx, visit["doctor_uid"])
-        tell(tx, uid, "cancelled", visit["created_at"])
+    if visit["status"] == "allocated" and visit["doctor_uid"] != visit["locked_doctor_uid"]:
+        # A doctor has called the patient before the lock was had: the doctor's other rooms have changed as well.
+        await raise_of_duty(tx, visit["doctor_uid"])

@@ -33,7 +33,7 @@ async def register_visit(call: Call) -> Answer:
     body = await call.body(schemas.Registration)
     caller = await call.authorise()
     forecast = await call.services.part(Forecasts).of(caller.organisation_id, body.shop_uid, NEWEST)
-    return await call.write(commands.register, body, forecast.next_ones)
+    return await call.write(commands.register, body, forecast.next_ones, at_once=True)
 
 
 @endpoint(
@@ -88,7 +88,7 @@ async def follow_visit(call: Call) -> Answer:
 )
 async def cancel_visit(call: Call) -> Answer:
     """Cancel; the others move up at once."""
-    return await call.write(commands.cancel, call.uid("queue_uid"))
+    return await call.write(commands.cancel, call.uid("queue_uid"), at_once=True)
 
 
 ENDPOINTS = (register_visit, get_visit_status, follow_visit, cancel_visit)

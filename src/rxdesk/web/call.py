@@ -211,8 +211,13 @@ class Call:
             raise errors.not_found()
         return text
 
-    async def write(self, command: Callable[..., Awaitable[object]], *arguments: object) -> Answer:
-        """Run `command(tx, *arguments)` in one transaction and answer with what it gives, as JSON."""
+    async def write(
+        self, command: Callable[..., Awaitable[object]], *arguments: object, at_once: bool = False
+    ) -> Answer:
+        """Run `command(tx, *arguments)` in one transaction and answer with what it gives, as JSON.
+
+        `at_once`: the command is one statement and needs none around it, but for an Idempotency-Key's sake.
+        """
         caller = await self.authorise()
         request = self._idempotent()
 
@@ -225,7 +230,9 @@ class Call:
 
             return await once() if request is None else await idempotency.once(tx, request, once)
 
-        status, text = await self.services.access.write(caller, run)
+        access = self.services.access
+        write = access.write_at_once if at_once and request is None else access.write
+        status, text = await write(caller, run)
         return Answer(status, text.encode())
 
     async def kept(self) -> Answer | None:

@@ -26,11 +26,11 @@ _CUT_TO = ("uid", "status", "created_at", "updated_at", "deleted_at")
 # body, cut_body, number)`, numbered from 1: their rows with positions, a delivery for each subscription that wants
 # one, and a row in the queue for each delivery. A delivery's uid is made of the event's and the subscription's, so
 # there is one of each pair. A pharmacy that is deleted hears nothing any more, whatever it has subscribed to.
-# $1 organisation, $2 when, $3 and $4 the actor
+# The statement's select must have `NOTICE` in it. $1 organisation, $2 when, $3 and $4 the actor
 FAN_OUT = f"""
 stream AS (
   INSERT INTO event_streams AS kept (organisation_id, uid, last_position)
-  SELECT $1, 'all', count(*) FROM added
+  SELECT $1, 'all', count(*) FROM added HAVING count(*) > 0
   ON CONFLICT (organisation_id, uid) DO UPDATE SET last_position = kept.last_position + excluded.last_position
   RETURNING last_position - (SELECT count(*) FROM added) AS before
 ), stored AS (
@@ -51,8 +51,8 @@ stream AS (
 ), routed AS (
   INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at)
   SELECT $1, uid, '{KIND}', 'first', endpoint, $2 FROM wanted RETURNING true
-)
-SELECT CASE WHEN EXISTS (SELECT FROM routed) THEN pg_notify('{CHANNEL}', '{KIND}') END"""
+)"""
+NOTICE = f"CASE WHEN EXISTS (SELECT FROM routed) THEN pg_notify('{CHANNEL}', '{KIND}') END"
 
 # The jobs of a lane that wait for one subscription: those of its endpoint whose delivery's uid ends with its own. To
 # be formatted into a condition on `jobs`. The `coalesce` keeps the condition from the index of keys, which it would
@@ -66,7 +66,8 @@ _STORE = f"""
 WITH added AS (
   SELECT * FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::bytea[], $10::bytea[])
     WITH ORDINALITY AS a (uid, event_type, subject_uid, pharmacy_uid, body, cut_body, number)
-), {FAN_OUT}"""
+), {FAN_OUT}
+SELECT {NOTICE}"""
 
 
 @dataclass(frozen=True, slots=True)
