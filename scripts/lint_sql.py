@@ -122,9 +122,9 @@ def _with_fields_as_holes(sql: str) -> str:
 
 
 def _parse(sql: str) -> list[exp.Expr] | None:
-    """The statement's trees. A hole (what the code fills in) is tried as a query, a name, and as nothing."""
+    """The statement's trees. A hole (what the code fills in) is tried as a query, a name, a CTE, and as nothing."""
     holes = sorted(set(re.findall(rf"{HOLE}\d+", sql)))[:MAX_HOLES_TRIED]
-    for choice in itertools.product(("SELECT {}", "{}", ""), repeat=len(holes)):
+    for choice in itertools.product(("SELECT {}", "{}", "{} AS (SELECT 1)", ""), repeat=len(holes)):
         text = sql
         for hole, form in zip(holes, choice, strict=True):
             text = re.sub(rf"\b{hole}\b", form.format(hole), text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
@@ -149,7 +150,8 @@ class App:
         if row is None or not row["allowed"]:
             return 403, b'{"error": "Forbidden"}'
         try:
-            async with connection.transaction():
+            # As RxDesk does: what is one statement needs no transaction around it.
+            async with nullcontext() if "waiting-room" in parts else connection.transaction():
                 now = datetime.now(UTC)
                 tx = Transaction(connection, key.organisation_id, "key", row["uid"], now, _SEALER)
                 answer = await run_command(tx, command)

@@ -1,4 +1,4 @@
-"""What patients do with the waiting room: each is one statement, its event among it, and needs no transaction of its own.
+"""What patients do with the waiting room: one statement each, with its event, that needs no transaction around it.
 
 The order of a shop's queue comes from a sequence that is drawn under the lock of its room, never from clock
 times: the lock is held until the transaction ends, so turns become visible in their order. A position is read under it
@@ -14,7 +14,7 @@ from rxdesk.waiting_room.forecasts import Window
 from rxdesk.waiting_room.rooms import LOCKED, raise_of_duty
 from rxdesk.waiting_room.schemas import Place, Registration
 from rxdesk.waiting_room.telling import TOLD
-from rxdesk.webhooks.outbox import NOTICE
+from rxdesk.webhooks.outbox import FAN_OUT, NOTICE
 
 # One statement, so that the room is locked for no longer than it takes. Whether a patient is there is judged by the
 # unique index, which sees what was committed while this waited for the lock; so does the count of those ahead, a
@@ -40,21 +40,23 @@ WITH given AS (
   WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid AND NOT EXISTS (SELECT FROM present)
   ON CONFLICT (organisation_id, uid) DO UPDATE SET last_turn = room.last_turn + 1, revision = room.revision + 1
   RETURNING last_turn
-), place AS MATERIALIZED (
+), counted AS MATERIALIZED (
   SELECT last_turn, waiting_room_ahead($1, $6, last_turn) + 1 AS position FROM turn
+), place AS (
+  SELECT last_turn, position, least(greatest(position - $11::bigint, 1), cardinality($12::bigint[])) AS number
+  FROM counted
 ), visit AS (
   INSERT INTO waiting_room_visits (organisation_id, uid, shop_uid, patient_uid, preferred_doctor_uid, visit_reason,
     status, turn, created_at, updated_at, actor_kind, actor_uid, estimated_minutes, estimated_low, estimated_high)
-  SELECT $1, $5, $6, $7, $8, $9, 'waiting', p.last_turn, $2, $2, $3, $4, ($12::bigint[])[n.number],
-    ($13::bigint[])[n.number], ($14::bigint[])[n.number]
-  FROM place p CROSS JOIN LATERAL (
-    SELECT least(greatest(p.position - $11::bigint, 1), cardinality($12::bigint[])) AS number) n
+  SELECT $1, $5, $6, $7, $8, $9, 'waiting', last_turn, $2, $2, $3, $4, ($12::bigint[])[number],
+    ($13::bigint[])[number], ($14::bigint[])[number]
+  FROM place
   ON CONFLICT (organisation_id, shop_uid, patient_uid)
     WHERE status IN ('waiting', 'allocated') AND deleted_at IS NULL DO NOTHING
   RETURNING uid, created_at, estimated_minutes
-), {TOLD.format(step="visit", status="waiting", event="$10")}
+), {TOLD.format(step="visit", status="waiting", event="$10")}, {FAN_OUT}
 SELECT g.shop_uid, g.patient_profile_uid, g.preferred_doctor_uid, v.uid AS queue_uid, v.estimated_minutes,
-  (SELECT position FROM place) AS position, (SELECT uid FROM present) AS present_uid, {NOTICE} AS told
+  (SELECT position FROM counted) AS position, (SELECT uid FROM present) AS present_uid, {NOTICE} AS told
 FROM given g LEFT JOIN visit v ON true"""
 
 # Gives the status that it was in, and the doctor whose rooms were locked; what it is judged by is the row as it is once
@@ -83,7 +85,7 @@ WITH present AS MATERIALIZED (
   FROM visit v
   WHERE w.organisation_id = $1 AND w.uid = v.uid AND v.status IN ('waiting', 'allocated')
   RETURNING w.uid, w.created_at
-), {TOLD.format(step="cancelled", status="cancelled", event="$6")}
+), {TOLD.format(step="cancelled", status="cancelled", event="$6")}, {FAN_OUT}
 SELECT v.status, v.doctor_uid, p.doctor_uid AS locked_doctor_uid, {NOTICE} AS told
 FROM visit v LEFT JOIN present p ON true"""
 
@@ -107,7 +109,7 @@ async def register(tx: Transaction, body: Registration, estimates: Window) -> Pl
                 raise errors.not_found(field)
         if row["present_uid"] is not None:
             raise errors.simple(409, "Patient is already waiting", queue_uid=row["present_uid"])
-        # Neither: the same patient was registered while this waited for the lock. Then that one is found, if it is there.
+        # Neither: the same patient was registered while this waited for the lock. That one is found now.
         if row["queue_uid"] is not None:
             return Place(
                 queue_uid=row["queue_uid"],

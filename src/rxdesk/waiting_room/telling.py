@@ -6,19 +6,19 @@ from datetime import datetime
 
 from rxdesk.access import Transaction
 from rxdesk.kit.clock import unix
-from rxdesk.webhooks.outbox import FAN_OUT, emit
+from rxdesk.webhooks.outbox import emit
 
-# What a step that is one statement tells, as CTEs behind its own: `step` is the one that has the visit's uid and
-# created_at, or no row, `event` the event's uid. As for FAN_OUT, $1 is the organisation, $2 when, $3 and $4 the actor.
-TOLD = f"""
+# What a step that is one statement tells, for FAN_OUT, which follows it: `step` is the CTE that has the visit's uid and
+# created_at, or no row, `event` the event's uid.
+TOLD = """
 added AS MATERIALIZED (
-  SELECT {{event}}::text AS uid, 'waiting_room_updated' AS event_type, s.uid AS subject_uid,
+  SELECT {event}::text AS uid, 'waiting_room_updated' AS event_type, s.uid AS subject_uid,
     NULL::text AS pharmacy_uid, NULL::bytea AS cut_body, 1 AS number,
     convert_to(json_build_object('event_type', 'waiting_room_updated', 'timestamp', unix_seconds($2::timestamptz),
-      'payload_version', '1', 'data', json_build_object('uid', s.uid, 'status', '{{status}}',
+      'payload_version', '1', 'data', json_build_object('uid', s.uid, 'status', '{status}',
         'created_at', unix_seconds(s.created_at), 'updated_at', unix_seconds($2::timestamptz)))::text, 'UTF8') AS body
-  FROM {{step}} s
-), {FAN_OUT.replace("{", "{{").replace("}", "}}")}"""
+  FROM {step} s
+)"""
 
 
 def tell(tx: Transaction, uid: str, status: str, created_at: datetime) -> None:

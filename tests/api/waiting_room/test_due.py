@@ -172,6 +172,8 @@ async def test_what_it_costs_does_not_grow_with_the_queue(room: Room) -> None:
     """So many statements for one who waits as for many; what they read is looked at in tests/db."""
     shop = await room.shop()
     doctor = await room.doctor(shop)
+    await room.patient(shop)
+    await room.call(doctor)  # a new connection asks the database of types
     counts = []
     for more in (1, 30):
         for _ in range(more):
