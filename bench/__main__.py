@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import checks, database, extras, report, workloads
+from bench import checks, database, extras, report, streams, waiting_room, workloads
 from bench.data import BUSY, QUIET, Filled
 from bench.deliveries import section
 from bench.load import BenchError, Run, wrk
@@ -25,7 +25,7 @@ from bench.servers import RXDESK, Contestant, Running, all_running, present, run
 from rxdesk.db import embedded
 
 MAIN = "bench_main"
-DELIVERIES = "deliveries"
+DELIVERIES, STREAMS, WAITING = "deliveries", "streams", "waiting"
 GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
 BARE = "bare"
@@ -200,6 +200,24 @@ class Bench:
             self.address, self.plan, self.server.pid, self.folder, quick=self.quick, tell=self.tell
         )
 
+    def streams(self) -> dict[str, Any]:
+        """Follow many visits on one process, and see how soon a change reaches all."""
+        self.part("live streams")
+        return streams.measure(self.address, self.plan, self.folder, quick=self.quick, tell=self.tell)
+
+    def waiting(self) -> dict[str, Any]:
+        """Let doctors call and patients come, where few wait and where many do."""
+        self.part("waiting room")
+        return waiting_room.measure(
+            self.address,
+            self.plan,
+            self.server.pid,
+            self.folder,
+            today=self.today,
+            quick=self.quick,
+            tell=self.tell,
+        )
+
 
 def main() -> int:
     """Run the benchmark; write and print its report."""
@@ -209,7 +227,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="compare only these workloads, divided by commas, and no extras; `deliveries` is one of them",
+        help="compare only these workloads, divided by commas, and no extras; also deliveries, streams, waiting",
     )
     parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
@@ -267,9 +285,12 @@ def main() -> int:
 
 
 def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
-    named = [name for name in chosen if name != DELIVERIES]
-    result = _compared(bench, named, whole=whole)
-    return {**result, **bench.deliveries()} if whole or DELIVERIES in chosen else result
+    apart = {WAITING: bench.waiting, STREAMS: bench.streams, DELIVERIES: bench.deliveries}
+    result = _compared(bench, [name for name in chosen if name not in apart], whole=whole)
+    for name, measure in apart.items():
+        if whole or name in chosen:
+            result |= measure()
+    return result
 
 
 def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:

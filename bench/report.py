@@ -18,6 +18,7 @@ from rich.table import Table
 
 from bench.load import wrk
 from bench.servers import CONTESTANTS, ROOT, RXDESK
+from bench.waiting_room import GOAL
 from rxdesk.db import embedded
 
 _PACKAGES = [
@@ -159,6 +160,28 @@ def _growth(curve: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
+_STEPS = {
+    "status": "status",
+    "register": "register",
+    "call_next": "call next",
+    "complete": "complete",
+}
+
+
+def _waiting(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what each step costs at each number of waiting patients, and how it grows."""
+    least, *others = found["waiting"]
+    lines = []
+    for step, what in _STEPS.items():
+        cost, grown = found["cpu_us"][step], found["ratios"][step]
+        costs = ", ".join(f"{size:,}: {cost[str(size)]['cpu_us']:,.0f} µs" for size in (least, *others))
+        lines.append((f"{what} with so many who wait, CPU", costs))
+        ratios = ", ".join(f"{size:,}: {_times(grown[str(size)])}" for size in others)
+        goal = f"the goal is at most {GOAL} with {others[-1]:,}"
+        lines.append((f"{what}, CPU against {least:,} who wait; {goal}", ratios))
+    return lines
+
+
 # What is not in the table of contestants: the result's member, what a reader is told it is, and how it is written.
 _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("products_vs_order", "products page of 50 against one order, CPU", _times),
@@ -192,6 +215,15 @@ _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
         "memory of a worker",
         lambda found: (
             f"{found['mb']} MB after {found['deliveries']:,} deliveries, {found['half']} MB after half of them"
+        ),
+    ),
+    (
+        "streams",
+        "live streams of one process",
+        lambda found: (
+            f"{found['count']:,}: {found['kb_each']} kB each, {found['kb_each_after']} kB after {found['changes']} "
+            f"changes (goal {found['goal_kb']}); a change reaches all in {found['ms']} ms, {found['ms_most']} at most "
+            f"(goal {found['goal_ms']})"
         ),
     ),
     ("two_workers_rps", "two workers against one, requests a second", _times),
@@ -231,6 +263,7 @@ def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("order, p99 against bare", _times(result["p99_ratios"]["order"]["bare"])))
     lines += _growth(result["growth_curve"]) if "growth_curve" in result else []
     lines += _delivered(result["deliveries"]) if "deliveries" in result else []
+    lines += _waiting(result["waiting"]) if "waiting" in result else []
     return lines + [(what, told(result[name])) for name, what, told in _OTHERS if name in result]
 
 

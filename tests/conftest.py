@@ -37,6 +37,22 @@ ENCRYPTION_KEYS = sealing.new_keys()
 UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--share",
+        type=float,
+        default=1.0,
+        help="make the proofs of the waiting room smaller, for a first look: 0.1 is a tenth of their size",
+    )
+
+
+@pytest.fixture(scope="session")
+def share(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """What is left of a proof's number at the chosen share of its size: 1 at least."""
+    of = float(request.config.getoption("--share"))
+    return lambda number: max(1, round(number * of))
+
+
 @contextmanager
 def migrated() -> Iterator[embedded.Address]:
     """Run an embedded PostgreSQL with all tables, empty."""
@@ -162,6 +178,34 @@ class InProcess:
     statements: list[str]
     calls: list[tuple[str, tuple[Any, ...]]]
     app: Outer
+
+    async def beginning(self, path: str, headers: dict[str, str]) -> httpx.Response:
+        """What a stream begins with, or why there is none; then the client is gone."""
+        gone = asyncio.Event()
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+            if message.get("body"):
+                gone.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path.partition("?")[0],
+            "raw_path": path.partition("?")[0].encode(),
+            "query_string": path.partition("?")[2].encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1),
+        }
+        await self.app(scope, receive, send)
+        start, *rest = sent
+        body = b"".join(message.get("body", b"") for message in rest)
+        return httpx.Response(start["status"], headers=start["headers"], content=body)
 
 
 Build = Callable[..., Any]

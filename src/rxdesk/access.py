@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -160,6 +160,11 @@ class Access:
         uid, allowed, per_second, per_minute, pharmacy_uid, body = row
         self.used_keys[key.organisation_id, uid] = self._clock()
         return Caller(key.organisation_id, uid, allowed, per_second, per_minute, pharmacy_uid), body
+
+    async def rows(self, organisation_id: int, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Run a statement for the server itself, which judges the keys for whom it reads; its rows."""
+        async with self._pool.acquire(organisation_id, timeout_seconds=self._timeout) as connection:
+            return [tuple(row) for row in await connection.fetch(statement, organisation_id, *arguments)]
 
     async def look(self, organisation_id: int, read: Read, *arguments: object) -> str | None:
         """Run a read for the server itself, in one statement; its body as JSON text, None for no row."""

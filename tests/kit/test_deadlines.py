@@ -104,3 +104,10 @@ async def test_an_error_of_the_block_is_its_own() -> None:
     deadlines = Deadlines()
     with pytest.raises(ZeroDivisionError), deadlines.after(60):
         _ = 1 / 0
+
+
+async def test_a_limit_that_was_lifted_ends_nothing() -> None:
+    deadlines = Deadlines()
+    with deadlines.after(0) as deadline:
+        deadline.lift()
+        await asyncio.sleep(3 * _TICK)

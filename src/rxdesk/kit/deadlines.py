@@ -57,12 +57,18 @@ class Deadline:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if not self._passed:
-            self._ticks[self._tick].discard(self)
+            self.lift()
             return
         task = self._task
         # As in asyncio.timeout: who was cancelled from elsewhere as well stays cancelled.
         if task is not None and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+    def lift(self) -> None:
+        """Let the block take as long as it will."""
+        together = self._ticks.get(self._tick)
+        if together is not None:
+            together.discard(self)
 
     def end(self) -> None:
         """Cancel the task: its time has come."""
