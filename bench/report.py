@@ -18,6 +18,7 @@ from rich.table import Table
 
 from bench.load import wrk
 from bench.servers import CONTESTANTS, ROOT, RXDESK
+from bench.waiting_room import GOAL
 from rxdesk.db import embedded
 
 _PACKAGES = [
@@ -151,12 +152,34 @@ def _growth(curve: dict[str, Any]) -> list[tuple[str, str]]:
     least, *others = [f"{orders:,}" for orders in curve["orders"]]
     return [
         (
-            f"growth of {name}, CPU against {least} orders",
+            f"growth of {name.replace('_', ' ')}, CPU against {least} orders",
             ", ".join(f"{size}: {_times(one)}" for size, one in zip(others, found.values(), strict=True)),
         )
         for name, found in curve.items()
         if name != "orders"
     ]
+
+
+_STEPS = {
+    "status": "status",
+    "register": "register",
+    "call_next": "call next",
+    "complete": "complete",
+}
+
+
+def _waiting(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what each step costs at each number of waiting patients, and how it grows."""
+    least, *others = found["waiting"]
+    lines = []
+    for step, what in _STEPS.items():
+        cost, grown = found["cpu_us"][step], found["ratios"][step]
+        costs = ", ".join(f"{size:,}: {cost[str(size)]['cpu_us']:,.0f} µs" for size in (least, *others))
+        lines.append((f"{what} with so many who wait, CPU", costs))
+        ratios = ", ".join(f"{size:,}: {_times(grown[str(size)])}" for size in others)
+        goal = f"the goal is at most {GOAL} with {others[-1]:,}"
+        lines.append((f"{what}, CPU against {least:,} who wait; {goal}", ratios))
+    return lines
 
 
 # What is not in the table of contestants: the result's member, what a reader is told it is, and how it is written.
@@ -240,6 +263,7 @@ def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("order, p99 against bare", _times(result["p99_ratios"]["order"]["bare"])))
     lines += _growth(result["growth_curve"]) if "growth_curve" in result else []
     lines += _delivered(result["deliveries"]) if "deliveries" in result else []
+    lines += _waiting(result["waiting"]) if "waiting" in result else []
     return lines + [(what, told(result[name])) for name, what, told in _OTHERS if name in result]
 
 
@@ -281,7 +305,7 @@ def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
         f"Load average before the run: {machine['load_before']} (on an idle machine it is near 0).",
         f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved.",
-        f"Order by RxDesk and by bare: {plan['tail_seconds']} s each, for the sake of p99.",
+        f"Order by RxDesk against bare: {3 * plan['rounds']} pairs of {plan['tail_seconds']} s.",
         "Figures are medians; beside a ratio stand the least and the most of the rounds.",
         "",
         "Versions: " + ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",

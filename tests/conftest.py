@@ -37,6 +37,22 @@ ENCRYPTION_KEYS = sealing.new_keys()
 UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--share",
+        type=float,
+        default=1.0,
+        help="make the proofs of the waiting room smaller, for a first look: 0.1 is a tenth of their size",
+    )
+
+
+@pytest.fixture(scope="session")
+def share(request: pytest.FixtureRequest) -> Callable[[int], int]:
+    """What is left of a proof's number at the chosen share of its size: 1 at least."""
+    of = float(request.config.getoption("--share"))
+    return lambda number: max(1, round(number * of))
+
+
 @contextmanager
 def migrated() -> Iterator[embedded.Address]:
     """Run an embedded PostgreSQL with all tables, empty."""

@@ -13,6 +13,7 @@ import structlog
 from rxdesk import routes
 from rxdesk.access import Access
 from rxdesk.db.pool import Connect, DatabaseUnavailableError, Pool
+from rxdesk.kit import logs
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import Clock, utc_now
 from rxdesk.kit.egress import Egress
@@ -106,6 +107,7 @@ def create_app(
             with contextlib.suppress(DatabaseUnavailableError):
                 await access.note_used_keys()
             await close()
+            logs.flush()
 
     async def ready() -> bool:
         return await pool.answers(_READY_SECONDS)

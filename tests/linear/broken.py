@@ -11,11 +11,12 @@ import pickle
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from types import ModuleType
 from typing import TypeVar
 
 from rxdesk import serving
 from rxdesk.access import Access, Caller, Read, Transaction
-from rxdesk.waiting_room import commands, queries
+from rxdesk.waiting_room import calling, commands, queries
 from rxdesk.web.call import Call
 
 T = TypeVar("T")
@@ -34,19 +35,27 @@ class _RollBackError(Exception):
     pass
 
 
-def _replace(good: str, bad: str) -> None:
-    """Change the statement that registers a patient."""
-    if good not in commands._REGISTER:  # noqa: SLF001 (it is what is broken here)
+def _replace(module: ModuleType, name: str, good: str, bad: str) -> None:
+    """Change a statement of a module."""
+    statement = getattr(module, name)
+    if good not in statement:
         raise LookupError("the bug no longer fits the code")
-    commands._REGISTER = commands._REGISTER.replace(good, bad)  # noqa: SLF001
+    setattr(module, name, statement.replace(good, bad))
+
+
+def _replace_between(name: str, begin: str, end: str, bad: str) -> None:
+    """Change a statement of what patients do from the beginning on, up to the end."""
+    statement: str = vars(commands)[name]
+    first = statement.index(begin)
+    _replace(commands, name, statement[first : statement.index(end, first)], bad)
 
 
 def no_lock() -> None:
     """Draw turns that are unique and rise, but hold nothing until the commit: the next may be seen first."""
-    begin = commands._REGISTER.index("  INSERT INTO waiting_rooms")  # noqa: SLF001
-    end = commands._REGISTER.index("  RETURNING last_turn")  # noqa: SLF001
-    _replace(
-        commands._REGISTER[begin:end] + "  RETURNING last_turn",  # noqa: SLF001
+    _replace_between(
+        "_REGISTER",
+        "  INSERT INTO waiting_rooms",
+        "\n), visit AS",
         "SELECT pg_current_xact_id()::text::bigint AS last_turn FROM given "
         "WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid",
     )
@@ -55,6 +64,8 @@ def no_lock() -> None:
 def order_by_clock() -> None:
     """Order by the time at which the server took the request up, instead of by the turn under the lock."""
     _replace(
+        commands,
+        "_REGISTER",
         "  RETURNING last_turn\n",
         "  RETURNING (extract(epoch FROM $7::timestamptz) * 1000000)::bigint AS last_turn\n",
     )
@@ -96,13 +107,36 @@ def acknowledged_then_rolled_back() -> None:
 
 def duplicate_let_through() -> None:
     """Look for the patient's visit before the lock is had; the database must be without its unique index."""
-    begin = commands._REGISTER.index("  ON CONFLICT (organisation_id, shop_uid, patient_uid)")  # noqa: SLF001
-    end = commands._REGISTER.index("  RETURNING uid", begin)  # noqa: SLF001
-    _replace(
-        commands._REGISTER[begin:end],  # noqa: SLF001
+    _replace_between(
+        "_REGISTER",
+        "  ON CONFLICT (organisation_id, shop_uid, patient_uid)",
+        "  RETURNING uid",
         "  WHERE NOT EXISTS (SELECT FROM waiting_room_visits WHERE organisation_id = $1 AND shop_uid = $3 "
         "AND patient_uid = $4 AND status IN ('waiting', 'allocated') AND deleted_at IS NULL)\n",
     )
+
+
+def called_twice() -> None:
+    """Choose who is due without a lock, and take that patient though another doctor has done so meanwhile."""
+    _replace(calling, "_LOCK_ROOMS_OF", " FOR NO KEY UPDATE OF r", "")
+    _replace(calling, "_CALL", " FOR NO KEY UPDATE OF v) f", ") f")
+    _replace(calling, "_CALL", "v.uid = due.uid AND v.status = 'waiting'", "v.uid = due.uid")
+
+
+def called_by_clock() -> None:
+    """Call the one whose request was taken up first, instead of the first by the turn under the lock."""
+    _replace(
+        calling,
+        "_CALL",
+        "ORDER BY v.turn LIMIT 1 FOR",
+        "ORDER BY coalesce(v.requeued_at, v.created_at), v.turn LIMIT 1 FOR",
+    )
+
+
+def cancelled_without_lock() -> None:
+    """Cancel under the visit's lock alone: a place that is answered before its commit may be true no more."""
+    _replace_between("_CANCEL", ", \nroom AS MATERIALIZED", ", visit AS MATERIALIZED", "")
+    _replace(commands, "_CANCEL", " CROSS JOIN (SELECT count(*) FROM raised) locked", "")
 
 
 BUGS: dict[str, Callable[[], None]] = {
@@ -111,6 +145,9 @@ BUGS: dict[str, Callable[[], None]] = {
     "cached positions": cached_positions,
     "acknowledged then rolled back": acknowledged_then_rolled_back,
     "duplicate let through": duplicate_let_through,
+    "called twice": called_twice,
+    "called by the clock": called_by_clock,
+    "cancelled without a lock": cancelled_without_lock,
 }
 
 # In this module's body, as worker processes may import it anew.

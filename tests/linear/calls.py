@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,3 +132,17 @@ CALLS: dict[str, Call] = {
         ),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What clients do: in how many shops, and how often each kind."""
+
+    shops: int
+    weights: Mapping[str, int]
+
+
+USUAL = Mix(2, {kind: call.weight for kind, call in CALLS.items()})
+# Many come and go in one queue while others look at it: what is answered before a commit must be true after it.
+CROWD = Mix(1, {"register": 4, "cancel": 4, "list": 6})
+MIXES = {"usual": USUAL, "crowd": CROWD}

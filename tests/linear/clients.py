@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -33,6 +33,7 @@ class Task:
     shops: tuple[Known, ...]
     operations: int
     seed: str
+    weights: Mapping[str, int]  # how often each kind is chosen
     seconds: float = 180.0  # after which it ends as it is
     timeout_seconds: float = 10.0
 
@@ -82,7 +83,7 @@ def perform(task: Task, begin: float) -> History:
     Times are by the monotonic clock, which all processes of the machine share.
     """
     chance = random.Random(task.seed)
-    kinds, weights = [*CALLS], [call.weight for call in CALLS.values()]
+    kinds, weights = [*task.weights], [*task.weights.values()]
     wire, made = _Wire(task), list[Operation]()
     time.sleep(max(0.0, begin - time.monotonic()))
     while len(made) < task.operations and time.monotonic() < begin + task.seconds:

@@ -14,14 +14,13 @@ from pathlib import Path
 import httpx
 from tests.factories import Tenant, make_tenant
 from tests.linear import history as histories
-from tests.linear.calls import Known, go_on_duty
+from tests.linear.calls import USUAL, Known, Mix, go_on_duty
 from tests.linear.checker import check
 from tests.linear.clients import Crew, Task
 from tests.linear.history import History
 
 from rxdesk.db.pool import Connection
 
-SHOPS = 2
 PATIENTS = 10  # a shop: fewer than would make duplicates rare
 
 
@@ -60,9 +59,11 @@ class Judged:
         }
 
 
-async def arrange(clients: int, url: str, tenant: Tenant, operations: int, seed: int) -> list[Task]:
+async def arrange(
+    clients: int, url: str, tenant: Tenant, operations: int, seed: int, mix: Mix = USUAL
+) -> list[Task]:
     """Make shops and patients; gives what each client does there."""
-    shops = [await tenant.insert("shops") for _ in range(SHOPS)]
+    shops = [await tenant.insert("shops") for _ in range(mix.shops)]
     patients = {shop: [await tenant.insert("patients") for _ in range(PATIENTS)] for shop in shops}
     known = [
         tuple([Known(shop, patients[shop], await tenant.insert("doctors")) for shop in shops])
@@ -83,6 +84,7 @@ async def arrange(clients: int, url: str, tenant: Tenant, operations: int, seed:
             shops=known[number],
             operations=operations,
             seed=f"{seed}/{number}",
+            weights=mix.weights,
         )
         for number in range(clients)
     ]
@@ -96,13 +98,20 @@ async def record(crew: Crew, tasks: list[Task]) -> History:
 
 
 async def judged(
-    crew: Crew, url: str, connection: Connection, folder: Path, *, operations: int, most: int
+    crew: Crew,
+    url: str,
+    connection: Connection,
+    folder: Path,
+    *,
+    operations: int,
+    most: int,
+    mix: Mix = USUAL,
 ) -> AsyncGenerator[Judged]:
     """Record and judge so many histories; gives what came of them so far, after each."""
     found = Judged()
     for number in range(most):
         tenant = await make_tenant(connection)
-        tasks = await arrange(crew.size, url, tenant, operations, number)
+        tasks = await arrange(crew.size, url, tenant, operations, number, mix)
         found.add(await record(crew, tasks), folder / f"{number}.jsonl")
         await connection.execute("DELETE FROM jobs WHERE organisation_id = $1", tenant.id)
         yield found

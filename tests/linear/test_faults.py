@@ -124,13 +124,17 @@ async def test_a_worker_is_killed(cluster: embedded.Address, tmp_path: Path) -> 
 
 @pytest.mark.proof
 async def test_a_worker_is_killed_every_two_seconds(
-    cluster: embedded.Address, tmp_path: Path, record_property: Callable[[str, object], None]
+    cluster: embedded.Address,
+    tmp_path: Path,
+    share: Callable[[int], int],
+    record_property: Callable[[str, object], None],
 ) -> None:
+    most = share(30)
     async with killed(cluster) as (strike, url):
-        found = await follow(under(strike, cluster, url, tmp_path, Size(30, 8, 250, 2)))
+        found = await follow(under(strike, cluster, url, tmp_path, Size(most, 8, 250, 2)))
     for name, value in found.figures.items():
         record_property(name, value)
-    assert found.outcomes == {"linearizable": 30}, "\n".join(found.shown)
+    assert found.outcomes == {"linearizable": most}, "\n".join(found.shown)
     assert found.unknown > 0
 
 
@@ -170,11 +174,15 @@ async def test_postgresql_dies(kept: Kept, tmp_path: Path) -> None:
 
 @pytest.mark.proof
 async def test_postgresql_dies_every_five_seconds(
-    kept: Kept, tmp_path: Path, record_property: Callable[[str, object], None]
+    kept: Kept,
+    tmp_path: Path,
+    share: Callable[[int], int],
+    record_property: Callable[[str, object], None],
 ) -> None:
+    most = share(20)
     async with dying(kept) as (strike, url):
-        found = await follow(under(strike, kept.address, url, tmp_path, Size(20, 8, 250, 5)))
+        found = await follow(under(strike, kept.address, url, tmp_path, Size(most, 8, 250, 5)))
     for name, value in found.figures.items():
         record_property(name, value)
-    assert found.outcomes == {"linearizable": 20}, "\n".join(found.shown)
+    assert found.outcomes == {"linearizable": most}, "\n".join(found.shown)
     assert found.unknown > 0

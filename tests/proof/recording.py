@@ -81,4 +81,6 @@ class Recorder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--share") != 1:
+        raise pytest.UsageError("--share is for a first look: what is recorded is whole")
     config.pluginmanager.register(Recorder(), "proof-recorder")

@@ -84,6 +84,13 @@ MUTATIONS = (
         ("tests/api/waiting_room",),
     ),
     Mutation(
+        "patience ignores the time since a visit was passed over",
+        "waiting_room/calling.py",
+        "SELECT coalesce($3::timestamptz - v.passed_over_at, '0')\n",
+        "SELECT interval '0'\n",
+        ("tests/api/waiting_room/test_model.py",),
+    ),
+    Mutation(
         "a pharmacy sees its neighbour's order",
         "pharmacies/queries.py",
         "AND po.pharmacy_uid = c.pharmacy_uid AND po.uid = $4",

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 import msgspec
 import structlog
 
+from rxdesk.kit.deadlines import Deadlines
 from rxdesk.kit.uids import new_uid
 from rxdesk.web.answers import Answer, App, Receive, Scope, Send, SendBytes
 
@@ -36,6 +37,7 @@ class Outer:
         self.close = close
         self._request_seconds = request_seconds
         self._observe = observe
+        self._deadlines = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -62,7 +64,7 @@ class Outer:
             inner["path"] = unquote(_SLASH.sub(quote(SLASH).encode(), raw_path))
         inner["path"] = inner["path"].removesuffix("/")  # every route answers with and without it
         try:
-            async with asyncio.timeout_at(deadline + 0.5) as inner["rxdesk.time_limit"]:
+            with self._deadlines.at(deadline + 0.5) as inner["rxdesk.time_limit"]:
                 await self._app(inner, receive, answer)
         except TimeoutError:
             await answer.instead(503, {"error": "Service unavailable"}, ((b"retry-after", b"1"),))
@@ -96,7 +98,7 @@ _REFUSED = 400  # HTTP's first status of refusal
 
 def begin(scope: Scope, answer: Answer) -> Answer:
     """Let an answer that writes itself take its time; HEAD has its headers only."""
-    scope["rxdesk.time_limit"].reschedule(None)
+    scope["rxdesk.time_limit"].lift()
     return dataclasses.replace(answer, writer=_write_nothing) if scope.get("rxdesk.head") else answer
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,11 +110,11 @@ async def test_some_at_once(live: Live, tenant: Tenant) -> None:
 @pytest.mark.proof
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_fifty_doctors_a_thousand_patients_and_a_hundred_who_leave(
-    cluster: embedded.Address, tenant: Tenant, workers: int
+    cluster: embedded.Address, tenant: Tenant, share: Callable[[int], int], workers: int
 ) -> None:
     server = start_live(cluster, workers=workers)
     try:
-        seconds = await rush(server, tenant, doctors=50, patients=1000, cancelling=100)
+        seconds = await rush(server, tenant, doctors=share(50), patients=share(1000), cancelling=share(100))
     finally:
         stop_live(server)
     assert seconds < 10
@@ -151,3 +152,52 @@ async def test_two_doctors_end_one_visit_at_once(live: Live, tenant: Tenant) -> 
         ["allocated", "waiting"],
         ["allocated", "waiting", "cancelled"],
     )
+
+
+@pytest.mark.parametrize("had", ["by one of them", "by nobody known"])
+async def test_two_doctors_complete_one_visit_at_once(live: Live, tenant: Tenant, had: str) -> None:
+    """One does, the other is refused, and it is told and noted once.
+
+    Nobody knows who has an imported visit: whoever is first had it.
+    """
+    shop, headers = await tenant.insert("shops"), await tenant.headers()
+    doctors = [await tenant.insert("doctors") for _ in range(2)]
+    visits = 10
+    await tenant.connection.execute(_PATIENTS, tenant.id, visits)
+    await tenant.connection.execute(_VISITS, tenant.id, shop, visits)
+    desk = "/v1/operations/waiting-room"
+    async with aiohttp.ClientSession(live.url) as client:
+
+        async def act(path: str, body: Any = None) -> Answer:
+            return await ask(client, "POST", desk + path, headers, body)
+
+        for doctor in doctors:
+            await act(f"/doctors/{doctor}/on-duty", {"shop_uids": [shop]})
+        for number in range(1, visits + 1):
+            uid = f"q-{number}"
+            if had == "by one of them":
+                await act(f"/doctors/{doctors[number % 2]}/call-next")
+            else:
+                await tenant.update("waiting_room_visits", uid, status="allocated")
+            ends = [
+                act(f"/visits/{uid}/complete", {"doctor_uid": doctor, "outcome": outcome})
+                for doctor, outcome in zip(doctors, ("treated", "referred"), strict=True)
+            ]
+            answers = await asyncio.gather(*ends)
+            assert sorted(answer.status for answer in answers) == [200, 409]
+            [done] = [answer.body for answer in answers if answer.status == 200]
+            if had == "by one of them":
+                assert done["doctor_uid"] == doctors[number % 2]
+            [row] = await tenant.rows(
+                "SELECT status, doctor_uid, outcome FROM waiting_room_visits WHERE organisation_id = $1 AND uid = $2",
+                uid,
+            )
+            assert row == {name: done[name] for name in ("status", "doctor_uid", "outcome")}
+    told = await tenant.rows(
+        "SELECT subject_uid FROM events WHERE organisation_id = $1 "
+        "AND convert_from(body, 'UTF8')::jsonb #>> '{data,status}' = 'completed'"
+    )
+    noted = await tenant.rows(
+        "SELECT subject_uid FROM changes WHERE organisation_id = $1 AND new_value = 'completed'"
+    )
+    assert len(told) == len(noted) == visits

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from tests.api.waiting_room.room import Room
+from tests.api.waiting_room.room import BASE, Room
 from tests.factories import LONG_AGO, Tenant
 
 from rxdesk.kit.clock import unix
@@ -270,6 +270,26 @@ async def test_doctors_that_are_not_ours(room: Room, other: Tenant) -> None:
             assert await room.refused(f"/doctors/{wrong}/{verb}", None, 404) == NOT_FOUND
         assert await room.refused(f"/doctors/{wrong}/on-duty", {"shop_uids": [shop]}, 404) == NOT_FOUND
     assert (await room.status(uid))["status"] == "allocated"
+
+
+async def test_reads_of_what_is_not_ours(room: Room, other: Tenant) -> None:
+    uids: dict[str, list[str]] = {"shops": [], "doctors": [], "visits": []}
+    for tenant, more in ((other, {}), (room.tenant, {"deleted_at": LONG_AGO})):
+        shop, patient = await tenant.insert("shops", **more), await tenant.insert("patients")
+        uids["shops"].append(shop)
+        uids["doctors"].append(await tenant.insert("doctors", **more))
+        uids["visits"].append(
+            await tenant.insert("waiting_room_visits", shop_uid=shop, patient_uid=patient, turn=1, **more)
+        )
+    for kind, part in (
+        ("shops", ""),
+        ("doctors", ""),
+        ("doctors", "/history"),
+        ("visits", "/history"),
+    ):
+        for wrong in (*uids[kind], "none", "%00", "a" * 2000, "%F0%9F%92%8A"):
+            answer = await room.inside.client.get(f"{BASE}/{kind}/{wrong}{part}", headers=room.headers)
+            assert (answer.status_code, answer.json()) == (404, NOT_FOUND)
 
 
 async def test_faulty_bodies(room: Room) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -168,11 +168,22 @@ class Waiting(RuleBasedStateMachine):
             self.register(patient % SHOPS, patient, preferred)
             self.wait(1)
 
-    @rule(doctor=doctors, minutes=st.sampled_from([5, 10, 15, 16]))
-    def call_again_later(self, doctor: int, minutes: int) -> None:
-        self.call_next(doctor)
+    @rule(
+        shop=shops,
+        patient=st.integers(0, PATIENTS - 1),
+        preferred=doctors,
+        other=doctors,
+        minutes=st.sampled_from([14, 15, 16]),
+    )
+    def be_patient(self, shop: int, patient: int, preferred: int, other: int, minutes: int) -> None:
+        """Another doctor calls until nobody is due, and again when patience may have ended."""
+        for doctor in (preferred, other):
+            self.go_on(doctor, {shop})
+        self.register(shop, patient, preferred)
+        while self.called(other):
+            pass
         self.wait(60 * minutes)
-        self.call_next(doctor)
+        self.call_next(other)
 
     # Duty -------------------------------------------------------------------------------------------------------
 
@@ -206,18 +217,23 @@ class Waiting(RuleBasedStateMachine):
 
     @rule(doctor=doctors)
     def call_next(self, doctor: int) -> None:
+        self.called(doctor)
+
+    def called(self, doctor: int) -> bool:
+        """Call the next one; tells whether somebody was due."""
         uid = self.doctors[doctor]
         done = self.ask(f"/doctors/{uid}/call-next", None, lambda: (self.model.call(uid),))
         if done is None:
-            return
+            return False
         ((expected,), answer) = done
         if expected is None:
             assert answer.status_code == 204
-            return
+            return False
         visit = answer.json()
         assert visit["queue_uid"] == expected.uid
         assert visit["video_room_id"] not in self.rooms
         self.rooms.add(visit["video_room_id"])
+        return True
 
     @rule(first=doctors, second=doctors)
     def call_both(self, first: int, second: int) -> None:
@@ -296,6 +312,9 @@ def _run(cluster: embedded.Address, examples: int, steps: int) -> None:
         stateful_step_count=steps,
         deadline=None,
         derandomize=True,
+        phases=[
+            Phase.generate
+        ],  # a fault is shown as it was found: to shorten it takes longer than a test may
         suppress_health_check=list(HealthCheck),
     )
     try:
@@ -309,5 +328,7 @@ def test_the_code_is_the_specification(cluster: embedded.Address) -> None:
 
 
 @pytest.mark.proof
-def test_the_code_is_the_specification_at_length(cluster: embedded.Address) -> None:
-    _run(cluster, 1000, 80)
+def test_the_code_is_the_specification_at_length(
+    cluster: embedded.Address, share: Callable[[int], int]
+) -> None:
+    _run(cluster, share(1000), 80)

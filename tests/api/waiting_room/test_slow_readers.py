@@ -29,9 +29,9 @@ async def test_what_waits_is_bounded_and_too_much_is_the_end() -> None:
     stream = new()
     for number in range(MOST_WAITING):
         stream.put(b"%d " % number)
-    full = stream.ending
+    before = stream.ending
     stream.put(b"one more")
-    assert (full, stream.ending) == (False, True)
+    assert (before, stream.ending) == (False, True)
     assert stream.take() == b""  # whoever comes back is told all of it
 
 
