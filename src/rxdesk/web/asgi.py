@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import re
 import time
 import traceback
@@ -99,7 +98,7 @@ _REFUSED = 400  # HTTP's first status of refusal
 def begin(scope: Scope, answer: Answer) -> Answer:
     """Let an answer that writes itself take its time; HEAD has its headers only."""
     scope["rxdesk.time_limit"].lift()
-    return dataclasses.replace(answer, writer=_write_nothing) if scope.get("rxdesk.head") else answer
+    return msgspec.structs.replace(answer, writer=_write_nothing) if scope.get("rxdesk.head") else answer
 
 
 async def _write_nothing(_: SendBytes) -> None:

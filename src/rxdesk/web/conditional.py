@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
+
+import msgspec
 
 from rxdesk.web.answers import Answer
 
@@ -27,7 +28,7 @@ def unless_same(answer: Answer, given: Sequence[bytes]) -> Answer:
     headers = {**answer.headers, "ETag": tag.decode()}
     if _names(b",".join(given), tag):
         return Answer(_NOT_MODIFIED, b"", headers)
-    return dataclasses.replace(answer, headers=headers)
+    return msgspec.structs.replace(answer, headers=headers)
 
 
 def _names(header: bytes, tag: bytes) -> bool:
