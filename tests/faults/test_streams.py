@@ -118,8 +118,13 @@ async def _shown(desk: Desk, doctors: list[str]) -> dict[str, list[str]]:
     return found
 
 
-async def storm(desk: Desk, changes: int, strike: Strike | None = None, *, seed: int = 5) -> list[Heard]:
-    """Change a shop's room while clients follow it and are cut off; what they heard must be what the ledger holds."""
+async def storm(
+    desk: Desk, changes: int, strike: Strike | None = None, *, every: float = 0.5, seed: int = 5
+) -> list[Heard]:
+    """Change a shop's room while clients follow it and are cut off; what they heard must be what the ledger holds.
+
+    It strikes again and again meanwhile, `every` so many seconds at most.
+    """
     chance = random.Random(seed)
     shop = await desk.shop()
     doctors = [await desk.doctor(shop) for _ in range(2)]
@@ -149,7 +154,7 @@ async def storm(desk: Desk, changes: int, strike: Strike | None = None, *, seed:
 
     async def strikes() -> None:
         while strike is not None and min(last.values()) < 0:
-            await asyncio.sleep(chance.uniform(0, 0.5))
+            await asyncio.sleep(chance.uniform(0, every))
             await strike()
 
     async with asyncio.timeout(ENOUGH * 6), asyncio.TaskGroup() as group:
@@ -330,7 +335,7 @@ async def test_clients_that_are_cut_off_at_length(
 async def test_postgresql_dies_again_and_again(
     dying: Dying, record_property: Callable[[str, object], None]
 ) -> None:
-    heard = await storm(dying.desk, 6000, dying.die)
+    heard = await storm(dying.desk, 2000, dying.die, every=4)
     record_property("openings", sum(one.openings for one in heard))
     record_property("steps", sum(len(steps(one.events)) for one in heard))
 
