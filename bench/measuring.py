@@ -17,9 +17,8 @@ from bench.servers import Running
 class Plan:
     """How much is measured: rounds of so many seconds, longer where fewer than `least` requests would be answered.
 
-    `tail_seconds` is a round where p99 is judged: wrk counts what a connection that waits would have sent meanwhile, so
-    a pause of a hundredth of the round is its p99, whoever paused. wrk holds so many `connections`. `servers` and
-    `client` are the cores on which servers and wrk run (None: on any).
+    `tail_seconds` is a round of the comparison with the limit, where p99 is judged. wrk holds so many `connections`.
+    `servers` and `client` are the cores on which servers and wrk run (None: on any).
     """
 
     rounds: int
@@ -39,7 +38,7 @@ def interleaved(
     *,
     tell: Callable[[str], None] = lambda _: None,
     before: Callable[[], None] = lambda: None,
-    longer: Mapping[str, float] | None = None,
+    warm_requests: int = 0,
 ) -> dict[str, list[Run]]:
     """Measure all targets in every round, each round in an order of its own, so that nobody has a steady neighbour.
 
@@ -47,8 +46,8 @@ def interleaved(
     As others, the server takes the core from connections' processes amid their statements: that costs up to a third
     more, and hundreds of milliseconds of some requests, by chance.
 
-    The orders are the same in every run of the benchmark. `before` is called before each run; `longer` has the seconds
-    of targets that are measured longer than the plan says.
+    The orders are the same in every run of the benchmark. `before` is called before each run. Nobody is measured before
+    `warm_requests` were sent.
     """
     runs: dict[str, list[Run]] = {name: [] for name in targets}
     orders = random.Random(1)
@@ -56,28 +55,34 @@ def interleaved(
     sent = dict.fromkeys(names, 0)
     seconds = dict.fromkeys(names, plan.warm_up)
     everyone = [database, *(server.pid for server, _ in targets.values())]
+
+    def once(name: str, seconds: float) -> Run:
+        server, workload = targets[name]
+        with load.prepared(workload, plan.connections, start=sent[name]) as arguments:
+            return load.run(
+                arguments,
+                server.url,
+                seconds=seconds,
+                server=server.pid,
+                database=database,
+                cores=plan.client,
+            )
+
     try:
         for number in range(-1, plan.rounds):  # the first is to warm up
             for name in orders.sample(names, len(names)):
-                server, workload = targets[name]
-                tell(f"{workload.name}: {name}")
+                tell(f"{targets[name][1].name}: {name}")
                 before()
                 pids = [pid for tree in cpu.trees(*everyone) for pid in tree]
                 if plan.servers:
                     cpu.schedule(pids, os.SCHED_BATCH)
                 load.settled(pids)
-                with load.prepared(workload, plan.connections, start=sent[name]) as arguments:
-                    run = load.run(
-                        arguments,
-                        server.url,
-                        seconds=seconds[name],
-                        server=server.pid,
-                        database=database,
-                        cores=plan.client,
-                    )
+                run = once(name, seconds[name])
                 sent[name] += run.requests
                 if number < 0:
-                    seconds[name] = max((longer or {}).get(name, plan.seconds), plan.least / run.rps)
+                    while sent[name] < warm_requests:
+                        sent[name] += once(name, (warm_requests - sent[name]) / run.rps).requests
+                    seconds[name] = max(plan.seconds, plan.least / run.rps)
                 else:
                     runs[name].append(run)
     finally:

@@ -152,7 +152,7 @@ def _growth(curve: dict[str, Any]) -> list[tuple[str, str]]:
     least, *others = [f"{orders:,}" for orders in curve["orders"]]
     return [
         (
-            f"growth of {name}, CPU against {least} orders",
+            f"growth of {name.replace('_', ' ')}, CPU against {least} orders",
             ", ".join(f"{size}: {_times(one)}" for size, one in zip(others, found.values(), strict=True)),
         )
         for name, found in curve.items()
@@ -215,6 +215,15 @@ _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
         "memory of a worker",
         lambda found: (
             f"{found['mb']} MB after {found['deliveries']:,} deliveries, {found['half']} MB after half of them"
+        ),
+    ),
+    (
+        "streams",
+        "live streams of one process",
+        lambda found: (
+            f"{found['count']:,}: {found['kb_each']} kB each, {found['kb_each_after']} kB after {found['changes']} "
+            f"changes (goal {found['goal_kb']}); a change reaches all in {found['ms']} ms, {found['ms_most']} at most "
+            f"(goal {found['goal_ms']})"
         ),
     ),
     ("two_workers_rps", "two workers against one, requests a second", _times),
@@ -296,7 +305,7 @@ def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
         f"Load average before the run: {machine['load_before']} (on an idle machine it is near 0).",
         f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved.",
-        f"Order by RxDesk and by bare: {plan['tail_seconds']} s each, for the sake of p99.",
+        f"Order by RxDesk against bare: {3 * plan['rounds']} pairs of {plan['tail_seconds']} s.",
         "Figures are medians; beside a ratio stand the least and the most of the rounds.",
         "",
         "Versions: " + ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",

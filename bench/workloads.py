@@ -10,7 +10,8 @@ from bench.load import Request, Workload
 from bench.servers import BASE
 
 ASKED = 200  # uids a workload
-_WIDE = 50_000  # and of those that ask for more than a cache of the hottest rows holds
+_WIDE = 50_000  # and of those that ask for more than any cache holds
+WORKING_SET = 5_000  # uids that are asked for again and again, on some 100,000 pages of 8 kB
 _PUSHES = 100
 STRIDE = 7919  # a prime, so that numbers spread
 READS = (
@@ -94,14 +95,16 @@ def doctor_statistics(filled: Filled, uid: str) -> Workload:
     return Workload(f"statistics of {uid}", (Request(f"{BASE}/doctors/{uid}/statistics", filled.key),))
 
 
-def growing(filled: Filled, name: str) -> Workload:
+def growing(filled: Filled, name: str, asked: int = WORKING_SET) -> Workload:
     """Give the workload that databases of several sizes are compared by: its answers are alike in all of them."""
-    return doctor_statistics(filled, "doc-1") if name == "statistics" else wide(filled, name)
+    if name == "statistics":
+        return doctor_statistics(filled, "doc-1")
+    return Workload(name, reads(filled, name, asked))
 
 
 def wide(filled: Filled, name: str) -> Workload:
     """Give a read of as many uids as there are, up to 50,000: in a large database each is asked for once."""
-    return Workload(name, reads(filled, name, _WIDE))
+    return growing(filled, name, _WIDE)
 
 
 def many_organisations(all_filled: list[Filled], name: str) -> Workload:

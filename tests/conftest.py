@@ -179,6 +179,34 @@ class InProcess:
     calls: list[tuple[str, tuple[Any, ...]]]
     app: Outer
 
+    async def beginning(self, path: str, headers: dict[str, str]) -> httpx.Response:
+        """What a stream begins with, or why there is none; then the client is gone."""
+        gone = asyncio.Event()
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+            if message.get("body"):
+                gone.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path.partition("?")[0],
+            "raw_path": path.partition("?")[0].encode(),
+            "query_string": path.partition("?")[2].encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            "client": ("127.0.0.1", 1),
+        }
+        await self.app(scope, receive, send)
+        start, *rest = sent
+        body = b"".join(message.get("body", b"") for message in rest)
+        return httpx.Response(start["status"], headers=start["headers"], content=body)
+
 
 Build = Callable[..., Any]
 

@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
 
 from rxdesk.db.pool import Connection, Pool
 from rxdesk.kit.clock import Clock
@@ -54,19 +57,16 @@ class Read:
     @property
     def statement(self) -> str:
         """The whole statement."""
-        return _STATEMENTS.setdefault(self.query, _compose(self.query))
+        return _compose(self.query)
 
 
-_STATEMENTS: dict[str, str] = {}
-
-
+@cache
 def _compose(query: str) -> str:
     rows = f"LEFT JOIN LATERAL (\nSELECT q.body FROM (\n{query}\n) q WHERE c.allowed OFFSET 0\n) f ON true"
     return _CALLER.format(body="f.body", rows=rows)
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks: a valid key, and whether it has the permission that was asked for."""
 
     organisation_id: int
@@ -109,7 +109,11 @@ WITH c AS (SELECT $2::text AS uid, $3::text[] AS permissions, true AS allowed, N
 SELECT q.body FROM c CROSS JOIN LATERAL (
 {query}
 ) q"""
-_LOOKED: dict[str, str] = {}
+
+
+@cache
+def _looked(query: str) -> str:
+    return _OPERATOR.replace("{query}", query)
 
 
 async def look(connection: Connection, organisation_id: int, read: Read, *arguments: object) -> str | None:
@@ -117,8 +121,9 @@ async def look(connection: Connection, organisation_id: int, read: Read, *argume
 
     Gives its body as JSON text, None for no row.
     """
-    statement = _LOOKED.setdefault(read.query, _OPERATOR.replace("{query}", read.query))
-    body: str | None = await connection.fetchval(statement, organisation_id, "cli", list(ALL), *arguments)
+    body: str | None = await connection.fetchval(
+        _looked(read.query), organisation_id, "cli", list(ALL), *arguments
+    )
     return body
 
 
@@ -155,6 +160,11 @@ class Access:
         uid, allowed, per_second, per_minute, pharmacy_uid, body = row
         self.used_keys[key.organisation_id, uid] = self._clock()
         return Caller(key.organisation_id, uid, allowed, per_second, per_minute, pharmacy_uid), body
+
+    async def rows(self, organisation_id: int, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Run a statement for the server itself, which judges the keys for whom it reads; its rows."""
+        async with self._pool.acquire(organisation_id, timeout_seconds=self._timeout) as connection:
+            return [tuple(row) for row in await connection.fetch(statement, organisation_id, *arguments)]
 
     async def look(self, organisation_id: int, read: Read, *arguments: object) -> str | None:
         """Run a read for the server itself, in one statement; its body as JSON text, None for no row."""

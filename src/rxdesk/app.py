@@ -13,17 +13,21 @@ import structlog
 from rxdesk import routes
 from rxdesk.access import Access
 from rxdesk.db.pool import Connect, DatabaseUnavailableError, Pool
+from rxdesk.kit import logs
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import Clock, utc_now
 from rxdesk.kit.egress import Egress
+from rxdesk.kit.parents import END_STREAMS
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
+from rxdesk.waiting_room import live
 from rxdesk.waiting_room.forecasts import Forecasts
 from rxdesk.web import metrics, pages
 from rxdesk.web.answers import App
 from rxdesk.web.asgi import Outer
 from rxdesk.web.call import Services
+from rxdesk.web.live import Hub, Limits
 from rxdesk.web.rate_limit import RateLimiter, read_networks
 from rxdesk.web.routing import router
 
@@ -58,6 +62,19 @@ def create_app(
         unknown_keys_per_minute=settings.unknown_keys_per_minute,
     )
     forecasts = Forecasts(access, settings, clock)
+    hub = Hub(
+        connect,
+        live.CHANNEL,
+        live.Rooms(access, forecasts, settings, clock).read,
+        limits=Limits(
+            in_all=settings.streams_per_process,
+            of_organisation=settings.streams_per_organisation,
+            of_key=settings.streams_per_key,
+        ),
+        again_seconds=settings.stream_comment_seconds,
+        reads=max(1, settings.database_pool_size // 4),
+        observe=metrics.stream_observer(settings),
+    )
     services = Services(
         settings=settings,
         access=access,
@@ -69,10 +86,11 @@ def create_app(
             resolver=resolver,
         ),
         trusted_proxies=read_networks(settings.trusted_proxies),
-        parts={Forecasts: forecasts},
+        parts={Forecasts: forecasts, Hub: hub},
     )
 
     async def close() -> None:
+        await hub.close()
         forecasts.close()
         await limiter.close()
         await pool.close()
@@ -80,6 +98,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
         writer = asyncio.create_task(_write_used_keys(access))
+        asyncio.get_running_loop().add_signal_handler(END_STREAMS, hub.end)
         try:
             yield
         finally:
@@ -88,6 +107,7 @@ def create_app(
             with contextlib.suppress(DatabaseUnavailableError):
                 await access.note_used_keys()
             await close()
+            logs.flush()
 
     async def ready() -> bool:
         return await pool.answers(_READY_SECONDS)
@@ -104,7 +124,7 @@ def create_app(
         app,
         request_seconds=settings.request_timeout_seconds,
         observe=metrics.observer(settings),
-        close=pool.close,
+        close=close,
     )
 
 

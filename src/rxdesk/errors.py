@@ -76,9 +76,9 @@ def not_allowed(text: str, allowed: Iterable[str]) -> ApiError:
     return simple(409, text, allowed=list(allowed))
 
 
-def too_many(retry_after: int) -> ApiError:
+def too_many(retry_after: int, text: str = "Rate limit exceeded") -> ApiError:
     """Make the 429; `retry_after` in seconds."""
-    return ApiError(429, {"error": "Rate limit exceeded"}, {"Retry-After": str(retry_after)})
+    return ApiError(429, {"error": text}, {"Retry-After": str(retry_after)})
 
 
 def unavailable(retry_after: int = 1) -> ApiError:

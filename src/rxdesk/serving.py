@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import structlog
 
 from rxdesk import beside
 from rxdesk.kit import logs
-from rxdesk.kit.parents import end_with_parent
+from rxdesk.kit.parents import END_STREAMS, end_with_parent
 from rxdesk.kit.ports import PortInUseError, base_url, bracketed
 from rxdesk.settings import Settings, SettingsError
 
@@ -129,6 +129,7 @@ def load_worker(launch: Launch, parent: int) -> Callable[..., Any]:
     os.setpgid(0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(END_STREAMS, signal.SIG_IGN)  # until there are any
     end_with_parent(parent)
     logs.configure(launch.settings.log_level)
     try:
@@ -275,11 +276,19 @@ def _supervisor(started: Sequence[Callable[[], None]], ending: Callable[[], None
 
         def shutdown(self, exit_code: int = 0) -> None:  # noqa: ARG002 (Granian's)
             ending()
+            _end_streams(worker.inner.pid for worker in self.wrks)
             self._drop_shared_socket()  # type: ignore[no-untyped-call]
             self._stop_workers()  # type: ignore[no-untyped-call]
             self._stop_ipc()  # type: ignore[no-untyped-call]
 
     return Supervisor
+
+
+def _end_streams(workers: Iterable[int]) -> None:
+    """End the streams of workers that will be told to stop: they wait for open answers, and streams have no end."""
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, END_STREAMS)
 
 
 def _make_server(

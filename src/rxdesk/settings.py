@@ -61,6 +61,10 @@ class Settings:
     doctor_heartbeat_seconds: int
     vanished_doctor_grace_seconds: int
     forecast_seconds: int
+    streams_per_process: int
+    streams_per_organisation: int
+    streams_per_key: int
+    stream_comment_seconds: float
     log_level: str
 
 
@@ -103,6 +107,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "doctor_heartbeat_seconds": (5, 86_400),
     "vanished_doctor_grace_seconds": (0, 86_400),
     "forecast_seconds": (1, 300),
+    "streams_per_process": (0, 100_000),
+    "streams_per_organisation": (0, 100_000),
+    "streams_per_key": (0, 100_000),
+    "stream_comment_seconds": (0.1, 300),
 }
 _CHOICES = {"log_level": ("debug", "info", "warning", "error")}
 

@@ -464,14 +464,14 @@ def test_an_address_may_try_again_when_its_oldest_try_has_left_the_window() -> N
     address, digest = "203.0.113.7", b"unknown"
     limiter.note_unknown(address, digest)
     clock.now += 30
-    assert limiter.may_try(address, digest).allowed
+    assert limiter.may_try(address).allowed
     limiter.note_unknown(address, digest)
     clock.now += 9.5
-    verdict = limiter.may_try(address, digest)
+    verdict = limiter.may_try(address)
     assert (verdict.allowed, verdict.retry_after) == (False, 21)
     assert dict(verdict.headers)[b"ratelimit"] == b'"unknown-keys";r=0;t=21'
     clock.now += 21
-    assert limiter.may_try(address, digest).allowed
+    assert limiter.may_try(address).allowed
 
 
 async def test_a_known_key_that_is_revoked_becomes_an_unknown_one(

@@ -45,6 +45,7 @@ GET /patients/{patient_uid} patient:read 200
 GET /patients/{patient_uid}/intent/{intent} patient:read 200
 POST /waiting-room/register waiting_room:write 201
 GET /waiting-room/{queue_uid}/status waiting_room:read 200
+GET /waiting-room/{queue_uid}/events waiting_room:read 200
 DELETE /waiting-room/{queue_uid} waiting_room:write 204
 GET /wallet-passes/templates wallet_pass_template:read 200
 GET /wallet-passes wallet_pass:read 200
@@ -72,6 +73,7 @@ GET /prescriptions/{prescription_uid}/history prescription:read 200
 GET /pharmacy_orders/{pharmacy_order_uid}/history order:read 200
 GET /pharmacy_skus/{pharmacy_sku_uid}/history product:read 200
 GET /waiting-room/shops/{shop_uid} waiting_room:read 200
+GET /waiting-room/events waiting_room:read 200
 GET /waiting-room/calibration waiting_room:read 200
 GET /waiting-room/doctors/{doctor_uid} waiting_room:operate 200
 GET /waiting-room/doctors/{doctor_uid}/history waiting_room:read 200
@@ -157,10 +159,11 @@ def _contents(api: Api) -> list[tuple[str, str, dict[str, Any]]]:
             body = operation["requestBody"]["content"]["application/json"]
             found.append((f"{at} body", api.base, body))
         for status, response in operation["responses"].items():
-            if status == "204":
+            if status in ("204", "304"):
                 assert "content" not in response
             else:
-                found.append((f"{at} {status}", api.base, response["content"]["application/json"]))
+                [content] = response["content"].values()
+                found.append((f"{at} {status}", api.base, content))
     return found
 
 

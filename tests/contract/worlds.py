@@ -46,6 +46,15 @@ class Documented:
     def has_body(self) -> bool:
         return "requestBody" in self.described
 
+    @property
+    def streams(self) -> bool:
+        """Whether its answer has no end."""
+        return (
+            "text/event-stream" in self.described["responses"]["200"].get("content", {})
+            if self.status == 200
+            else False
+        )
+
 
 def operations(*apis: Api) -> list[Documented]:
     """Every operation of these APIs' documents; of all, if none is named."""
@@ -448,6 +457,15 @@ def _plain(path: str) -> Callable[[World, World], list[tuple[str, Asked]]]:
     return lambda *_: [("own", _get(path))]
 
 
+def _boards(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    path = "/waiting-room/events"
+    return [
+        ("own", _get(path, shop_uid=own.uids["shops"])),
+        ("absent", _get(path, 404, NOT_FOUND, shop_uid="none-1")),
+        ("foreign", _get(path, 404, NOT_FOUND, shop_uid=foreign.uids["shops"])),
+    ]
+
+
 def _patients(own: World, foreign: World) -> list[tuple[str, Asked]]:
     path = "/patients"
     return [
@@ -628,6 +646,7 @@ _BY_NAME: dict[str, Callable[[World, World], Any]] = {
     "list_products": _lists("/products"),
     "list_doctors": _lists("/doctors"),
     "find_patient": _patients,
+    "follow_board": _boards,
     "list_wallet_templates": _templates,
     "list_wallet_passes": _passes,
     "register_visit": _register,

@@ -60,6 +60,8 @@ FROM generate_series(1, :many) i;
 INSERT INTO waiting_room_visits (organisation_id, uid, shop_uid, patient_uid, status, turn, :making)
 SELECT :organisation, 'q-' || i, 'shop', 'pp-' || i, 'waiting', i, :made
 FROM generate_series(1, :few) i;
+INSERT INTO waiting_room_visits (organisation_id, uid, shop_uid, patient_uid, status, turn, :making)
+VALUES (:organisation, 'q-ended', 'shop', 'pp-1', 'completed', :few + 1, :made);
 INSERT INTO wallet_pass_templates (organisation_id, uid, shop_uid, display_name, sort_key, pass_type, :making)
 SELECT :organisation, 'wpt-' || i, 'shop', 'T' || i, 't' || i, 'generic', :made
 FROM generate_series(1, :few) i;

@@ -37,6 +37,8 @@ PATHS: dict[str, tuple[str, str | None]] = {
     "get_patient": ("/patients/pp-1", "/patients/none"),
     "get_intent": ("/patients/pp-1/intent/repeat", "/patients/none/intent/repeat"),
     "get_visit_status": ("/waiting-room/q-1/status", "/waiting-room/none/status"),
+    # Of one that has ended: a stream that ends by itself.
+    "follow_visit": ("/waiting-room/q-ended/events", "/waiting-room/none/events"),
     "list_wallet_templates": (
         "/wallet-passes/templates?shop_identifier=shop",
         "/wallet-passes/templates?shop_identifier=none",

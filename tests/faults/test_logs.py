@@ -13,6 +13,7 @@ import httpx
 import pytest
 import structlog
 from starlette.exceptions import HTTPException
+from tests.api.waiting_room.streams import desk_at
 from tests.conftest import BASE, ENCRYPTION_KEYS, settings_for, start_live, stop_live
 from tests.factories import Tenant
 
@@ -177,3 +178,24 @@ async def test_log_lines_of_a_busy_run(
         assert line["key"] in (None, created.uid)
     assert {line["key"] for line in requests} == {None, created.uid}
     assert {line["method"] for line in requests} == {"GET", "POST", "DELETE", "other"}
+
+
+async def test_a_stream_is_one_line_when_it_has_ended(
+    cluster: embedded.Address, tenant: Tenant, capfd: pytest.CaptureFixture[str]
+) -> None:
+    live = start_live(cluster, log_level="info", stream_comment_seconds=0.1)
+    try:
+        async with desk_at(live.url, tenant) as desk:
+            uid = await desk.patient(await desk.shop())
+            stream = await desk.follow(desk.path(uid))
+            await stream.until("snapshot")
+            await desk.leave(uid)
+            await stream.rest()
+    finally:
+        stop_live(live)
+    text = capfd.readouterr().err
+    assert uid not in text
+    route = "/v1/management/waiting-room/{queue_uid}/events"
+    [line] = [one for one in map(json.loads, io.StringIO(text)) if one.get("route") == route]
+    assert set(line) == ALLOWED["request"]
+    assert (line["method"], line["status"], line["organisation"]) == ("GET", 200, tenant.id)

@@ -149,6 +149,24 @@ async def test_no_race_gives_a_place_more_than_its_share(owner: Connection, sess
     assert sum((places(one) for one in found), Counter()) == {"1": 4, "2": 4, "3": 4}
 
 
+async def test_a_claim_that_fails_keeps_nobody_from_claiming(
+    owner: Connection, sessions: list[Session]
+) -> None:
+    await put(owner, 1)
+    with pytest.raises(asyncpg.CharacterNotInRepertoireError):
+        await take(sessions[0], 1, lane="no\x00lane")
+    async with asyncio.timeout(1):
+        assert len((await take(sessions[1], 1)).claims) == 1
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objid = 0"
+    assert await owner.fetchval(locks, queue.LOCK_CLASS) == 0
+
+
+async def test_a_claim_tells_of_the_next_retry(owner: Connection, sessions: list[Session]) -> None:
+    assert (await take(sessions[0], 1)).next_retry is None
+    await put(owner, 1, lane="retry", due=LATER)
+    assert (await take(sessions[0], 1)).next_retry == LATER
+
+
 async def test_a_long_row_of_places_without_work_is_walked_in_parts(
     owner: Connection, sessions: list[Session]
 ) -> None:

@@ -11,11 +11,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import TracebackType
 from typing import Any, TypeAlias
 
 import asyncpg
 
 from rxdesk.errors import ApiError
+from rxdesk.kit.deadlines import Deadline, Deadlines
 
 # asyncpg's own classes are generic over the record; we use the plain one.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -93,6 +95,7 @@ class Pool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._in_use: set[_Pooled] = set()
         self._closed = False
+        self._deadlines = Deadlines()
         # Writers may wait long for one row's lock, such as that of a waiting room. Some connections are never theirs,
         # so that readers do not wait with them; and some are never one organisation's, so that others do not.
         most = max(1, size * 3 // 4)
@@ -110,7 +113,7 @@ class Pool:
             try:
                 await _enter(self._writers, until)
                 try:
-                    async with self._lent(organisation_id, timeout_seconds) as connection:
+                    async with self.acquire(organisation_id, timeout_seconds=timeout_seconds) as connection:
                         yield connection
                 finally:
                     self._writers.release()
@@ -124,32 +127,22 @@ class Pool:
 
         Raises DatabaseUnavailableError for whatever means that the database cannot serve now.
         """
-        return self._lent(organisation_id, timeout_seconds)
+        return _Loan(self, organisation_id, self._deadlines.after(timeout_seconds))
 
     def acquire_without(self, *, timeout_seconds: float) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection without an organisation, as `acquire` does: it sees only tables without a policy."""
-        return self._lent(None, timeout_seconds)
+        return _Loan(self, None, self._deadlines.after(timeout_seconds))
 
-    @asynccontextmanager
-    async def _lent(self, organisation_id: int | None, timeout_seconds: float) -> AsyncIterator[Connection]:
-        pooled: _Pooled | None = None
-        clean = False
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                pooled = await self._take(organisation_id)
-                if pooled.organisation_id != organisation_id:
-                    await self._set(pooled, organisation_id)
-                try:
-                    yield pooled.connection
-                except ApiError:  # a rule's refusal, thrown by us after the statement ended well
-                    clean = pooled.is_clean()
-                    raise
-                clean = pooled.is_clean()
-        except _UNAVAILABLE as error:
-            raise DatabaseUnavailableError(type(error).__name__) from error
-        finally:
-            if pooled is not None:
-                self._give_back(pooled, clean=clean)
+    async def lend(self, organisation_id: int | None) -> _Pooled:
+        """Give a connection that is set to the organisation; for a loan, which gives it back."""
+        pooled = await self._take(organisation_id)
+        if pooled.organisation_id != organisation_id:
+            try:
+                await self._set(pooled, organisation_id)
+            except BaseException:
+                self.give_back(pooled, clean=False)
+                raise
+        return pooled
 
     async def answers(self, seconds: float) -> bool:
         """Tell whether the database answers in time; no organisation is needed."""
@@ -163,7 +156,7 @@ class Pool:
             return False
         finally:
             if pooled is not None:
-                self._give_back(pooled, clean=clean)
+                self.give_back(pooled, clean=clean)
         return clean
 
     async def _take(self, organisation_id: int | None) -> _Pooled:
@@ -223,7 +216,8 @@ class Pool:
         await pooled.connection.execute(f"SET rxdesk.organisation_id = {value}")
         pooled.organisation_id = organisation_id
 
-    def _give_back(self, pooled: _Pooled, *, clean: bool) -> None:
+    def give_back(self, pooled: _Pooled, *, clean: bool) -> None:
+        """Have a connection back; one that is not clean is closed."""
         self._in_use.discard(pooled)
         if clean and not self._closed:
             self._idle.append(pooled)
@@ -245,6 +239,43 @@ class Pool:
         for pooled in [*self._idle, *self._in_use]:
             pooled.connection.terminate()
         self._idle.clear()
+
+
+class _Loan:
+    """A connection for the time of an `async with`. A class and not a generator: each request has one."""
+
+    __slots__ = ("_deadline", "_organisation_id", "_pool", "_pooled")
+
+    def __init__(self, pool: Pool, organisation_id: int | None, deadline: Deadline) -> None:
+        self._pool = pool
+        self._organisation_id = organisation_id
+        self._deadline = deadline
+
+    async def __aenter__(self) -> Connection:
+        self._deadline.__enter__()
+        try:
+            self._pooled = await self._pool.lend(self._organisation_id)
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self._pooled.connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        # After a rule's refusal, thrown by us after the statement ended well, the connection is as clean as before.
+        clean = (error is None or isinstance(error, ApiError)) and self._pooled.is_clean()
+        self._pool.give_back(self._pooled, clean=clean)
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """End the deadline, and raise what an error means to the caller, if that is another."""
+        try:
+            self._deadline.__exit__(type(error) if error else None, error, None)
+        except TimeoutError as timeout:
+            raise DatabaseUnavailableError(type(timeout).__name__) from error
+        if isinstance(error, _UNAVAILABLE):
+            raise DatabaseUnavailableError(type(error).__name__) from error
 
 
 async def _enter(places: asyncio.Semaphore, until: float) -> None:

@@ -25,6 +25,7 @@ LOCK_CLASS = 1_920_165_741
 
 # How many places a claim looks at beside half as many as it wants jobs. The walk goes on where it ended.
 _LOOKS = 16
+_UNLOCK_SECONDS = 1.0
 
 MOST_COUNTED = 100_000
 """A backlog is counted up to here."""
@@ -33,9 +34,12 @@ _COUNTED_PLACES = 1000
 BEFORE_ALL = (-(1 << 31), -(1 << 63))
 
 # Alone while it counts and claims, so that no two give one endpoint more than its share: the lock first, in a
-# statement of its own, since a statement sees what was committed before it began. A claim needs no flush to disk:
-# what a crash of the database takes away was its worker's only while that connection lived.
-_ALONE = f"BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock({LOCK_CLASS}, 0)"
+# statement of its own, since a statement sees what was committed before it began. The lock is the session's, so that a
+# claim is a transaction of one statement and needs no BEGIN and COMMIT. Nor does it need a flush to disk, and what else
+# is done to the queue on this connection does not: what a crash of the database takes away of it is a claim of a
+# worker whose connection has ended, or a job's that is freed or given back once more.
+_ALONE = f"SELECT pg_advisory_lock({LOCK_CLASS}, 0), set_config('synchronous_commit', 'off', false)"
+_UNLOCK = f"SELECT pg_advisory_unlock({LOCK_CLASS}, 0)"
 
 # Places (an endpoint of an organisation) are walked round robin by jumps in the index `jobs_due`: each costs one
 # descent, however many jobs wait there. What is locked is found again by where it stands (ctid): a join by keys is
@@ -139,6 +143,7 @@ WHERE l.locktype = 'advisory' AND l.classid = {LOCK_CLASS} AND l.objid <> 0 AND 
 _NEXT = """
 SELECT min(due_at) FROM jobs
 WHERE kind = $1 AND lane = 'retry' AND worker_id IS NULL AND due_at > coalesce($2::timestamptz, '-infinity')"""
+_LET_OTHERS = f"{_UNLOCK}, ({_NEXT}) AS next_retry"
 
 
 class Claim(msgspec.Struct, frozen=True, eq=False):
@@ -183,11 +188,15 @@ NO_LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What a claim found, and the place after which the next one begins; `more` until a round has been walked."""
+    """What a claim found, and the place after which the next one begins; `more` until a round has been walked.
+
+    `next_retry` is when the next retry that still waits is due, which may be in the past; None for none.
+    """
 
     claims: list[Claim]
     cursor: tuple[int, int]
     more: bool
+    next_retry: datetime | None
 
 
 async def claim(  # noqa: PLR0913 - they are the statement's
@@ -209,14 +218,13 @@ async def claim(  # noqa: PLR0913 - they are the statement's
     """
     looks = wanted // 2 + _LOOKS
     try:
-        await connection.execute(_ALONE)
-        limited = limits.arguments()
+        await connection.fetchrow(_ALONE)
         rows = await connection.fetch(
-            _CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until, *limited
+            _CLAIM, kind, lane, *cursor, looks, wanted, now, worker, lease_until, *limits.arguments()
         )
-        await connection.execute("COMMIT")
+        next_retry = await connection.fetchval(_LET_OTHERS, kind, None, column=1)
     except BaseException:
-        await _undo(connection)
+        await _let_others(connection)
         raise
     claims = [
         Claim(row["organisation_id"], row["uid"], worker, lane, row["due_at"], row["endpoint"])
@@ -224,7 +232,7 @@ async def claim(  # noqa: PLR0913 - they are the statement's
         if row["uid"]
     ]
     cursor, more = _walked(rows, cursor, begun or cursor, looks=looks, full=len(claims) >= wanted)
-    return Claimed(claims, cursor, more)
+    return Claimed(claims, cursor, more, next_retry)
 
 
 def _walked(
@@ -245,13 +253,15 @@ def _walked(
     return BEFORE_ALL, cursor >= begun > BEFORE_ALL
 
 
-async def _undo(connection: Connection) -> None:
+async def _let_others(connection: Connection) -> None:
+    """Give the lock up after a failure, with the connection if it must be."""
     if connection.is_closed():
         return
     try:
-        await connection.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - whatever it is, this connection is no longer of use
+        await connection.fetchrow(_UNLOCK, timeout=_UNLOCK_SECONDS)
+    except BaseException:
         connection.terminate()
+        raise
 
 
 async def free(connection: Connection, now: datetime) -> int:

@@ -20,7 +20,7 @@ import structlog
 
 from rxdesk.db.pool import Connect, DatabaseUnavailableError
 from rxdesk.jobs import queue
-from rxdesk.jobs.queue import BEFORE_ALL, LANES, Claim, Limits
+from rxdesk.jobs.queue import BEFORE_ALL, LANES, Claim, Claimed, Limits
 from rxdesk.jobs.session import Session, open_session
 from rxdesk.kit.clock import Clock
 
@@ -153,11 +153,16 @@ class Worker(Generic[P, R]):
             if time.monotonic() - self._freed_at >= POLL_SECONDS:
                 await queue.free(session.connection, self._clock())
                 self._freed_at = time.monotonic()
-            more = await self._claim(session, "first")
+            found = await self._claim(session, "first")
+            more = found is not None and self._goes_on("first", found)
             now = self._clock()
-            due = await queue.next_retry(session.connection, self._work.kind)
+            if found is None:
+                due = await queue.next_retry(session.connection, self._work.kind)
+            else:
+                due = found.next_retry
             if due is not None and due <= now:
-                more |= await self._claim(session, "retry")
+                retries = await self._claim(session, "retry")
+                more |= retries is not None and self._goes_on("retry", retries)
                 if (
                     not more
                 ):  # those that are due and wait still have their share: the end of one of it wakes us
@@ -179,12 +184,16 @@ class Worker(Generic[P, R]):
             return POLL_SECONDS
         return min(max(until_due, 0.0) + 0.001, POLL_SECONDS)
 
-    async def _claim(self, session: Session, lane: str) -> bool:
-        """Claim for the free slots of a lane; tells whether to look again at once."""
+    def _goes_on(self, lane: str, found: Claimed) -> bool:
+        """Tell whether to look again at once."""
+        return found.more and self._held[lane].total() < self._work.slots[lane]
+
+    async def _claim(self, session: Session, lane: str) -> Claimed | None:
+        """Claim for the free slots of a lane; None when there are none, or its round is over."""
         wanted = self._work.slots[lane] - self._held[lane].total()
         begun = self._begun.setdefault(lane, self._cursors[lane])
         if wanted <= 0 or begun is None:
-            return False
+            return None
         now = self._clock()
         found = await queue.claim(
             session.connection,
@@ -206,7 +215,7 @@ class Worker(Generic[P, R]):
         ordered = sorted(found.claims, key=lambda one: one.organisation_id)
         for organisation_id, claims in groupby(ordered, key=lambda one: one.organisation_id):
             self._start(self._begin(organisation_id, list(claims)))
-        return found.more and self._held[lane].total() < self._work.slots[lane]
+        return found
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

@@ -23,6 +23,7 @@ from yarl import URL
 
 from rxdesk.kit.addresses import Address, AllowList
 from rxdesk.kit.connector import CURRENT, Failed, Failure, JudgedConnector, Request
+from rxdesk.kit.deadlines import Deadlines
 from rxdesk.kit.sockets import connect_tcp, system_resolver
 from rxdesk.kit.targets import Resolver, Target, admit, parse_target, resolve_target
 
@@ -92,6 +93,7 @@ class Egress:
             self._tls.load_verify_locations(cafile=ca_file)
         self._tls.set_alpn_protocols(["http/1.1"])
         self._keep_seconds = keep_seconds
+        self._deadlines = Deadlines()
         self._kept: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -127,8 +129,12 @@ class Egress:
         failure: Failure | None
         token = CURRENT.set(request)
         try:
-            async with asyncio.timeout(total), self._session() as session:
-                await self._exchange(session, target, body, headers, request, exchange)
+            with self._deadlines.after(total):
+                if self._keep_seconds:
+                    await self._exchange(self._lasting(), target, body, headers, request, exchange)
+                else:
+                    async with self._session() as session:
+                        await self._exchange(session, target, body, headers, request, exchange)
             failure = None
         except TimeoutError:
             failure = "timeout"
@@ -208,14 +214,15 @@ class Egress:
             raise
         return connection
 
+    def _lasting(self) -> aiohttp.ClientSession:
+        """Give the session of kept connections."""
+        if self._kept is None:
+            self._kept = self._open()
+        return self._kept
+
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Give the session of kept connections, or one for this request, whose connection ends with it."""
-        if self._keep_seconds:
-            if self._kept is None:
-                self._kept = self._open()
-            yield self._kept
-            return
+        """Give a session for one request, whose connection ends with it."""
         session = self._open()
         try:
             yield session

@@ -1,10 +1,15 @@
-"""A child that ends with its parent, however that one ends."""
+"""A child that ends with its parent, however that one ends, and what a parent says before it ends one."""
 
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
+from typing import Final
+
+END_STREAMS: Final = signal.SIGUSR1
+"""Tells a serving process that it will be told to stop: its streams end, and it takes no more."""
 
 _CHECK_SECONDS = 0.1
 

@@ -6,7 +6,8 @@ from rxdesk import history
 from rxdesk.access import Read
 
 # $4: uid. An order has few children, each found by an index on (organisation_id, order_uid, uid); the
-# prescriptions are looked at only for a key that may read them.
+# prescriptions are looked at only for a key that may read them. OFFSET 0 lets the planner look up a shop by its key:
+# while there are few it would hash all of them for each order, and keep that plan.
 ORDER = Read("""
 SELECT json_build_object(
   'uid', o.uid,
@@ -19,7 +20,9 @@ SELECT json_build_object(
       'shop', json_build_object('uid', s.uid, 'identifier', s.identifier),
       'external_id', so.external_id) ORDER BY so.position, so.uid)
     FROM shop_orders so
-    JOIN shops s ON s.organisation_id = $1 AND s.uid = so.shop_uid AND s.deleted_at IS NULL
+    CROSS JOIN LATERAL (
+      SELECT s.uid, s.identifier FROM shops s
+      WHERE s.organisation_id = $1 AND s.uid = so.shop_uid AND s.deleted_at IS NULL OFFSET 0) s
     WHERE so.organisation_id = $1 AND so.order_uid = o.uid AND so.deleted_at IS NULL), '[]'),
   'patient_profile', (
     SELECT json_build_object(

@@ -18,6 +18,12 @@ MAX_SHOPS = 100
 MAX_PAUSE_MINUTES = 1440
 
 
+class OfShop(msgspec.Struct, kw_only=True):
+    """Whose waiting room."""
+
+    shop_uid: Annotated[str, msgspec.Meta(description="Uid of the shop")]
+
+
 class Shops(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The shops whose patients the doctor takes."""
 
@@ -201,6 +207,17 @@ BOARD_EXAMPLE = Board(
     total_registries=1,
     total_pages=1,
 )
+BOARD_EVENTS_EXAMPLE = """retry: 2750
+
+id: 4711
+event: snapshot
+data: {"shop_uid":"shop-456","doctors":[],"allocated":[],"data":[],"totalRegistries":0,"totalPages":0}
+
+id: 4712
+event: step
+data: {"uid":"q-abc123","status":"waiting","created_at":1711700000,"updated_at":1711700000}
+
+"""
 CHANGES_EXAMPLE = ChangePage(
     data=[
         Change(

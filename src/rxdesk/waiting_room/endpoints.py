@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from rxdesk.permissions import Permission
-from rxdesk.waiting_room import commands, queries, schemas
+from rxdesk.waiting_room import commands, live, queries, schemas
 from rxdesk.waiting_room.forecasts import NEWEST, Forecasts
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
@@ -45,6 +45,7 @@ async def register_visit(call: Call) -> Answer:
     path_parameters=_QUEUE_UID,
     answer=schemas.Status,
     answer_example=schemas.STATUS_EXAMPLE,
+    conditional=True,
 )
 async def get_visit_status(call: Call) -> Answer:
     """Answer with status, position and estimate."""
@@ -53,6 +54,25 @@ async def get_visit_status(call: Call) -> Answer:
     caller = await call.authorise()
     status = await call.services.part(Forecasts).status(caller.organisation_id, standing)
     return Answer(call.operation.status, msgspec.json.encode(status))
+
+
+@endpoint(
+    "GET",
+    "/waiting-room/{queue_uid}/events",
+    Permission.WAITING_ROOM_READ,
+    tag="Waiting room",
+    summary="Where a visit stands, live",
+    description="Server-Sent Events: `snapshot`, the status as its route gives it, whenever it is another; `step`, "
+    "each step of the visit, as `waiting_room_updated` tells of it; `end`, with a `reason`, after which nothing comes. "
+    "The `id` of an event is its position among the organisation's events. 204 when the client has seen the end.",
+    path_parameters=_QUEUE_UID,
+    nothing=204,
+    streams=True,
+    answer_example=schemas.EVENTS_EXAMPLE,
+)
+async def follow_visit(call: Call) -> Answer:
+    """Answer with the visit's stream."""
+    return await live.open_visit(call, call.uid("queue_uid"))
 
 
 @endpoint(
@@ -71,4 +91,4 @@ async def cancel_visit(call: Call) -> Answer:
     return await call.write(commands.cancel, call.uid("queue_uid"))
 
 
-ENDPOINTS = (register_visit, get_visit_status, cancel_visit)
+ENDPOINTS = (register_visit, get_visit_status, follow_visit, cancel_visit)

@@ -10,8 +10,9 @@ import msgspec
 
 from rxdesk import history
 from rxdesk.access import Transaction
+from rxdesk.kit.uids import is_uid
 from rxdesk.permissions import Permission
-from rxdesk.waiting_room import calibration, calling, desk_queries, desk_schemas, duty, visits
+from rxdesk.waiting_room import calibration, calling, desk_queries, desk_schemas, duty, live, visits
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
@@ -42,6 +43,26 @@ async def get_board(call: Call) -> Answer:
     paging = call.query(Paging)
     since = call.now - Rules.of(call.settings).heartbeat
     return await call.read(desk_queries.BOARD, call.uid("shop_uid"), since, paging.size, paging.offset)
+
+
+@endpoint(
+    "GET",
+    "/waiting-room/events",
+    Permission.WAITING_ROOM_READ,
+    tag=_TAG,
+    summary="A shop's board, live",
+    description="Server-Sent Events: `snapshot`, the first page of the board as its route gives it, whenever it is "
+    "another; `step`, each step of a visit of the shop, as `waiting_room_updated` tells of it. The `id` of an event is "
+    "its position among the organisation's events.",
+    query=desk_schemas.OfShop,
+    streams=True,
+    answer_example=desk_schemas.BOARD_EVENTS_EXAMPLE,
+    errors=(404,),
+)
+async def follow_board(call: Call) -> Answer:
+    """Answer with the shop's stream."""
+    shop_uid = call.query(desk_schemas.OfShop).shop_uid
+    return await live.open_board(call, shop_uid if is_uid(shop_uid) else "")
 
 
 @endpoint(
@@ -240,6 +261,7 @@ async def hand_over_visit(call: Call) -> Answer:
 _ENDED = {"ended_at": 1711701200}
 ENDPOINTS = (
     get_board,
+    follow_board,
     get_calibration,
     get_duty,
     _changes(_DOCTOR, _DOCTOR_UID, "get_duty_history", "When a doctor was on duty"),

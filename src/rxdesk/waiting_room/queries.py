@@ -18,16 +18,19 @@ SELECT coalesce((
       AND w.status = 'waiting' AND w.deleted_at IS NULL
     ORDER BY w.turn LIMIT 256) w) AS position"""
 
-# A `schemas.Standing`. $4: uid
-STATUS = Read(f"""
-SELECT json_build_object(
+# A `schemas.Standing` of a visit `v` in a room `r`, whose place in the queue is `q`.
+STANDING = """json_build_object(
   'queue_uid', v.uid,
   'status', v.status,
   'position', q.position,
   'video_room_id', v.video_room_id,
   'allocated_at', unix_seconds(v.allocated_at),
   'shop_uid', v.shop_uid,
-  'revision', coalesce(r.revision, 0))::text AS body
+  'revision', coalesce(r.revision, 0))"""
+
+# $4: uid
+STATUS = Read(f"""
+SELECT {STANDING}::text AS body
 FROM waiting_room_visits v
 LEFT JOIN waiting_rooms r ON r.organisation_id = $1 AND r.uid = v.shop_uid
 LEFT JOIN LATERAL ({POSITION}) q ON v.status = 'waiting'

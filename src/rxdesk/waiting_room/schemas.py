@@ -91,3 +91,14 @@ STATUS_EXAMPLE = Status(
     estimated_wait_range=[9, 24],
     estimate_reason=None,
 )
+EVENTS_EXAMPLE = """retry: 2750
+
+id: 4711
+event: snapshot
+data: {"queue_uid":"q-abc123","status":"waiting","position":3,"estimated_wait_minutes":15,"video_room_id":null,…}
+
+id: 4718
+event: step
+data: {"uid":"q-abc123","status":"allocated","created_at":1711700000,"updated_at":1711700600}
+
+"""

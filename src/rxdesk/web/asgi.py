@@ -14,8 +14,9 @@ from urllib.parse import quote, unquote
 import msgspec
 import structlog
 
+from rxdesk.kit.deadlines import Deadlines
 from rxdesk.kit.uids import new_uid
-from rxdesk.web.answers import App, Receive, Scope, Send
+from rxdesk.web.answers import Answer, App, Receive, Scope, Send, SendBytes
 
 Observe: TypeAlias = Callable[[str, str, int, float], None]
 
@@ -35,6 +36,7 @@ class Outer:
         self.close = close
         self._request_seconds = request_seconds
         self._observe = observe
+        self._deadlines = Deadlines()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -46,7 +48,7 @@ class Outer:
         method = scope["method"]
         inner = scope
         if method == "HEAD":
-            inner = {**scope, "method": "GET"}
+            inner = {**scope, "method": "GET", "rxdesk.head": True}
         elif method not in _METHODS:
             inner = {**scope, "method": _NO_SUCH_METHOD}  # a 405 that names the methods there are
         body: _Receiving | None = None
@@ -61,7 +63,7 @@ class Outer:
             inner["path"] = unquote(_SLASH.sub(quote(SLASH).encode(), raw_path))
         inner["path"] = inner["path"].removesuffix("/")  # every route answers with and without it
         try:
-            async with asyncio.timeout_at(deadline + 0.5):
+            with self._deadlines.at(deadline + 0.5) as inner["rxdesk.time_limit"]:
                 await self._app(inner, receive, answer)
         except TimeoutError:
             await answer.instead(503, {"error": "Service unavailable"}, ((b"retry-after", b"1"),))
@@ -91,6 +93,16 @@ _METHODS = frozenset({"GET", "HEAD", *_WITH_BODY})
 _DRAIN_BYTES = 8 * 1024 * 1024
 _DRAIN_SECONDS = 1.0
 _REFUSED = 400  # HTTP's first status of refusal
+
+
+def begin(scope: Scope, answer: Answer) -> Answer:
+    """Let an answer that writes itself take its time; HEAD has its headers only."""
+    scope["rxdesk.time_limit"].lift()
+    return msgspec.structs.replace(answer, writer=_write_nothing) if scope.get("rxdesk.head") else answer
+
+
+async def _write_nothing(_: SendBytes) -> None:
+    pass
 
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> str:

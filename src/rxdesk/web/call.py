@@ -161,10 +161,11 @@ class Call:
         key = read_key(values[0].decode("ascii"))
         if key is None:
             raise errors.key_invalid()
-        verdict = self.services.limiter.may_try(self._address(), key.digest)
-        if not verdict.allowed:
-            self.headers = verdict.headers
-            raise errors.too_many(verdict.retry_after)
+        if not self.services.limiter.knows(key.digest):
+            verdict = self.services.limiter.may_try(self._address())
+            if not verdict.allowed:
+                self.headers = verdict.headers
+                raise errors.too_many(verdict.retry_after)
         self._key = key
         return key
 

@@ -15,7 +15,9 @@ from rxdesk.db.pool import DatabaseUnavailableError
 from rxdesk.errors import ApiError
 from rxdesk.permissions import AnyPermission
 from rxdesk.web.answers import Answer, App, Receive, Scope, Send, error_answer, send_answer
+from rxdesk.web.asgi import begin
 from rxdesk.web.call import Call, Services
+from rxdesk.web.conditional import unless_same
 
 PARAMETER = re.compile(r"\{([a-z_]+)\}")
 Handler: TypeAlias = Callable[[Call], Awaitable[Answer]]
@@ -45,6 +47,8 @@ class Operation:
     answer_example: Any = None
     errors: tuple[int, ...] = ()
     idempotent: bool = False
+    conditional: bool = False  # answers have an entity tag, and If-None-Match is heeded
+    streams: bool = False  # answers with Server-Sent Events, and heeds Last-Event-ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class Endpoint:
         """Run the handler and give its answer, or its error's."""
         try:
             try:
-                return await self.handler(call)
+                answer = await self.handler(call)
+                if self.operation.conditional:
+                    answer = unless_same(answer, call.header_values(b"if-none-match"))
+                return answer  # noqa: TRY300 (an error of the lines above is one of the answer)
             except ApiError:
                 # A fault of the input may be found before the caller is known, and must not overtake the 401,
                 # 429 or 403 that comes first.
@@ -77,6 +84,8 @@ class Endpoint:
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             call = Call(services, operation, scope, receive)
             answer = await self.answer(call)
+            if answer.writer is not None:
+                answer = begin(scope, answer)
             await send_answer(send, answer, call.headers)
 
         return serve

@@ -17,6 +17,7 @@ from rxdesk.settings import Settings, hand_down
 
 Observe: TypeAlias = Callable[[str, str, int, float], None]
 ObserveDelivery: TypeAlias = Callable[[str, str | None, int], None]
+ObserveStreams: TypeAlias = Callable[[str, int], None]
 ObserveQueue: TypeAlias = Callable[[int, Mapping[str, tuple[int, float]]], None]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0)
@@ -35,6 +36,22 @@ def observer(settings: Settings) -> Observe:
     def observe(method: str, route: str, status: int, elapsed: float) -> None:
         requests.labels(method, route, str(status)).inc()
         seconds.labels(route).observe(elapsed)
+
+    return observe
+
+
+def stream_observer(settings: Settings) -> ObserveStreams:
+    """Give the function that counts open streams: their kind, and +1 or -1."""
+    if not settings.metrics_port:
+        return lambda *_: None
+    from prometheus_client import Gauge  # noqa: PLC0415 (as above)
+
+    streams = Gauge(
+        "rxdesk_streams_open", "Live streams that are open", ["kind"], multiprocess_mode="livesum"
+    )
+
+    def observe(kind: str, change: int) -> None:
+        streams.labels(kind).inc(change)
 
     return observe
 

@@ -114,6 +114,7 @@ _HEADERS = {
     "RateLimit": ("RateLimit", "What is left of each window", '"second";r=9;t=1, "minute";r=599;t=60'),
     "RateLimitPolicy": ("RateLimit-Policy", "The windows", '"second";q=10;w=1, "minute";q=600;w=60'),
     "RetryAfter": ("Retry-After", "Seconds to wait", "1"),
+    "ETag": ("ETag", "Names this very body", '"8f3c1b0a9d2e4f5061728394"'),
 }
 
 
@@ -167,6 +168,10 @@ def _operation(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     parameters = [*_path_parameters(operation), *_query_parameters(operation)]
     if operation.idempotent:
         parameters.append(_IDEMPOTENCY_KEY)
+    if operation.conditional:
+        parameters.append(_IF_NONE_MATCH)
+    if operation.streams:
+        parameters.append(_LAST_EVENT_ID)
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
@@ -185,6 +190,21 @@ _IDEMPOTENCY_KEY = {
     "description": "1–255 visible ASCII characters, such as a new UUID for each call: the same key and body give the "
     "same answer for 24 hours",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_IF_NONE_MATCH = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The `ETag` of an answer that the client has, or several: 304 while it is still the same",
+    "schema": {"type": "string"},
+}
+_LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The `id` of the last event that the client has: what came after it is sent first. Where it is too "
+    "old, unknown or missing, the stream begins with a `snapshot`",
+    "schema": {"type": "string"},
 }
 
 
@@ -219,6 +239,7 @@ _PATH_EXAMPLES = {
 # Of required parameters only: the page sends an example as it stands, and of an optional one it would spoil the
 # call. An optional one says its form in its description.
 _QUERY_EXAMPLES: dict[str, Any] = {
+    "shop_uid": "shop-456",
     "email": "max@example.com",
     "shop_identifier": "my-shop",
     "shop_customer_id": "cust-123",
@@ -251,12 +272,26 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
     return found
 
 
+def _success(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
+    """Describe the answers that are no errors, by status."""
+    done: dict[str, Any] = {"description": "Done", "headers": _headers(operation.status)}
+    examples = [("example", operation.answer_example)]
+    if operation.streams:
+        done["content"] = _content({"type": "string"}, examples, media_type="text/event-stream")
+    elif operation.answer is not None:
+        done["content"] = _content(by_type[repr(operation.answer)], examples)
+    found = {str(operation.status): done}
+    if operation.nothing is not None:
+        headers = _headers(operation.nothing)
+        found[str(operation.nothing)] = {"description": "There is nothing", "headers": headers}
+    if operation.conditional:
+        found["304"] = {"description": "It is still the same", "headers": _headers(304)}
+        for one in (done, found["304"]):
+            one["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
+    return found
+
+
 def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
-    success: dict[str, Any] = {"description": "Done", "headers": _headers(operation.status)}
-    if operation.answer is not None:
-        success["content"] = _content(
-            by_type[repr(operation.answer)], [("example", operation.answer_example)]
-        )
     statuses = {*_ALWAYS, *operation.errors}
     if operation.permission is not None:
         statuses.add(403)
@@ -268,10 +303,7 @@ def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
         statuses |= {408, 413, 415}
     if operation.idempotent:
         statuses |= {400, 409, 422}
-    responses = {str(operation.status): success}
-    if operation.nothing is not None:
-        headers = _headers(operation.nothing)
-        responses[str(operation.nothing)] = {"description": "There is nothing", "headers": headers}
+    responses = _success(operation, by_type)
     for status in sorted(statuses):
         text, kind, examples = _ERRORS[status]
         responses[str(status)] = {
@@ -291,9 +323,14 @@ def _headers(status: int) -> dict[str, Any]:
     return {_HEADERS[name][0]: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _content(schema: Any, examples: list[tuple[str, Any]]) -> dict[str, Any]:  # noqa: ANN401 (a JSON Schema)
+def _content(
+    schema: Any,  # noqa: ANN401 (a JSON Schema)
+    examples: list[tuple[str, Any]],
+    *,
+    media_type: str = "application/json",
+) -> dict[str, Any]:
     named = {name.replace(" ", "_"): {"value": msgspec.to_builtins(value)} for name, value in examples}
-    return {"application/json": {"schema": schema, "examples": named}}
+    return {media_type: {"schema": schema, "examples": named}}
 
 
 def encode(api: Api) -> bytes:

@@ -11,11 +11,12 @@ import ipaddress
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
 import structlog
 from limits import RateLimitItem, RateLimitItemPerMinute, RateLimitItemPerSecond, WindowStats
 from limits.aio.storage import RedisStorage
@@ -40,8 +41,7 @@ _REDIS_SECONDS = 0.25
 _REDIS_PAUSE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """Whether a request may pass, what its headers say, and in how many seconds to come back."""
 
     allowed: bool
@@ -62,6 +62,7 @@ class _Policies:
     """The windows of a key with their names, and the header that tells of them."""
 
     items: tuple[tuple[str, RateLimitItem], ...]
+    windows: tuple[tuple[int, int], ...]  # of each item: requests, seconds
     header: tuple[bytes, bytes]
 
 
@@ -78,7 +79,8 @@ def _policies(per_second: int, per_minute: int, processes: int) -> _Policies:
 
 def _told(*items: tuple[str, RateLimitItem]) -> _Policies:
     policy = ", ".join(f'"{name}";q={item.amount};w={item.get_expiry()}' for name, item in items)
-    return _Policies(items, (b"ratelimit-policy", policy.encode()))
+    windows = tuple((item.amount, item.get_expiry()) for _, item in items)
+    return _Policies(items, windows, (b"ratelimit-policy", policy.encode()))
 
 
 class Windows(MemoryStorage):
@@ -92,18 +94,14 @@ class Windows(MemoryStorage):
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self._clock = clock
-        self._moments: dict[str, deque[float]] = {}
+        self._moments: dict[Hashable, deque[float]] = {}
         self._sweep_above = _MOST_KNOWN
         self._longest = 1.0
 
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         """Count a request of a key, if there is room in its window of `expiry` seconds."""
         now = self._clock()
-        moments = self._moments.get(key)
-        if moments is None:
-            self._longest = max(self._longest, expiry)
-            self._sweep(now)
-            moments = self._moments[key] = deque()
+        moments = self._of(key, now, expiry)
         if self._count(moments, now - expiry) + amount > limit:
             return False
         moments.extend([now] * amount)
@@ -116,6 +114,27 @@ class Windows(MemoryStorage):
         if moments is None or not self._count(moments, now - expiry):
             return now, 0
         return moments[0], len(moments)
+
+    def hit(self, key: Hashable, limit: int, expiry: int, *, counts: bool) -> tuple[bool, WindowStats]:
+        """Count a request, if it `counts` and there is room; tell whether there was and what is left.
+
+        What the library does in two calls of its strategy, whose keys and wrappers cost more than the windows.
+        """
+        now = self._clock()
+        moments = self._of(key, now, expiry)
+        room = self._count(moments, now - expiry) < limit
+        if room and counts:
+            moments.append(now)
+        oldest = moments[0] if moments else now
+        return room, WindowStats(oldest + expiry, limit - len(moments))
+
+    def _of(self, key: Hashable, now: float, expiry: int) -> deque[float]:
+        moments = self._moments.get(key)
+        if moments is None:
+            self._longest = max(self._longest, expiry)
+            self._sweep(now)
+            moments = self._moments[key] = deque()
+        return moments
 
     @staticmethod
     def _count(moments: deque[float], start: float) -> int:
@@ -198,7 +217,8 @@ class RateLimiter:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
-        self._own = MovingWindowRateLimiter(Windows(clock=clock))
+        self._windows = Windows(clock=clock)
+        self._own = MovingWindowRateLimiter(self._windows)
         self._redis = _Redis(redis_url) if redis_url else None
         self._workers = workers
         self._known: set[bytes] = set()
@@ -216,11 +236,13 @@ class RateLimiter:
             if verdict is not None:
                 return verdict
         share = _policies(caller.per_second, caller.per_minute, self._workers)
-        who = (str(caller.organisation_id), caller.key_uid)
         allowed = True
-        for _, item in share.items:
-            allowed = allowed and self._own.hit(item, *who)
-        stats = [self._own.get_window_stats(item, *who) for _, item in share.items]
+        stats = []
+        for amount, expiry in share.windows:
+            key = (caller.organisation_id, caller.key_uid, amount, expiry)
+            room, stat = self._windows.hit(key, amount, expiry, counts=allowed)
+            allowed = allowed and room
+            stats.append(stat)
         return _verdict(share, stats, self._clock(), allowed=allowed)
 
     async def _count_there(self, limiter: SharedLimiter, caller: Caller, policies: _Policies) -> Verdict:
@@ -242,14 +264,18 @@ class RateLimiter:
         item = RateLimitItemPerSecond(1, self._workers)
         return self._own.hit(item, "test", str(organisation_id))
 
-    def may_try(self, address: str, digest: bytes) -> Verdict:
-        """Judge whether this address may ask with this key; counts nothing. Headers only where it may not.
+    def knows(self, digest: bytes) -> bool:
+        """Tell whether a key was valid here a while ago: its bearer may always ask.
 
-        A key that was valid here a while ago may always: else one stranger behind a shared address could shut
-        out all who use it. It is looked up like any other, so it is no less dead when it is revoked.
+        Else one stranger behind a shared address could shut out all who use it. The key is looked up like any other,
+        so it is no less dead when it is revoked.
         """
+        return digest in self._known
+
+    def may_try(self, address: str) -> Verdict:
+        """Judge whether this address may ask with an unknown key; counts nothing. Headers only where it may not."""
         (_, item) = self._unknown.items[0]
-        if digest in self._known or self._own.test(item, "unknown", address):
+        if self._own.test(item, "unknown", address):
             return _PASSES
         now = self._clock()
         stats = self._own.get_window_stats(item, "unknown", address)

@@ -84,6 +84,25 @@ async def remove_subscription(call: Call) -> Answer:
     return await call.write(commands.remove_subscription, reference, key)
 
 
+def _signed_sample(
+    body: schemas.TestDelivery, signing: commands.SigningSecrets, now: int
+) -> tuple[bytes, dict[str, str]]:
+    """Give the bytes of a sample event, and the headers of a delivery of it."""
+    content = msgspec.json.encode(envelope(body.event_type, now, EVENT_TYPES[body.event_type].sample(now)))
+    headers = delivery_headers(
+        event_type=body.event_type,
+        secret=signing.secret,
+        previous_secret=signing.previous_secret,
+        vendor_secret=signing.vendor_secret,
+        message_id=new_uid("evt"),
+        timestamp=now,
+        body=content,
+        test=True,
+        custom=(body.header_key, body.header_value) if body.header_key and body.header_value else None,
+    )
+    return content, headers
+
+
 @endpoint(
     "POST",
     "/notification-subscriptions/test",
@@ -109,19 +128,7 @@ async def send_test(call: Call) -> Answer:
         caller, lambda tx: commands.signing_secrets(tx, body.event_type, target)
     )
     signing = kept or commands.SigningSecrets(new_signing_secret(secrets.token_bytes))
-    now = unix(call.now)
-    content = msgspec.json.encode(envelope(body.event_type, now, EVENT_TYPES[body.event_type].sample(now)))
-    headers = delivery_headers(
-        event_type=body.event_type,
-        secret=signing.secret,
-        previous_secret=signing.previous_secret,
-        vendor_secret=signing.vendor_secret,
-        message_id=new_uid("evt"),
-        timestamp=now,
-        body=content,
-        test=True,
-        custom=(body.header_key, body.header_value) if body.header_key and body.header_value else None,
-    )
+    content, headers = _signed_sample(body, signing, unix(call.now))
     settings = call.settings
     try:
         outcome = await call.services.egress.post(
