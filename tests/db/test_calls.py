@@ -15,6 +15,7 @@ from rxdesk.db.pool import Connection
 from rxdesk.waiting_room import calling, duty
 from rxdesk.waiting_room.desk_schemas import Shops
 from rxdesk.waiting_room.lifecycle import Rules
+from rxdesk.waiting_room.queries import POSITION
 
 WAITING = 10_000
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
@@ -79,3 +80,18 @@ async def test_a_call_reads_the_front_of_the_queue(queue: Tenant, mode: str) -> 
         if node.get("Index Name")
     ]
     assert plan.scanned() < 200, read
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_position_is_counted_by_blocks(queue: Tenant, mode: str) -> None:
+    """Those before by the numbers of their blocks, of 256 turns each, and the rest one by one."""
+    statement = f"""
+        SELECT q.position FROM waiting_room_visits v CROSS JOIN LATERAL ({POSITION}) q
+        WHERE v.organisation_id = $1 AND v.uid = $2"""
+    last = (queue.id, f"w-{2 * WAITING}")
+    [row] = await queue.rows(statement, last[1])
+    [counted] = await queue.rows(
+        "SELECT count(*) AS n FROM waiting_room_visits WHERE organisation_id = $1 AND status = 'waiting'"
+    )
+    assert row["position"] == counted["n"]
+    assert (await explain(queue, statement, last, mode)).scanned() < 2 * 256

@@ -120,7 +120,7 @@ def called_twice() -> None:
     """Choose who is due without a lock, and take that patient though another doctor has done so meanwhile."""
     _replace(calling, "_LOCK_ROOMS_OF", " FOR NO KEY UPDATE OF r", "")
     _replace(calling, "_CALL", " FOR NO KEY UPDATE OF v) f", ") f")
-    _replace(calling, "_CALL", "v.uid = due.uid AND v.status = 'waiting'", "v.uid = due.uid")
+    _replace(calling, "_CALL", "FROM due d) AND v.status = 'waiting'", "FROM due d)")
 
 
 def called_by_clock() -> None:
@@ -134,7 +134,13 @@ def called_by_clock() -> None:
 
 
 def cancelled_without_lock() -> None:
-    """Cancel under the visit's lock alone: a place that is answered before its commit may be true no more."""
+    """Cancel under the visit's lock alone: a place that is answered before its commit may be true no more.
+
+    Each turn is in a block of its own, as who changes one block waits for the other all the same.
+    """
+    _replace(
+        commands, "_REGISTER", "SET last_turn = room.last_turn + 1,", "SET last_turn = room.last_turn + 256,"
+    )
     _replace_between("_CANCEL", ", \nroom AS MATERIALIZED", ", visit AS MATERIALIZED", "")
     _replace(commands, "_CANCEL", " CROSS JOIN (SELECT count(*) FROM raised) locked", "")
 

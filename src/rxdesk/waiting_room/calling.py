@@ -77,7 +77,8 @@ WHERE p.organisation_id = $1 AND p.uid = v.preferred_doctor_uid AND p.uid <> $2 
   AND (p.status = 'on' OR p.paused_until IS NOT NULL)"""
 
 # The first one of each shop who is not kept for another doctor, and of those the one who has waited longest. All in
-# front of a shop's first one are kept for others, and are passed over.
+# front of a shop's first one are kept for others, and are passed over: found again by where they stand, and where
+# the room's lock keeps them, as a plan that takes the queue for short would rather read all visits than look up each.
 # $2 doctor, $3 now, $4 minutes of a consultation, $5 patience, $6 seen since, $7 video room, $8 and $9 the actor
 _CALL = f"""
 WITH shop AS MATERIALIZED (
@@ -96,22 +97,21 @@ WITH shop AS MATERIALIZED (
 ), due AS (
   SELECT uid FROM first WHERE uid IS NOT NULL ORDER BY since, shop_uid LIMIT 1
 ), front AS MATERIALIZED (
-  SELECT w.uid FROM first f CROSS JOIN LATERAL (
-    SELECT v.uid FROM waiting_room_visits v
+  SELECT w.place FROM first f CROSS JOIN LATERAL (
+    SELECT v.ctid AS place FROM waiting_room_visits v
     WHERE v.organisation_id = $1 AND v.shop_uid = f.shop_uid AND v.status = 'waiting' AND v.deleted_at IS NULL
       AND v.passed_over_at IS NULL AND v.turn < f.turn
     ORDER BY v.turn OFFSET 0) w
 ), passed_over AS (
-  UPDATE waiting_room_visits AS v SET passed_over_at = $3 FROM front f
-  WHERE v.organisation_id = $1 AND v.uid = f.uid AND v.status = 'waiting'
+  UPDATE waiting_room_visits AS v SET passed_over_at = $3
+  WHERE v.organisation_id = $1 AND v.ctid = ANY (ARRAY(SELECT f.place FROM front f))
 ), raised AS (
   UPDATE waiting_rooms AS r SET revision = r.revision + 1 FROM shop s
   WHERE r.organisation_id = $1 AND r.uid = s.uid AND (EXISTS (SELECT FROM due) OR EXISTS (SELECT FROM front))
 )
 UPDATE waiting_room_visits AS v SET status = 'allocated', doctor_uid = $2, video_room_id = $7, allocated_at = $3,
   first_allocated_at = coalesce(v.first_allocated_at, $3), updated_at = $3, actor_kind = $8, actor_uid = $9
-FROM due
-WHERE v.organisation_id = $1 AND v.uid = due.uid AND v.status = 'waiting'
+WHERE v.organisation_id = $1 AND v.uid = (SELECT d.uid FROM due d) AND v.status = 'waiting'
 RETURNING v.uid, v.created_at, {VISIT}::text AS body"""
 
 

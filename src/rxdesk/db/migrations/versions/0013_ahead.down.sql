@@ -1,1 +1,1 @@
-DROP FUNCTION waiting_room_ahead(integer, text, bigint);
+DROP FUNCTION waiting_room_ahead(integer, text);
