@@ -41,7 +41,7 @@ WITH given AS (
   ON CONFLICT (organisation_id, uid) DO UPDATE SET last_turn = room.last_turn + 1, revision = room.revision + 1
   RETURNING last_turn
 ), counted AS MATERIALIZED (
-  SELECT last_turn, CASE WHEN last_turn IS NOT NULL THEN waiting_room_ahead($1, $6) + 1 END AS position FROM turn
+  SELECT last_turn, waiting_room_ahead($1, $6) + 1 AS position FROM turn
 ), place AS (
   SELECT last_turn, position, least(greatest(position - $11::bigint, 1), cardinality($12::bigint[])) AS number
   FROM counted

@@ -14,9 +14,9 @@ TOLD = """
 added AS MATERIALIZED (
   SELECT {event}::text AS uid, 'waiting_room_updated' AS event_type, s.uid AS subject_uid,
     NULL::text AS pharmacy_uid, NULL::bytea AS cut_body, 1 AS number,
-    convert_to(json_build_object('event_type', 'waiting_room_updated', 'timestamp', unix_seconds($2::timestamptz),
-      'payload_version', '1', 'data', json_build_object('uid', s.uid, 'status', '{status}',
-        'created_at', unix_seconds(s.created_at), 'updated_at', unix_seconds($2::timestamptz)))::text, 'UTF8') AS body
+    convert_to(format('{{"event_type":"waiting_room_updated","timestamp":%s,"payload_version":"1","data":{{"uid":%s,'
+      '"status":"{status}","created_at":%s,"updated_at":%s}}}}', unix_seconds($2::timestamptz), to_json(s.uid),
+      unix_seconds(s.created_at), unix_seconds($2::timestamptz)), 'UTF8') AS body
   FROM {step} s
 )"""
 
