@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.processes import Server, answer, inside, refused
+from tests.cli.processes import Server, answer, environment, inside, refused
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +98,40 @@ def test_calibration(at: list[str]) -> None:
     assert shown[0].split()[:2] == ["SHOP", "WAITS"]
     assert shown[-2].split() == ["all", "0", "-", "-", "-", "0", "0"]
     assert shown[-1] == "The last 30 days; the range is for 80 %."
+
+
+@contextmanager
+def watching(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rxdesk", "waiting-room", "watch", *arguments],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_watching_a_shop(at: list[str]) -> None:
+    assert "no such shop" in refused(room(at, "watch", "shop-none"))
+    with watching(*at, "shop-1", "--json") as json_lines, watching(*at, "shop-1") as lines:
+        assert json_lines.stdout is not None
+        assert lines.stdout is not None
+        before = json.loads(json_lines.stdout.readline())
+        assert before["steps"] == []
+        assert "waiting" in lines.stdout.readline()
+        assert room(at, "cancel", "q-1").returncode == 0
+        after = json.loads(json_lines.stdout.readline())
+        assert [(step["uid"], step["status"]) for step in after["steps"]] == [("q-1", "cancelled")]
+        assert after["position"] == before["position"] + 1
+        assert after["board"] == answer(room(at, "show", "shop-1", "--json"))
+        assert lines.stdout.readline() == "q-1: cancelled\n"
+        assert " 0 with doctors; on duty: " in lines.stdout.readline()
+        for process in (json_lines, lines):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+            assert "Traceback" not in (process.stderr.read() if process.stderr else "")

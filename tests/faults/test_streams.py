@@ -14,6 +14,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import httpx
@@ -21,6 +22,8 @@ import pytest
 from tests.api.waiting_room.streams import ENOUGH, Desk, Event, Follower, desk_at, steps
 from tests.conftest import Live, start_live, stop_live
 from tests.factories import Tenant, make_tenant
+from tests.faults.kills import ServerProcess
+from tests.linear.recording import answering
 from tests.webhooks.engine import eventually
 
 from rxdesk.db import embedded, migrate
@@ -29,7 +32,7 @@ from rxdesk.db.location import Kept
 Strike = Callable[[], Awaitable[None]]
 AGAIN_SECONDS = 0.05  # before a server that does not answer is asked again
 # What is read again now and then, though nothing was heard, must not hide that a notice was missed.
-TWO = {"workers": 2, "stream_comment_seconds": 300}
+TWO: dict[str, Any] = {"workers": 2, "stream_comment_seconds": 300}
 
 
 @dataclass
@@ -210,6 +213,22 @@ async def test_connections_for_notices_are_killed(two_workers: Desk, cluster: em
     await storm(two_workers, 240, kill)
     assert killed
     await administrator.close()
+
+
+async def test_workers_are_killed(cluster: embedded.Address, tenant: Tenant) -> None:
+    """Whoever was followed by one goes on with the other."""
+    server = ServerProcess(cluster, None, **TWO)
+    chance = random.Random(3)
+
+    async def kill() -> None:
+        server.kill_worker(chance)
+
+    try:
+        await answering(server.url)
+        async with desk_at(server.url, tenant) as desk:
+            await storm(desk, 240, kill)
+    finally:
+        await asyncio.to_thread(server.end)
 
 
 async def test_a_change_reaches_the_streams_of_another_worker(two_workers: Desk) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rxdesk.cli import waiting_room_backtest, waiting_room_calibration
+from rxdesk.cli import waiting_room_backtest, waiting_room_calibration, waiting_room_watch
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 waiting_room_backtest.register(app)
 waiting_room_calibration.register(app)
+waiting_room_watch.register(app)
 Doctor = Annotated[str, typer.Argument(metavar="DOCTOR", help="The doctor's uid.")]
 Visit = Annotated[
     str, typer.Argument(metavar="UID", help="The visit's uid, as `rxdesk waiting-room show` has it.")

@@ -315,6 +315,23 @@ async def test_nothing_is_told_by_a_key_that_was_revoked_before(desk: Desk) -> N
     assert [event.name for event in await stream.rest()] == ["end"]
 
 
+async def test_the_rate_limit_counts_the_opening_alone(hasty_desk: Desk) -> None:
+    desk = hasty_desk
+    uid = await desk.patient(await desk.shop())
+    key = {"X-API-Key": await desk.tenant.key("waiting_room:read", per_minute=2)}
+    streams = [await desk.follow(desk.path(uid), headers=key) for _ in range(2)]
+    refused = await desk.follow(desk.path(uid), headers=key)
+    assert (refused.status, await refused.body()) == (429, {"error": "Rate limit exceeded"})
+    for stream in streams:
+        await stream.until("snapshot")
+        while stream.comments < 3:
+            with pytest.raises(TimeoutError):
+                await stream.next(0.2)
+    await desk.leave(uid)
+    for stream in streams:
+        assert [event.name for event in await stream.rest()] == ["step", "snapshot", "end"]
+
+
 async def test_limits_and_that_ends_give_places_back(hasty_desk: Desk, other: Tenant) -> None:
     desk = hasty_desk
     uid = await desk.patient(await desk.shop())
