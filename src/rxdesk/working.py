@@ -32,7 +32,7 @@ from rxdesk.kit.parents import end_with_parent
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
-from rxdesk.waiting_room import calling
+from rxdesk.waiting_room import calling, habits
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.web import metrics
 from rxdesk.webhooks import retention
@@ -43,6 +43,7 @@ from rxdesk.webhooks.recording import Recorded
 _KEEP_SECONDS = 4.0  # many receivers close an idle connection after five
 _TIDY_SECONDS = 3600.0
 _RETURN_SECONDS = 30.0
+_LEARN_SECONDS = 3600.0
 _METRICS_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05  # between batches of what is tidied up
 
@@ -110,6 +111,9 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
         asyncio.create_task(
             _now_and_then(_RETURN_SECONDS, lambda: return_patients(composed), "patients_not_returned")
         ),
+        asyncio.create_task(
+            _now_and_then(_LEARN_SECONDS, lambda: learn_habits(composed), "habits_not_learned")
+        ),
         asyncio.create_task(_now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
     ]
     try:
@@ -155,6 +159,15 @@ async def return_patients(composed: Composed) -> None:
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
             _log.warning("patients_not_returned", organisation=organisation_id, error=type(error).__name__)
+
+
+async def learn_habits(composed: Composed) -> None:
+    """Learn what the waiting rooms that have changed are used to."""
+    for organisation_id in await _organisations(composed):
+        try:
+            await habits.learn(composed.access, organisation_id)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
+            _log.warning("habits_not_learned", organisation=organisation_id, error=type(error).__name__)
 
 
 async def _organisations(composed: Composed) -> list[int]:

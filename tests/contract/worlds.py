@@ -207,6 +207,9 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     await put(tenant, "waiting_rooms", uid=shop, last_turn=2)
     lengths = {"weight": 1.0, "total": 2.0, "square_total": 4.0, "updated_at": LONG_AGO}
     await put(tenant, "consultation_lengths", shop_uid=shop, doctor_uid=doctor, **lengths)
+    await put(
+        tenant, "waiting_room_habits", uid=shop, revision=0, learned=json.dumps({"hours": {doctor: {}}})
+    )
     deleted["waiting_room_visits"] = await row(
         "waiting_room_visits", turn=1, patient_uid=patient, deleted_at=LONG_AGO, **visit
     )

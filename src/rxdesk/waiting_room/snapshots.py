@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from rxdesk.access import Read
-from rxdesk.kit.clock import unix
 from rxdesk.waiting_room.estimates.forward import SIMULATED
-from rxdesk.waiting_room.estimates.lengths import PRIOR, Lengths, LogNormal, of_doctor, of_shop
+from rxdesk.waiting_room.estimates.learning import Learned, Learner
+from rxdesk.waiting_room.estimates.lengths import PRIOR, Lengths, LogNormal
+from rxdesk.waiting_room.estimates.room import OnDuty, Room
 from rxdesk.waiting_room.estimates.snapshot import Doctor, Snapshot, Waiting
 from rxdesk.waiting_room.estimates.sums import HALF_LIFE_DAYS
 from rxdesk.waiting_room.lifecycle import Rules
@@ -20,9 +22,12 @@ NEXT: Final = 64
 # A longer consultation is no expectation of anybody's, whatever a shop says.
 _LONGEST_PRIOR: Final = 1440
 _MOST_ASSUMED: Final = 100
+# Of a doctor who is still there so many seconds after the usual hour of going, it says nothing any more.
+_LONG_PAST: Final = 7200.0
 
 # A doctor who sees patients of two shops is busy in both. Lengths are of all who ever held a consultation there.
-# $4: shop's uid, $5: who was not seen since then is away, $6: how many of the queue
+# Who was seen today is not expected to come yet.
+# $4: shop's uid, $5: who was not seen since then is away, $6: how many of the queue, $7: now
 SNAPSHOT = Read("""
 SELECT json_build_object(
   'revision', coalesce(r.revision, 0),
@@ -65,8 +70,17 @@ SELECT json_build_object(
       'total', l.total,
       'square_total', l.square_total,
       'updated_at', extract(epoch FROM l.updated_at)::float8))
-    FROM consultation_lengths l WHERE l.organisation_id = $1 AND l.shop_uid = s.uid), '[]'))::text AS body
+    FROM consultation_lengths l WHERE l.organisation_id = $1 AND l.shop_uid = s.uid), '[]'),
+  'time_zone', z.time_zone,
+  'habits', h.learned,
+  'seen_today', coalesce((
+    SELECT json_agg(d.uid) FROM doctor_duties d
+    WHERE d.organisation_id = $1
+      AND d.seen_at >= date_trunc('day', $7::timestamptz AT TIME ZONE z.time_zone) AT TIME ZONE z.time_zone), '[]')
+  )::text AS body
 FROM shops s
+JOIN organisations z ON z.id = $1
+LEFT JOIN waiting_room_habits h ON h.organisation_id = $1 AND h.uid = s.uid
 LEFT JOIN waiting_rooms r ON r.organisation_id = $1 AND r.uid = s.uid
 WHERE s.organisation_id = $1 AND s.uid = $4
 """)
@@ -103,11 +117,14 @@ class Seen(msgspec.Struct):
     queue: list[_InQueue]
     waiting: int
     lengths: list[_Learned]
+    time_zone: str
+    habits: Learned | None
+    seen_today: list[str]
 
 
 def read_for(rules: Rules, shop_uid: str, now: datetime) -> tuple[object, ...]:
     """Give the arguments of `SNAPSHOT`."""
-    return shop_uid, now - rules.heartbeat, SIMULATED
+    return shop_uid, now - rules.heartbeat, SIMULATED, now
 
 
 def snapshot_of(seen: Seen, rules: Rules, doctors_on_duty: int, now: datetime) -> Snapshot:
@@ -116,15 +133,13 @@ def snapshot_of(seen: Seen, rules: Rules, doctors_on_duty: int, now: datetime) -
     Where nobody is on duty, doctors are assumed who are free: one, and where no doctor ever was on duty as many as
     the shop says, else `doctors_on_duty`.
     """
-    prior = prior_of(seen.consultation_minutes or rules.consultation_minutes)
+    learner = _learner(seen, rules, now)
     at = now.timestamp()
-    shop = _sum(seen.lengths, at)
-    by_doctor = {one.doctor: one for one in seen.lengths}
-    doctors = [_doctor(one, of_doctor(by_doctor.get(one.uid), shop, prior)) for one in seen.doctors]
+    doctors = [_doctor(one, learner, at) for one in seen.doctors]
     if not doctors:
         said = seen.doctors_on_duty if seen.doctors_on_duty is not None else doctors_on_duty
         count = 1 if seen.attended else max(1, min(said, _MOST_ASSUMED))
-        doctors = [Doctor(uid=f"-{number}", length=of_shop(shop, prior)) for number in range(count)]
+        doctors = [Doctor(uid=f"-{number}", length=learner.shop_length) for number in range(count)]
     patience = rules.patience.total_seconds()
     queue = [
         Waiting(
@@ -137,15 +152,30 @@ def snapshot_of(seen: Seen, rules: Rules, doctors_on_duty: int, now: datetime) -
         for one in seen.queue
     ]
     # The first of those who come next is walked through, so that there is somebody to go on from.
-    queue.append(Waiting("", float(unix(now))))
+    queue.append(Waiting("", at))
     return Snapshot(
         now=at,
         doctors=doctors,
         queue=queue,
         behind=max(seen.waiting - len(seen.queue), 0) + NEXT - 1,
-        shop_length=of_shop(shop, prior),
+        # With nobody on duty one is assumed, and whoever may come is not.
+        expected=learner.expected(at) if seen.doctors else (),
+        shop_length=learner.shop_length,
+        habits=learner.habits(),
         patience_minutes=patience / 60,
     )
+
+
+def _learner(seen: Seen, rules: Rules, now: datetime) -> Learner:
+    """Give what was learned of the shop, with the doctors who were seen there today."""
+    at = now.timestamp()
+    learned = seen.habits or Learned()
+    learned.shop = _sum(seen.lengths, at)
+    learned.doctors = {one.doctor: one for one in seen.lengths}
+    prior = prior_of(seen.consultation_minutes or rules.consultation_minutes)
+    learner = Learner(Room(), learned, ZoneInfo(seen.time_zone), prior)
+    learner.room.doctors = {uid: OnDuty(uid, at) for uid in seen.seen_today}
+    return learner
 
 
 def prior_of(minutes: int) -> LogNormal:
@@ -153,12 +183,13 @@ def prior_of(minutes: int) -> LogNormal:
     return PRIOR.with_mean(max(1, min(minutes, _LONGEST_PRIOR)))
 
 
-def _doctor(one: _OnDuty, length: LogNormal) -> Doctor:
+def _doctor(one: _OnDuty, learner: Learner, at: float) -> Doctor:
+    length, goes = learner.length(one.uid), learner.goes(one.uid, at - _LONG_PAST)
     if one.paused:
-        return Doctor(one.uid, "paused", one.paused_at, one.paused_until, length)
+        return Doctor(one.uid, "paused", one.paused_at, one.paused_until, length, goes)
     if one.called_at is not None:
-        return Doctor(one.uid, "busy", one.called_at, None, length)
-    return Doctor(one.uid, length=length)
+        return Doctor(one.uid, "busy", one.called_at, None, length, goes)
+    return Doctor(one.uid, length=length, goes=goes)
 
 
 def _sum(lengths: list[_Learned], at: float) -> Lengths:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from rxdesk.waiting_room.estimates.habits import GIVE_UP_STEPS, Habits, Hour
-from rxdesk.waiting_room.estimates.lengths import Lengths, LogNormal, of_doctor, of_shop
+from rxdesk.waiting_room.estimates.lengths import PRIOR, Lengths, LogNormal, of_doctor, of_shop
 from rxdesk.waiting_room.estimates.room import OnDuty, Room, Row, Visit
 from rxdesk.waiting_room.estimates.snapshot import Doctor, Expected, Snapshot, Waiting
 from rxdesk.waiting_room.estimates.sums import Rate, Sums
@@ -57,12 +57,18 @@ class Learned(msgspec.Struct, kw_only=True):
 
 
 class Learner:
-    """Adds to what is learned of a shop. `zone` is the organisation's: its day is what doctors come and go by."""
+    """Adds to what is learned of a shop. `zone` is the organisation's: its day is what doctors come and go by.
 
-    def __init__(self, room: Room, learned: Learned | None = None, zone: tzinfo = UTC) -> None:
+    `prior` is what is assumed of consultations of which nothing is known.
+    """
+
+    def __init__(
+        self, room: Room, learned: Learned | None = None, zone: tzinfo = UTC, prior: LogNormal = PRIOR
+    ) -> None:
         self.room = room
         self.learned = learned or Learned()
         self.zone = zone
+        self.prior = prior
 
     def observe(self, row: Row) -> None:
         """Learn from the next row and apply it to the room. Raises HistoryError."""
@@ -132,7 +138,7 @@ class Learner:
         `before`: the row before; `since`: the doctor is on duty.
         """
         hours = self.learned.hours
-        if self._day(row.at) != self._day(before):
+        if self.day(row.at) != self.day(before):
             for known in hours.values():
                 known.days.add(0.0, 1.0, row.at)
         if row.doctor is None or row.kind not in ("on_duty", "off_duty"):
@@ -143,11 +149,12 @@ class Learner:
         of = hours.setdefault(row.doctor, Hours())
         if row.kind == "off_duty":
             of.goes.add(minute, row.at)
-        elif new or self._day(of.comes.updated_at) != self._day(row.at):
+        elif new or self.day(of.comes.updated_at) != self.day(row.at):
             of.comes.add(minute, row.at)
             of.days.add(1.0, float(new), row.at)
 
-    def _day(self, at: float) -> object:
+    def day(self, at: float) -> object:
+        """Give the local day of a Unix second."""
         return datetime.fromtimestamp(at, self.zone).date()
 
     def _midnight(self, at: float) -> float:
@@ -177,7 +184,7 @@ class Learner:
             for uid, hours in self.learned.hours.items()
             if uid not in self.room.doctors
             and hours.comes.weight > 0
-            and self._day(hours.comes.updated_at) != self._day(now)
+            and self.day(hours.comes.updated_at) != self.day(now)
         ]
 
     def habits(self) -> Habits:
@@ -199,7 +206,12 @@ class Learner:
 
     def length(self, doctor: str) -> LogNormal:
         """Give what is known of a doctor's consultations in the shop."""
-        return of_doctor(self.learned.doctors.get(doctor), self.learned.shop)
+        return of_doctor(self.learned.doctors.get(doctor), self.learned.shop, self.prior)
+
+    @property
+    def shop_length(self) -> LogNormal:
+        """What is known of the shop's consultations, whoever holds them."""
+        return of_shop(self.learned.shop, self.prior)
 
     def snapshot(self, now: float) -> Snapshot:
         """Give the room as it stands, for an estimate."""
@@ -221,7 +233,7 @@ class Learner:
                 for one in self.room.queue.values()
             ],
             expected=self.expected(now),
-            shop_length=of_shop(self.learned.shop),
+            shop_length=self.shop_length,
             habits=self.habits(),
             patience_minutes=self.room.patience_minutes,
         )

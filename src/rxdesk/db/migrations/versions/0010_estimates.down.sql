@@ -1,3 +1,4 @@
+DROP TABLE waiting_room_habits;
 DROP TABLE consultation_lengths;
 DROP INDEX waiting_room_visits_estimated;
 ALTER TABLE waiting_room_visits

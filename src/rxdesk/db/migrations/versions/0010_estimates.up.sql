@@ -27,6 +27,18 @@ CREATE TABLE consultation_lengths (       -- of a doctor's consultations in a sh
   FOREIGN KEY (organisation_id, shop_uid) REFERENCES shops (organisation_id, uid),
   FOREIGN KEY (organisation_id, doctor_uid) REFERENCES doctors (organisation_id, uid)
 );
+CREATE TABLE waiting_room_habits (        -- of a shop: what the worker has learned of it besides, from the last weeks
+  organisation_id integer NOT NULL,
+  uid text COLLATE "C" NOT NULL,          -- the shop's
+  revision bigint NOT NULL,               -- of its room, as of when
+  learned jsonb NOT NULL,                 -- an `estimates.learning.Learned`
+  PRIMARY KEY (organisation_id, uid),
+  FOREIGN KEY (organisation_id, uid) REFERENCES shops (organisation_id, uid)
+);
+
+ALTER TABLE waiting_room_habits ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON waiting_room_habits USING (organisation_id =
+  NULLIF(current_setting('rxdesk.organisation_id', true), '')::int);
 ALTER TABLE consultation_lengths ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON consultation_lengths USING (organisation_id =
   NULLIF(current_setting('rxdesk.organisation_id', true), '')::int);
