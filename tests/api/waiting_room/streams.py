@@ -65,8 +65,12 @@ class Follower:
         ]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
         made = cls(reader, writer)
-        async with asyncio.timeout(ENOUGH):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        try:
+            async with asyncio.timeout(ENOUGH):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except BaseException:
+            made.cut()
+            raise
         first, *fields = head.strip().split("\r\n")
         made.status = int(first.split(" ")[1])
         made.headers = {
