@@ -98,7 +98,7 @@ async def test_every_operation_shows_an_example_of_what_it_takes_and_gives(
     await tab.goto(live.url + BASE + "/apidocs")
     operations = tab.locator(".opblock")
     await operations.first.wait_for()
-    assert await operations.count() == 19 + len(EVENT_TYPES), "the routes, and what is sent"
+    assert await operations.count() == 20 + len(EVENT_TYPES), "the routes, and what is sent"
     register = tab.locator("#operations-Waiting_room-register_visit")
     await register.locator(".opblock-summary-control").click()
     body = register.locator("textarea.body-param__text")

@@ -12,7 +12,7 @@ import msgspec
 from rxdesk.access import Transaction
 from rxdesk.cli.common import CliError
 from rxdesk.settings import Settings
-from rxdesk.webhooks.outbox import gathered
+from rxdesk.webhooks.outbox import told
 
 # Makes the change and says what it was.
 Change: TypeAlias = Callable[[Transaction, Settings], Awaitable[str]]
@@ -202,8 +202,8 @@ UNTRIGGERED = {
 async def trigger(tx: Transaction, settings: Settings, kind: str) -> Triggered:
     """Make the change for a type of TRIGGERS. Raises CliError when the organisation has nothing to change."""
     what = await TRIGGERS[kind](tx, settings)
-    told = gathered(tx, kind)
-    if not told:
+    events = await told(tx, kind)
+    if not events:
         message = f"{what}, and no {kind} was told of it"
         raise CliError(message)
-    return Triggered(what, *told[0])
+    return Triggered(what, *events[0])

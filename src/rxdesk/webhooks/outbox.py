@@ -125,7 +125,17 @@ def emit(
     return uid
 
 
-def gathered(tx: Transaction, event_type: str) -> list[tuple[str, str]]:
-    """Give uid and subject of the events of a type that the transaction tells of so far."""
+# $2 type, $3 and $4 the actor, $5 when
+_STORED = """
+SELECT uid, subject_uid FROM events
+WHERE organisation_id = $1 AND event_type = $2 AND actor_kind = $3 AND actor_uid = $4 AND occurred_at = $5
+ORDER BY position"""
+
+
+async def told(tx: Transaction, event_type: str) -> list[tuple[str, str]]:
+    """Give uid and subject of the events of a type that the transaction tells of so far, or has stored."""
     waiting = [one for one in tx.before_commit if isinstance(one, _Gathered)]
-    return [(e.uid, e.subject_uid) for one in waiting for e in one.events if e.event_type == event_type]
+    gathered = [(e.uid, e.subject_uid) for one in waiting for e in one.events if e.event_type == event_type]
+    actor = tx.actor_kind, tx.actor_uid
+    stored = await tx.connection.fetch(_STORED, tx.organisation_id, event_type, *actor, tx.now)
+    return gathered + [(row["uid"], row["subject_uid"]) for row in stored]
