@@ -215,7 +215,7 @@ def _alone(plan: Plan, postmaster: int, server: Running) -> Iterator[None]:
 
 @asynccontextmanager
 async def _opened(server: Running, filled: Filled, polls: int) -> AsyncIterator[Client]:
-    connector = aiohttp.TCPConnector(limit=SHOPS)
+    connector = aiohttp.TCPConnector(limit=SHOPS, keepalive_timeout=5)
     async with aiohttp.ClientSession(
         server.url, connector=connector, headers={"X-API-Key": filled.key}
     ) as session:
