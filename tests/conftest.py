@@ -19,6 +19,7 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from tests import served
 from tests.factories import Tenant, make_tenant
 
 from rxdesk import serving
@@ -118,7 +119,9 @@ def start_live(cluster: embedded.Address, **changes: object) -> Live:
     holder = hold_port(settings.address, 0)
     port = holder.getsockname()[1]
     launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
-    process = multiprocessing.get_context("spawn").Process(target=serving.serve, args=(launch, port))
+    process = multiprocessing.get_context("spawn").Process(
+        target=served.serve, args=(launch, port, os.getpid())
+    )
     process.start()
     until = time.monotonic() + 20
     while True:

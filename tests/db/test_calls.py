@@ -18,6 +18,7 @@ from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.waiting_room.queries import POSITION
 
 WAITING = 10_000
+MODE = "force_generic_plan"  # that of every connection of ours
 NOW = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 RULES = Rules(
     consultation_minutes=10,
@@ -60,15 +61,14 @@ async def queue(app_connection: Connection) -> Tenant:
     return tenant
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_a_call_reads_the_front_of_the_queue(queue: Tenant, mode: str) -> None:
+async def test_a_call_reads_the_front_of_the_queue(queue: Tenant) -> None:
     for doctor in ("doc-1", "doc-2", "doc-3"):
         body = Shops(shop_uids=["shop"])
         await command(queue, lambda tx: duty.go_on(tx, doctor, body, RULES), now=NOW)  # noqa: B023 - awaited here
     before = await queue.rows(
         "SELECT count(*) AS n FROM waiting_room_visits WHERE organisation_id = $1 AND status = 'allocated'"
     )
-    plan = await explain(queue, calling._CALL, arguments(queue, "doc-1"), mode)  # noqa: SLF001 - the statement itself
+    plan = await explain(queue, calling._CALL, arguments(queue, "doc-1"), MODE)  # noqa: SLF001 - the statement itself
     after = await queue.rows(
         "SELECT count(*) AS n FROM waiting_room_visits WHERE organisation_id = $1 AND status = 'allocated'"
     )
@@ -82,8 +82,7 @@ async def test_a_call_reads_the_front_of_the_queue(queue: Tenant, mode: str) -> 
     assert plan.scanned() < 200, read
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_a_position_is_counted_by_blocks(queue: Tenant, mode: str) -> None:
+async def test_a_position_is_counted_by_blocks(queue: Tenant) -> None:
     """Those before by the numbers of their blocks, of 256 turns each, and the rest one by one."""
     statement = f"""
         SELECT q.position FROM waiting_room_visits v CROSS JOIN LATERAL ({POSITION}) q
@@ -94,4 +93,4 @@ async def test_a_position_is_counted_by_blocks(queue: Tenant, mode: str) -> None
         "SELECT count(*) AS n FROM waiting_room_visits WHERE organisation_id = $1 AND status = 'waiting'"
     )
     assert row["position"] == counted["n"]
-    assert (await explain(queue, statement, last, mode)).scanned() < 2 * 256
+    assert (await explain(queue, statement, last, MODE)).scanned() < 2 * 256

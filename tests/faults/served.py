@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import pickle
 import sys
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ import asyncpg
 from rxdesk import access, serving
 from rxdesk.access import Access, Caller, Transaction
 from rxdesk.db.pool import Connection
+from rxdesk.kit.parents import end_with_parent
 
 T = TypeVar("T")
 Command = Callable[[Transaction], Awaitable[T]]
@@ -83,7 +85,7 @@ async def answered_first(self: Access, caller: Caller, command: Command[T]) -> T
 def plant(fault: str) -> None:
     """Break the code; in this module's body, as worker processes may import it anew."""
     if fault == "answered_first":
-        Access.write = answered_first  # type: ignore[method-assign] # the fault
+        Access.write = Access.write_at_once = answered_first  # type: ignore[method-assign] # the fault
     else:
         access.run_command = {"told_after": told_after, "told_before": told_before}[fault]
 
@@ -92,6 +94,7 @@ if __name__ in {"__main__", "__mp_main__"} and sys.argv[1:]:
     plant(sys.argv[1])
 
 if __name__ == "__main__":
+    end_with_parent(os.getppid())
     given: tuple[serving.Launch, int] = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the test that started us
     _connect.update(given[0].connect)
     serving.serve(*given)

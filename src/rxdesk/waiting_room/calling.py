@@ -77,8 +77,8 @@ WHERE p.organisation_id = $1 AND p.uid = v.preferred_doctor_uid AND p.uid <> $2 
   AND (p.status = 'on' OR p.paused_until IS NOT NULL)"""
 
 # The first one of each shop who is not kept for another doctor, and of those the one who has waited longest. All in
-# front of a shop's first one are kept for others, and are passed over: found again by where they stand, and where
-# the room's lock keeps them, as a plan that takes the queue for short would rather read all visits than look up each.
+# front of a shop's first one are kept for others, and are passed over. All are found again by where they stand, and
+# where the room's lock keeps them: a plan that takes the queue for short would read all visits to look up each.
 # $2 doctor, $3 now, $4 minutes of a consultation, $5 patience, $6 seen since, $7 video room, $8 and $9 the actor
 _CALL = f"""
 WITH shop AS MATERIALIZED (
@@ -88,14 +88,14 @@ WITH shop AS MATERIALIZED (
   WHERE d.organisation_id = $1 AND d.doctor_uid = $2
 ), first AS MATERIALIZED (
   -- A turn past all when nobody is due there; made here, as under row security no index takes a coalesce.
-  SELECT s.uid AS shop_uid, f.uid, coalesce(f.turn, 9223372036854775807) AS turn, f.since
+  SELECT s.uid AS shop_uid, f.place, coalesce(f.turn, 9223372036854775807) AS turn, f.since
   FROM shop s LEFT JOIN LATERAL (
-    SELECT v.uid, v.turn, coalesce(v.requeued_at, v.created_at) AS since FROM waiting_room_visits v
+    SELECT v.ctid AS place, v.turn, coalesce(v.requeued_at, v.created_at) AS since FROM waiting_room_visits v
     WHERE v.organisation_id = $1 AND v.shop_uid = s.uid AND v.status = 'waiting' AND v.deleted_at IS NULL
       AND (v.preferred_doctor_uid IS NULL OR coalesce(({_EXTRA_WAIT}) > $5::interval, true))
     ORDER BY v.turn LIMIT 1 FOR NO KEY UPDATE OF v) f ON true
 ), due AS (
-  SELECT uid FROM first WHERE uid IS NOT NULL ORDER BY since, shop_uid LIMIT 1
+  SELECT place FROM first WHERE place IS NOT NULL ORDER BY since, shop_uid LIMIT 1
 ), front AS MATERIALIZED (
   SELECT w.place FROM first f CROSS JOIN LATERAL (
     SELECT v.ctid AS place FROM waiting_room_visits v
@@ -111,7 +111,7 @@ WITH shop AS MATERIALIZED (
 )
 UPDATE waiting_room_visits AS v SET status = 'allocated', doctor_uid = $2, video_room_id = $7, allocated_at = $3,
   first_allocated_at = coalesce(v.first_allocated_at, $3), updated_at = $3, actor_kind = $8, actor_uid = $9
-WHERE v.organisation_id = $1 AND v.uid = (SELECT d.uid FROM due d) AND v.status = 'waiting'
+WHERE v.organisation_id = $1 AND v.ctid = (SELECT d.place FROM due d) AND v.status = 'waiting'
 RETURNING v.uid, v.created_at, {VISIT}::text AS body"""
 
 

@@ -89,9 +89,11 @@ LEFT JOIN waiting_rooms r ON r.organisation_id = $1 AND r.uid = $4
 WHERE (v.uid IN (SELECT g.uid FROM unnest($9::text[]) AS g (uid))) IS TRUE
 UNION ALL
 SELECT 'visit', NULL, v.uid, {STANDING}::text
-FROM waiting_room_visits v
+FROM unnest($9::text[]) AS g (uid)
+CROSS JOIN LATERAL (
+  SELECT * FROM waiting_room_visits w WHERE w.organisation_id = $1 AND w.uid = g.uid LIMIT 1) v
 CROSS JOIN (SELECT NULL::bigint AS position) q
 LEFT JOIN waiting_rooms r ON r.organisation_id = $1 AND r.uid = $4
-WHERE v.organisation_id = $1 AND v.uid = ANY ($9::text[]) AND v.status <> 'waiting' AND v.deleted_at IS NULL
+WHERE v.status <> 'waiting' AND v.deleted_at IS NULL
 UNION ALL
 SELECT 'board', NULL, NULL, b.body FROM ({BOARD.query}) b WHERE $10::boolean"""
