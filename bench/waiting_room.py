@@ -275,7 +275,9 @@ async def _cost(step: str, client: Client, queues: Sequence[Queue], postmaster: 
     spent = []
     for wanted in (True, False):
         servers, databases = cpu.trees(server, postmaster)
-        load.settled([*servers, *databases])
+        await asyncio.to_thread(
+            load.settled, [*servers, *databases]
+        )  # connections are looked after meanwhile
         spent.append((cpu.seconds(servers), cpu.seconds(databases)))
         if wanted:
             await asyncio.gather(*(STEPS[step](client, queue) for queue in queues))

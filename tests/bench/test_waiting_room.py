@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,14 +47,22 @@ def test_growth_is_taken_round_by_round(tmp_path: Path) -> None:
     )
 
 
+@pytest.fixture
+def idle() -> Iterator[int]:
+    """A process that has nothing to do: a measurement waits until all have done what they had."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells processor times in /proc")
 async def test_as_many_wait_afterwards_as_before(
-    cluster: embedded.Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: embedded.Address, idle: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a PostgreSQL that is there; whose processor time the database's is, is not looked at here."""
     monkeypatch.setattr(waiting_room, "WAITING", (3, 30))
     found: dict[str, Any] = await waiting_room.measure_at(
-        cluster, PLAN, os.getpid(), tmp_path, today=datetime.now(UTC), quick=True, tell=lambda _: None
+        cluster, PLAN, idle, tmp_path, today=datetime.now(UTC), quick=True, tell=lambda _: None
     )
     connection: Connection = await database.connect(database.at(cluster, waiting_room.NAME))
     rows = await connection.fetch(

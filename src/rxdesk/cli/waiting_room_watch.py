@@ -76,10 +76,11 @@ async def _follow(connection: Connection, settings: Settings, slug: str, shop: s
         if text is None:
             raise CliError(f"there is no such shop in {slug}")
         found = json.loads(text)
+        position = found["position"]
         if found["steps"] or found["document"] != before:
-            position, before = found["position"], found["document"]
+            before = found["document"]
             steps = [data for _, data in found["steps"]]
-            _print(position, steps, json.loads(before), as_json=as_json)
+            _print(found["position"], steps, json.loads(before), as_json=as_json)
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 await changed.wait()

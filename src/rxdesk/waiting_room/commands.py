@@ -131,5 +131,6 @@ async def cancel(tx: Transaction, uid: str) -> None:
     if visit["status"] == "completed":
         raise errors.simple(409, "The visit is completed and cannot be cancelled")
     if visit["status"] == "allocated" and visit["doctor_uid"] != visit["locked_doctor_uid"]:
-        # A doctor has called the patient before the lock was had: the doctor's other rooms have changed as well.
+        # A doctor has called the patient before the lock was had: the doctor's other rooms have changed as well. Should
+        # this fail, the client is told to ask again, and then all is done.
         await raise_of_duty(tx, visit["doctor_uid"])

@@ -154,6 +154,13 @@ class Forecasts:
         forecast = await self.of(organisation_id, standing.shop_uid, standing.revision)
         return standing.with_estimate(forecast.of_visit(standing.queue_uid, standing.position))
 
+    async def knows(self, organisation_id: int, standing: Standing) -> bool:
+        """Tell whether the forecast that a visit's status is of has seen the visit as it stands, if it waits."""
+        if standing.position is None:
+            return True
+        forecast = await self.of(organisation_id, standing.shop_uid, standing.revision)
+        return forecast.revision >= standing.revision
+
     def _serves(self, kept: Forecast, revision: int | None) -> bool:
         age = abs(self._clock() - kept.made_at)
         return age < LEAST_AGE or (age < self._fresh and (revision is None or kept.revision >= revision))

@@ -20,7 +20,7 @@ from rxdesk.waiting_room.schemas import Standing, Status
 from rxdesk.web import sse
 from rxdesk.web.answers import Answer, SendBytes
 from rxdesk.web.call import Call
-from rxdesk.web.live import WHOLE, Found, Hub, State, Step, Wanted, ended
+from rxdesk.web.live import WHOLE, Found, Hub, Mark, State, Step, Wanted, ended
 from rxdesk.web.paging import DEFAULT_LIMIT
 from rxdesk.web.sse import Stream
 
@@ -54,12 +54,15 @@ class _Opening:
 async def open_visit(call: Call, queue_uid: str) -> Answer:
     """Answer with a visit's stream; 204 when the client has seen its end."""
     hub = call.services.part(Hub)
-    mark = hub.mark()
+    mark: Mark | None = hub.mark()
     text = await call.found(live_queries.VISIT, queue_uid, _last_id(call), call.now - _RESUMABLE)
     beginning = _read(text)
     standing = msgspec.json.decode(beginning.document, type=Standing)
     caller = await call.authorise()
-    state = _state(await call.services.part(Forecasts).status(caller.organisation_id, standing))
+    forecasts = call.services.part(Forecasts)
+    state = _state(await forecasts.status(caller.organisation_id, standing))
+    if not await forecasts.knows(caller.organisation_id, standing):
+        mark = None
     if state.ended is not None and beginning.resumed and not beginning.steps:
         return Answer(204, b"")
     return await _streamed(call, hub, mark, _Opening("visit", queue_uid, beginning, state))
@@ -98,7 +101,7 @@ def _shown(shop_uid: str, rules: Rules, clock: Clock) -> tuple[object, ...]:
     return shop_uid, clock() - rules.heartbeat, DEFAULT_LIMIT, 0
 
 
-async def _streamed(call: Call, hub: Hub, mark: tuple[int, int], opening: _Opening) -> Answer:
+async def _streamed(call: Call, hub: Hub, mark: Mark | None, opening: _Opening) -> Answer:
     caller = await call.authorise()
     hub.require_room(caller)
     beginning, state = opening.beginning, opening.state

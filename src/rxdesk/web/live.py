@@ -180,9 +180,9 @@ class Hub:
 
     @contextmanager
     def joined(
-        self, organisation_id: int, topic: str, stream: Stream, mark: Mark, *, kind: str
+        self, organisation_id: int, topic: str, stream: Stream, mark: Mark | None, *, kind: str
     ) -> Iterator[None]:
-        """Fill a stream while the context lasts."""
+        """Fill a stream while the context lasts; without a mark its topic is read at once."""
         key = organisation_id, stream.key_uid
         self._open += 1
         self._of_organisation[organisation_id] += 1
@@ -192,7 +192,13 @@ class Hub:
         followed.streams[stream] = None
         if mark != self.mark():
             followed.changed.set()
-        if self._ending:
+        # Others may have been opened since this one was let in.
+        limits = self._limits
+        if self._ending or (
+            self._open > limits.in_all
+            or self._of_organisation[organisation_id] > limits.of_organisation
+            or self._of_key[key] > limits.of_key
+        ):
             stream.end()
         try:
             yield
@@ -298,9 +304,9 @@ async def _fill(streams: Sequence[Stream], found: Found) -> None:
             stream.end(ended("key", found.position))
             continue
         steps = every if stream.subject == WHOLE else by_subject.get(stream.subject, ())
-        for position, text in steps:
-            if position > stream.covered:
-                stream.put(text)
+        missed = b"".join(text for position, text in steps if position > stream.covered)
+        if missed:  # as one: however many there are, they are no sign of a client that reads slowly
+            stream.put(missed)
         if not found.more:
             _show(stream, found, snapshots)
         stream.covered = max(stream.covered, found.position) if found.more else found.position

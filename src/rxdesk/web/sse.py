@@ -17,6 +17,8 @@ MEDIA_TYPE = b"text/event-stream"
 HEADERS = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
 MOST_WAITING = 256
 """Frames that may wait for a client."""
+MOST_BYTES = 512 * 1024
+"""And bytes: more than twice what one read gives."""
 SEND_SECONDS = 20.0
 """For which a client may read nothing while its connection is full."""
 
@@ -50,7 +52,17 @@ class Stream:
     keeps in `shown` what it has shown last; None when it is to be shown again.
     """
 
-    __slots__ = ("_frames", "_newest", "_wanted", "covered", "ending", "key_uid", "shown", "subject")
+    __slots__ = (
+        "_bytes",
+        "_frames",
+        "_newest",
+        "_wanted",
+        "covered",
+        "ending",
+        "key_uid",
+        "shown",
+        "subject",
+    )
 
     def __init__(self, key_uid: str, subject: str, *, covered: int, shown: int | None) -> None:
         self.key_uid = key_uid
@@ -59,6 +71,7 @@ class Stream:
         self.shown = shown
         self.ending = False
         self._frames: list[bytes] = []
+        self._bytes = 0
         self._newest: bytes | None = None
         self._wanted: asyncio.Future[None] | None = None
 
@@ -66,7 +79,8 @@ class Stream:
         """Have a frame sent; too many of them are dropped, and the stream ends."""
         if self.ending:
             return
-        if len(self._frames) >= MOST_WAITING:
+        self._bytes += len(one)
+        if len(self._frames) >= MOST_WAITING or self._bytes > MOST_BYTES:
             self.cut()
             return
         if self._newest is not None:  # it would come after what is newer
@@ -108,6 +122,7 @@ class Stream:
             return b""
         taken = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
         self._frames.clear()
+        self._bytes = 0
         return taken
 
     async def wait(self, until: float) -> None:

@@ -1,7 +1,8 @@
 """The outbox: an event is a row of the transaction that made it happen, with the exact bytes that will be sent.
 
 Events are gathered while a command runs and stored as its transaction's last statement. That one takes the lock of the
-organisation's stream, which gives positions: held for a moment only, and never before another lock.
+organisation's stream, which gives positions: held for a moment only, and never before a lock that somebody holds who
+waits for it.
 """
 
 from __future__ import annotations

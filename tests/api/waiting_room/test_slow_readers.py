@@ -7,6 +7,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import psutil
 import pytest
@@ -18,7 +19,8 @@ from tests.factories import Tenant
 
 from rxdesk.db import embedded
 from rxdesk.web import sse
-from rxdesk.web.sse import MOST_WAITING, Stream
+from rxdesk.web.live import Found, Hub, Limits, State, Step, Wanted, _fill
+from rxdesk.web.sse import MOST_BYTES, MOST_WAITING, Stream
 
 
 def new() -> Stream:
@@ -191,3 +193,36 @@ async def _all(follower: Follower) -> AsyncIterator[Event]:
     with contextlib.suppress(ConnectionError):
         while (event := await follower.next()) is not None:
             yield event
+
+
+async def test_a_thousand_steps_of_one_read_end_no_stream() -> None:
+    """However many steps come at once, they are one frame; what waits is bounded by bytes as well."""
+    stream = new()
+    steps = [Step(position, "q-1", b'{"uid":"q-1"}') for position in range(1, 1001)]
+    await _fill(
+        [stream],
+        Found(1000, more=False, keys=frozenset({"key-1"}), steps=steps, states={"q-1": State(b"{}")}),
+    )
+    before = stream.ending
+    assert stream.take().count(b"event: step") == 1000
+    stream.put(b"x" * MOST_BYTES)
+    stream.put(b"and more")
+    assert (before, stream.ending) == (False, True)
+
+
+async def test_more_streams_than_there_may_be_end_at_once() -> None:
+    """Two that were let in at once, where there is room for one."""
+
+    async def connect() -> Any:
+        await asyncio.Event().wait()
+
+    async def read(organisation_id: int, name: str, wanted: Wanted) -> Found:
+        return Found(0, more=False, keys=wanted.keys, steps=(), states={})
+
+    limits = Limits(in_all=1, of_organisation=9, of_key=9)
+    hub = Hub(connect, "channel", read, limits=limits, again_seconds=60, reads=1, observe=lambda *_: None)
+    first, second = new(), new()
+    mark = hub.mark()
+    with hub.joined(1, "shop", first, mark, kind="visit"), hub.joined(1, "shop", second, mark, kind="visit"):
+        assert (first.ending, second.ending) == (False, True)
+    await hub.close()
