@@ -106,7 +106,9 @@ def test_steps_that_are_refused(at: list[str]) -> None:
     assert "Invalid enum value 'nowhere'" in refused(inside("orders", "move", *at, order["uid"], "nowhere"))
     assert "No doctor has this prescription" in refused(inside("prescriptions", "approve", *at, uid))
     assert "there is no such doctor_uid" in refused(inside("prescriptions", "assign", *at, uid, "doc-0"))
-    assert refused(inside("orders", "show", *at, "ord-0")) == "rxdesk: there is no such row"
+    assert (
+        refused(inside("orders", "show", *at, "ord-0")) == "rxdesk: the organisation has nothing by that uid"
+    )
     assert inside("orders", "move", *at, order["uid"], "paused", "--reason", "x").stdout.endswith(
         ": paused\n"
     )
@@ -191,4 +193,7 @@ def test_what_changed_of_a_pharmacy_s_order_and_sku(at: list[str], demo: Server)
         assert client.patch(url, json={"stock": 8}).status_code == 200
     changed = answer(inside("pharmacy-skus", "history", *at, "psku-1", "--json"))[-1]
     assert (changed["what"], changed["new"], changed["actor"]["kind"]) == ("stock", "8", "key")
-    assert refused(inside("pharmacy-skus", "history", *at, uid)) == "rxdesk: there is no such row"
+    assert (
+        refused(inside("pharmacy-skus", "history", *at, uid))
+        == "rxdesk: the organisation has nothing by that uid"
+    )
