@@ -107,7 +107,7 @@ def test_steps_that_are_refused(at: list[str]) -> None:
     assert "No doctor has this prescription" in refused(inside("prescriptions", "approve", *at, uid))
     assert "there is no such doctor_uid" in refused(inside("prescriptions", "assign", *at, uid, "doc-0"))
     assert (
-        refused(inside("orders", "show", *at, "ord-0")) == "rxdesk: the organisation has nothing by that uid"
+        refused(inside("orders", "show", *at, "ord-0")) == "rxdesk: there is no such uid in this organisation"
     )
     assert inside("orders", "move", *at, order["uid"], "paused", "--reason", "x").stdout.endswith(
         ": paused\n"
@@ -195,5 +195,5 @@ def test_what_changed_of_a_pharmacy_s_order_and_sku(at: list[str], demo: Server)
     assert (changed["what"], changed["new"], changed["actor"]["kind"]) == ("stock", "8", "key")
     assert (
         refused(inside("pharmacy-skus", "history", *at, uid))
-        == "rxdesk: the organisation has nothing by that uid"
+        == "rxdesk: there is no such uid in this organisation"
     )

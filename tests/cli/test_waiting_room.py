@@ -83,9 +83,9 @@ def test_a_day_at_work(at: list[str]) -> None:
 
 
 def test_what_is_not_there(at: list[str]) -> None:
-    assert refused(room(at, "show", "shop-0")) == "rxdesk: the organisation has nothing by that uid"
-    assert refused(room(at, "duty", "doc-0")) == "rxdesk: the organisation has nothing by that uid"
-    assert refused(room(at, "history", "q-9")) == "rxdesk: the organisation has nothing by that uid"
+    assert refused(room(at, "show", "shop-0")) == "rxdesk: there is no such uid in this organisation"
+    assert refused(room(at, "duty", "doc-0")) == "rxdesk: there is no such uid in this organisation"
+    assert refused(room(at, "history", "q-9")) == "rxdesk: there is no such uid in this organisation"
     assert "no such shop_uids" in refused(room(at, "on-duty", "doc-1", "--shop", "shop-0"))
     assert "no such doctor_uid" in refused(room(at, "no-show", "q-0", "--doctor", "doc-0"))
 

@@ -117,7 +117,7 @@ def _enough(found: Judged) -> bool:
 async def test_a_worker_is_killed(cluster: embedded.Address, tmp_path: Path) -> None:
     """Small ones, until a kill hits something."""
     async with killed(cluster) as (strike, url):
-        found = await follow(under(strike, cluster, url, tmp_path, Size(10, 4, 40, 0.2)), _enough)
+        found = await follow(under(strike, cluster, url, tmp_path, Size(50, 4, 40, 0.2)), _enough)
     assert set(found.outcomes) == {"linearizable"}, "\n".join(found.shown)
     assert found.unknown, "no kill hit anything"
 

@@ -268,7 +268,7 @@ def refusal(error: ApiError) -> str:
         return (
             f"there is no such {body['field']} in this organisation"
             if "field" in body
-            else "the organisation has nothing by that uid"
+            else "there is no such uid in this organisation"
         )
     for fault in body.get("details", ()):
         text += f"; {fault['field']} {fault['message']}"
