@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -93,6 +93,13 @@ class Transaction:
     sealer: Sealer
     pharmacy_uid: str | None = None
     before_commit: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Updated(Generic[T]):
+    """What a command gives that may make or change: it changed what was there. Bare, the value was made."""
+
+    value: T
 
 
 async def run_command(tx: Transaction, command: Callable[[Transaction], Awaitable[T]]) -> T:

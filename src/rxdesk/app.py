@@ -23,6 +23,7 @@ from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import live
 from rxdesk.waiting_room.forecasts import Forecasts
+from rxdesk.wallet.issuing import Issuer, public_url
 from rxdesk.web import metrics, pages
 from rxdesk.web.answers import App
 from rxdesk.web.asgi import Outer
@@ -50,10 +51,11 @@ def create_app(
     `resolver` looks up the names of webhook targets (default: the system's).
     """
     pool = Pool(connect, size=settings.database_pool_size)
+    sealer = Sealer(read_keys(encryption_keys))
     access = Access(
         pool,
         clock=clock,
-        sealer=Sealer(read_keys(encryption_keys)),
+        sealer=sealer,
         statement_seconds=settings.statement_timeout_seconds,
     )
     limiter = RateLimiter(
@@ -86,7 +88,7 @@ def create_app(
             resolver=resolver,
         ),
         trusted_proxies=read_networks(settings.trusted_proxies),
-        parts={Forecasts: forecasts, Hub: hub},
+        parts={Forecasts: forecasts, Hub: hub, Issuer: Issuer(sealer, public_url(settings))},
     )
 
     async def close() -> None:

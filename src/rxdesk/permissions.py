@@ -27,6 +27,8 @@ class Permission(StrEnum):
     WAITING_ROOM_OPERATE = "waiting_room:operate"
     WALLET_PASS_TEMPLATE_READ = "wallet_pass_template:read"  # noqa: S105 (a permission, not a password)
     WALLET_PASS_READ = "wallet_pass:read"  # noqa: S105 (likewise)
+    WALLET_PASS_WRITE = "wallet_pass:write"  # noqa: S105 (likewise)
+    WALLET_PASS_VERIFY = "wallet_pass:verify"  # noqa: S105 (likewise)
     WALLET_PASS_PUSH_NOTIFICATION_WRITE = "wallet_pass_push_notification:write"  # noqa: S105 (likewise)
     EVENT_READ = "event:read"
     DELIVERY_READ = "delivery:read"

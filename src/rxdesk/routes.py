@@ -13,6 +13,7 @@ from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
 from rxdesk.waiting_room import operations as waiting_room_operations
 from rxdesk.wallet import endpoints as wallet
+from rxdesk.wallet import operations as wallet_operations
 from rxdesk.web.api import Api
 from rxdesk.webhooks import documents
 from rxdesk.webhooks import endpoints as webhooks
@@ -51,6 +52,7 @@ OPERATIONS = Api(
         *prescriptions.OPERATIONS,
         *pharmacy_operations.ENDPOINTS,
         *waiting_room_operations.ENDPOINTS,
+        *wallet_operations.ENDPOINTS,
         *webhook_operations.ENDPOINTS,
     ),
 )

@@ -65,6 +65,12 @@ class Settings:
     streams_per_organisation: int
     streams_per_key: int
     stream_comment_seconds: float
+    public_url: str
+    public_requests_per_minute: int
+    apple_certificate_file: str
+    apple_key_file: str
+    apple_key_password: str
+    apple_intermediate_file: str
     log_level: str
 
 
@@ -111,6 +117,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "streams_per_organisation": (0, 100_000),
     "streams_per_key": (0, 100_000),
     "stream_comment_seconds": (0.1, 300),
+    "public_requests_per_minute": (0, 60_000_000),
 }
 _CHOICES = {"log_level": ("debug", "info", "warning", "error")}
 

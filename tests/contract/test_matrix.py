@@ -159,6 +159,19 @@ async def _answer(
         return httpx.Response(answer.status_code, headers=answer.headers, content=text)
 
 
+async def _put_back(operation: Documented, own: World, answer: httpx.Response) -> None:
+    """Undo what an operation has done to a row that is asked for again."""
+    if answer.status_code == 201 and "signing_secret" in answer.text:
+        # Keep the list small, as a page of 1,000 would only be slow.
+        await own.tenant.update("notification_subscriptions", answer.json()["uid"], deactivated_at=utc_now())
+    if operation.name in ("remove_webhook", "disable_subscription") and answer.status_code == 204:
+        uid = own.uids[OF_PHARMACY]
+        active = {"deactivated_at": None, "deactivated_reason": None}
+        await own.tenant.update("notification_subscriptions", uid, **active)
+    if operation.name == "revoke_wallet_pass" and answer.status_code == 200:
+        await own.tenant.update("wallet_passes", own.uids["wallet_passes"], status="active")
+
+
 async def _check(
     session: httpx.AsyncClient,
     operation: Documented,
@@ -191,15 +204,7 @@ async def _check(
         assert foreign.mark not in text, cell
         if expected in (401, 403):
             assert own.mark not in text, cell
-        if answer.status_code == 201 and "signing_secret" in answer.text:
-            # Keep the list small, as a page of 1,000 would only be slow.
-            await own.tenant.update(
-                "notification_subscriptions", answer.json()["uid"], deactivated_at=utc_now()
-            )
-        if operation.name in ("remove_webhook", "disable_subscription") and answer.status_code == 204:
-            uid = own.uids[OF_PHARMACY]
-            active = {"deactivated_at": None, "deactivated_reason": None}
-            await own.tenant.update("notification_subscriptions", uid, **active)
+        await _put_back(operation, own, answer)
         if operation.name == "get_order" and answer.status_code == 200:
             seen = "prescription:read" in credential.permissions
             order = answer.json()
@@ -270,6 +275,9 @@ _NO_FREE_TEXT = {
     "orders": {"shipping_costs_currency"},
     "notification_subscriptions": {"notification_type", "payload_version", "deactivated_reason"},
     "wallet_pass_templates": {"pass_type"},
+    "wallet_passes": {"public_id"},
+    "wallet_template_images": {"name"},
+    "wallet_checks": {"result"},
     "waiting_room_visits": {"outcome", "end_reason"},
 }
 

@@ -49,6 +49,8 @@ GET /waiting-room/{queue_uid}/events waiting_room:read 200
 DELETE /waiting-room/{queue_uid} waiting_room:write 204
 GET /wallet-passes/templates wallet_pass_template:read 200
 GET /wallet-passes wallet_pass:read 200
+POST /wallet-passes wallet_pass:write 200
+POST /wallet-passes/{wallet_pass_uid}/revoke wallet_pass:write 200
 POST /wallet-passes/push-notifications wallet_pass_push_notification:write 200
 GET /notification-subscriptions - 200
 POST /notification-subscriptions - 201
@@ -88,6 +90,7 @@ POST /waiting-room/visits/{queue_uid}/no-show waiting_room:operate 200
 POST /waiting-room/visits/{queue_uid}/hand-over waiting_room:operate 200
 POST /waiting-room/visits/{queue_uid}/cancel waiting_room:operate 200
 GET /waiting-room/visits/{queue_uid}/history waiting_room:read 200
+POST /wallet-passes/verify wallet_pass:verify 200
 GET /events event:read 200
 GET /events/{event_uid} event:read 200
 GET /deliveries delivery:read 200

@@ -219,11 +219,14 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         shop_uid=shop,
         display_name=f"Card {mark}",
         fields=[f"field_{mark}"],
+        design={"title": f"Card {mark}"},
         **actor,
     )
     holder = {"shop_customer_id": f"cust-{mark}", "patient_uid": patient, "field_values": {"a": mark}}
-    wallet_pass = await row("wallet_passes", wallet_pass_template_uid=template, **holder, **names, **actor)
+    holder["message"] = f"Hello {mark}"
+    wallet_pass = await twice("wallet_passes", wallet_pass_template_uid=template, **holder, **names, **actor)
     kinds = {"actor_kind": "key", **actor}
+    await _fill_wallet(tenant, mark, template, wallet_pass)
     await put(
         tenant,
         "push_notifications",
@@ -311,6 +314,19 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
     return World(tenant, mark, kept, deleted, iter(fresh))
 
 
+async def _fill_wallet(tenant: Tenant, mark: str, template: str, wallet_pass: str) -> None:
+    """A row of each table behind passes."""
+    await put(tenant, "wallet_tags", last_tag=1)
+    image = {"name": "logo", "scale": 1, "png": mark.encode()}
+    await put(tenant, "wallet_template_images", wallet_pass_template_uid=template, **image)
+    registration = {"device_identifier": f"device-{mark}", "push_token": f"token-{mark}"}
+    made = {"created_at": LONG_AGO, "updated_at": LONG_AGO}
+    await put(tenant, "wallet_registrations", wallet_pass_uid=wallet_pass, **registration, **made)
+    await put(tenant, "wallet_device_logs", uid=f"wdl-{mark}", message=f"log {mark}", logged_at=LONG_AGO)
+    by = {"actor_kind": "key", "actor_uid": f"actor-{mark}", "checked_at": LONG_AGO}
+    await put(tenant, "wallet_checks", uid=f"wpc-{mark}", result="valid", wallet_pass_uid=wallet_pass, **by)
+
+
 async def _subscribe_pharmacy(tenant: Tenant, mark: str, pharmacy: str) -> tuple[str, str]:
     """An active subscription of a pharmacy and one that is removed."""
     uids = (f"ns-{mark}-of-pharmacy", f"ns-{mark}-removed")
@@ -367,6 +383,7 @@ PATH_ROWS = {
     "pharmacy_order_uid": "pharmacy_orders",
     "pharmacy_sku_uid": "pharmacy_skus",
     "subscription_uid": OF_PHARMACY,
+    "wallet_pass_uid": "wallet_passes",
     "event_uid": "events",
     "delivery_uid": "deliveries",
 }
@@ -557,6 +574,21 @@ def _order(own: World, foreign: World) -> list[tuple[str, Asked]]:
     ]
 
 
+def _put_pass(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    path, uids = "/wallet-passes", {"wallet_pass_template_uid": own.uids["wallet_pass_templates"]}
+    body = {**uids, "shop_customer_id": own.customer}
+
+    def wrong(field_: str, uid: str) -> Asked:
+        return Asked("POST", path, {**body, field_: uid}, 404, {**NOT_FOUND, "field": field_})
+
+    return [
+        ("own", Asked("POST", path, body, 200)),
+        ("foreign template", wrong("wallet_pass_template_uid", foreign.uids["wallet_pass_templates"])),
+        ("foreign patient", wrong("patient_profile_uid", foreign.uids["patients"])),
+        ("deleted patient", wrong("patient_profile_uid", own.deleted["patients"])),
+    ]
+
+
 def _pushes(own: World, foreign: World) -> list[tuple[str, Asked]]:
     path = "/wallet-passes/push-notifications"
 
@@ -652,6 +684,8 @@ _BY_NAME: dict[str, Callable[[World, World], Any]] = {
     "follow_board": _boards,
     "list_wallet_templates": _templates,
     "list_wallet_passes": _passes,
+    "put_wallet_pass": _put_pass,
+    "verify_wallet_pass": lambda *_: [("unknown", Asked("POST", "/wallet-passes/verify", {"code": "x"}))],
     "register_visit": _register,
     "create_order": _order,
     "send_push_notifications": _pushes,

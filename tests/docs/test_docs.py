@@ -47,7 +47,7 @@ def test_every_route_and_permission_is_documented() -> None:
     pages = {
         routes.MANAGEMENT.base: (("docs/api.md",), ALL),
         routes.OPERATIONS.base: (
-            ("docs/operations-api.md", "docs/webhooks.md"),
+            ("docs/operations-api.md", "docs/webhooks.md", "docs/wallet.md"),
             (
                 "order:write",
                 "prescription:write",
@@ -55,6 +55,7 @@ def test_every_route_and_permission_is_documented() -> None:
                 "delivery:read",
                 "delivery:write",
                 "waiting_room:operate",
+                "wallet_pass:verify",
             ),
         ),
         routes.PHARMACY.base: (("docs/pharmacy-api.md",), ALL_OF_PHARMACY),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
+from rxdesk.wallet.placeholders import PERSONAL, fill, values_of
 from rxdesk.wallet.queries import PASS_STATUS
 from rxdesk.wallet.schemas import MAX_MESSAGE, Push, PushResult, PushResults
-
-# Whatever stands in braces: a misspelt name must fail, not reach the holder as it is.
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_PERSONAL = ("display_name", "first_name", "last_name")
+from rxdesk.wallet.tags import next_tag
 
 # The holder is the patient where the pass is linked to one, else what the pass itself was given.
 _PASSES = f"""
@@ -34,13 +30,25 @@ INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, 
 SELECT $1, n.uid, n.wallet_pass_uid, n.message, 'queued', $5, $6, $7
 FROM unnest($2::text[], $3::text[], $4::text[]) AS n (uid, wallet_pass_uid, message)"""
 
+# The last of several messages to one pass is the one that it shows.
+_SHOW = """
+UPDATE wallet_passes p SET message = n.message, tag = $4, updated_at = $5
+FROM (
+  SELECT DISTINCT ON (n.uid) n.uid, n.message
+  FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS n (uid, message, number) ORDER BY n.uid, n.number DESC
+) n
+WHERE p.organisation_id = $1 AND p.uid = n.uid"""
+
 
 class _Unfit(Exception):  # noqa: N818 (a result of one element, never seen outside)
     """A message that cannot be queued; its text is the contract's error."""
 
 
 async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
-    """Queue what can be queued, all in this transaction; a fault of state fails its element alone."""
+    """Queue what can be queued, and have the passes show it, all in this transaction.
+
+    A fault of state fails its element alone.
+    """
     rows = await tx.connection.fetch(
         _PASSES, tx.organisation_id, list({push.wallet_pass_uid for push in pushes}), tx.now
     )
@@ -58,10 +66,15 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
             queued.append((new_uid("pn"), push.wallet_pass_uid, message))
             results.append(PushResult(wallet_pass_uid=push.wallet_pass_uid, status="queued", error=None))
     if queued:
+        uids, passes_of, messages = (list(column) for column in zip(*queued, strict=True))
+        tag = await next_tag(tx)
+        await tx.connection.execute(_SHOW, tx.organisation_id, passes_of, messages, tag, tx.now)
         await tx.connection.execute(
             _QUEUE,
             tx.organisation_id,
-            *(list(column) for column in zip(*queued, strict=True)),
+            uids,
+            passes_of,
+            messages,
             tx.now,
             tx.actor_kind,
             tx.actor_uid,
@@ -74,21 +87,16 @@ def _message(text: str, holder: Mapping[str, Any] | None) -> str:
         raise _Unfit("not_found")
     if holder["status"] != "active":
         raise _Unfit(holder["status"])
-    # A number is written as the database has it: 12.50 stays 12.50.
-    values = json.loads(holder["field_values"], parse_int=str, parse_float=str)
+    values = values_of(holder, holder["field_values"])
 
-    def fill(match: re.Match[str]) -> str:
-        name = match[1].strip()
-        if not name:
-            return match[0]
-        if name not in _PERSONAL and name not in holder["fields"]:
+    def value_of(name: str) -> str:
+        if name not in PERSONAL and name not in holder["fields"]:
             raise _Unfit(f"unknown_placeholder:{name}")
-        value = holder[name] if name in _PERSONAL else values.get(name)
-        if value is None or value == "":
+        if name not in values:
             raise _Unfit(f"empty_placeholder:{name}")
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return values[name]
 
-    filled = _PLACEHOLDER.sub(fill, text)
+    filled = fill(text, value_of)
     if len(filled) > MAX_MESSAGE:
         raise _Unfit("too_long")
     return filled

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rxdesk.permissions import Permission
-from rxdesk.wallet import commands, queries, schemas
+from rxdesk.wallet import commands, passes, queries, schemas
+from rxdesk.wallet.issuing import Issuer
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
 from rxdesk.web.endpoint import endpoint
@@ -47,6 +48,46 @@ async def list_wallet_passes(call: Call) -> Answer:
 
 @endpoint(
     "POST",
+    "/wallet-passes",
+    Permission.WALLET_PASS_WRITE,
+    tag="Wallet",
+    summary="Make or change a customer's wallet pass",
+    description="There is one for each template and customer: 201 when it is made, 200 when it was there. What is "
+    "left out stays as it is; a revoked pass is active again. The answer has the addresses for its holder.",
+    status=201,
+    updated=200,
+    idempotent=True,
+    body=schemas.NewPass,
+    body_example=schemas.NEW_PASS_EXAMPLE,
+    answer=schemas.IssuedPass,
+    answer_example=schemas.ISSUED_EXAMPLE,
+    errors=(404,),
+)
+async def put_wallet_pass(call: Call) -> Answer:
+    """Make or change a pass."""
+    body = await call.body(schemas.NewPass)
+    return await call.write(passes.put, body, call.services.part(Issuer))
+
+
+@endpoint(
+    "POST",
+    "/wallet-passes/{wallet_pass_uid}/revoke",
+    Permission.WALLET_PASS_WRITE,
+    tag="Wallet",
+    summary="Revoke a wallet pass",
+    description="Devices show it as void. One that is revoked stays so.",
+    idempotent=True,
+    path_parameters={"wallet_pass_uid": "Uid of the pass"},
+    answer=schemas.Pass,
+    answer_example=schemas.REVOKED_EXAMPLE,
+)
+async def revoke_wallet_pass(call: Call) -> Answer:
+    """Revoke a pass."""
+    return await call.write(passes.revoke, call.uid("wallet_pass_uid"))
+
+
+@endpoint(
+    "POST",
     "/wallet-passes/push-notifications",
     Permission.WALLET_PASS_PUSH_NOTIFICATION_WRITE,
     tag="Wallet",
@@ -64,4 +105,10 @@ async def send_push_notifications(call: Call) -> Answer:
     return await call.write(commands.queue_pushes, await call.body(schemas.Pushes))
 
 
-ENDPOINTS = (list_wallet_templates, list_wallet_passes, send_push_notifications)
+ENDPOINTS = (
+    list_wallet_templates,
+    list_wallet_passes,
+    put_wallet_pass,
+    send_push_notifications,
+    revoke_wallet_pass,
+)

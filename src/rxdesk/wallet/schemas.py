@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 MAX_MESSAGE = 500
 MAX_PUSHES = 1000
 
+Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+FieldValue: TypeAlias = Annotated[str, msgspec.Meta(max_length=500)] | int | None
+PassStatus: TypeAlias = Literal["active", "revoked", "expired"]
 ShopIdentifier = Annotated[str, msgspec.Meta(min_length=1, description="Identifier of the shop")]
 
 
@@ -50,7 +53,49 @@ class Pass(msgspec.Struct, kw_only=True):
     uid: str
     wallet_pass_template_uid: str
     shop_customer_id: str
-    status: Literal["active", "revoked", "expired"]
+    status: PassStatus
+
+
+class NewPass(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A customer's pass of a template; there is one of each pair.
+
+    What is left out of a change stays as it is. `field_values` are the values of the template's fields: those that are
+    named are set, and null takes one away. `expires_at` in Unix seconds. The holder's names are those of the patient
+    where there is one.
+    """
+
+    wallet_pass_template_uid: str
+    shop_customer_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    patient_profile_uid: str | msgspec.UnsetType | None = msgspec.UNSET
+    display_name: Name | msgspec.UnsetType | None = msgspec.UNSET
+    first_name: Name | msgspec.UnsetType | None = msgspec.UNSET
+    last_name: Name | msgspec.UnsetType | None = msgspec.UNSET
+    expires_at: Annotated[int, msgspec.Meta(ge=0, le=9999999999)] | msgspec.UnsetType | None = msgspec.UNSET
+    field_values: Annotated[dict[str, FieldValue], msgspec.Meta(max_length=100)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+
+    def given(self) -> dict[str, Any]:
+        """Give the members that are not left out, but for those that say which pass it is."""
+        members = {name: getattr(self, name) for name in self.__struct_fields__[2:]}
+        return {name: value for name, value in members.items() if value is not msgspec.UNSET}
+
+
+class Links(msgspec.Struct, kw_only=True):
+    """Addresses for the holder of a pass: whoever has one has the pass.
+
+    `landing_page` shows the card and offers what suits the device. `apple_wallet` is the pass itself, null where the
+    server has no certificate of Apple's.
+    """
+
+    landing_page: str
+    apple_wallet: str | None
+
+
+class IssuedPass(Pass, kw_only=True):
+    """A customer's pass with its addresses."""
+
+    links: Links
 
 
 class PassList(msgspec.Struct, kw_only=True):
@@ -58,6 +103,29 @@ class PassList(msgspec.Struct, kw_only=True):
 
     data: list[Pass]
     total: int
+
+
+CheckResult: TypeAlias = Literal["valid", "revoked", "expired", "unknown"]
+
+
+class Code(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What the barcode of a pass holds, as a scanner read it."""
+
+    code: Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
+
+
+class CheckedPass(msgspec.Struct, kw_only=True):
+    """What a code is worth, and whose pass it is of; the rest is null where it is `unknown`.
+
+    `display_name` is the holder's, `expires_at` in Unix seconds; each is null where the pass has none.
+    """
+
+    result: CheckResult
+    wallet_pass_uid: str | None = None
+    wallet_pass_template_uid: str | None = None
+    shop_customer_id: str | None = None
+    display_name: str | None = None
+    expires_at: int | None = None
 
 
 class Push(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -110,6 +178,37 @@ PASSES_EXAMPLE = PassList(
         )
     ],
     total=1,
+)
+CODE_EXAMPLE = Code(code="mdv4kx7w.9Vd0Tq3yJm5cRz1B.wX2mQp7nVr4sLt9yKb3uEg")
+CHECKED_EXAMPLE = CheckedPass(
+    result="valid",
+    wallet_pass_uid="wp-abc123",  # noqa: S106 (a uid)
+    wallet_pass_template_uid="wpt-abc123",  # noqa: S106 (a uid)
+    shop_customer_id="cust-123",
+    display_name="Max Mustermann",
+)
+NEW_PASS_EXAMPLE = NewPass(
+    wallet_pass_template_uid="wpt-abc123",  # noqa: S106 (a uid)
+    shop_customer_id="cust-123",
+    display_name="Max Mustermann",
+    first_name="Max",
+    field_values={"points": 120},
+)
+ISSUED_EXAMPLE = IssuedPass(
+    uid="wp-abc123",
+    wallet_pass_template_uid="wpt-abc123",  # noqa: S106 (a uid)
+    shop_customer_id="cust-123",
+    status="active",
+    links=Links(
+        landing_page="https://passes.example/w/mdv4kx7w.9Vd0Tq3yJm5cRz1B.8kQpZ2nW4vXs6tYb0uLhEg",
+        apple_wallet="https://passes.example/w/mdv4kx7w.9Vd0Tq3yJm5cRz1B.8kQpZ2nW4vXs6tYb0uLhEg/pass.pkpass",
+    ),
+)
+REVOKED_EXAMPLE = Pass(
+    uid="wp-abc123",
+    wallet_pass_template_uid="wpt-abc123",  # noqa: S106 (a uid)
+    shop_customer_id="cust-123",
+    status="revoked",
 )
 PUSHES_EXAMPLE = [
     Push(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from rxdesk import errors, idempotency
-from rxdesk.access import Access, Caller, Read, Transaction
+from rxdesk.access import Access, Caller, Read, Transaction, Updated
 from rxdesk.kit.clock import Clock
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.keys import KeyReference, read_key
@@ -49,6 +49,11 @@ class Services:
         """Give what a feature keeps for itself in this process, by its class."""
         part: T = self.parts[kind]
         return part
+
+
+def _encoded(value: object) -> str:
+    """Give a value as JSON text."""
+    return msgspec.json.encode(value).decode()
 
 
 class Call:
@@ -226,7 +231,9 @@ class Call:
                 result = await command(tx, *arguments)
                 if result is None:
                     return self.operation.nothing or self.operation.status, ""
-                return self.operation.status, msgspec.json.encode(result).decode()
+                if isinstance(result, Updated):
+                    return self.operation.updated or self.operation.status, _encoded(result.value)
+                return self.operation.status, _encoded(result)
 
             return await once() if request is None else await idempotency.once(tx, request, once)
 

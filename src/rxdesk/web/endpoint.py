@@ -37,6 +37,7 @@ class Operation:
     description: str = ""
     status: int = 200
     nothing: int | None = None  # the status when there is nothing to answer with
+    updated: int | None = None  # the status when it was there already, and was changed
     path_parameters: dict[str, str] = field(default_factory=dict)
     query: type[Any] | None = None
     query_required: bool = True

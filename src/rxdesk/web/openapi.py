@@ -235,6 +235,7 @@ _PATH_EXAMPLES = {
     "pharmacy_sku_uid": "psku-012",
     "subscription_uid": "ns-abc123",
     "shop_uid": "shop-456",
+    "wallet_pass_uid": "wp-abc123",
 }
 # Of required parameters only: the page sends an example as it stands, and of an optional one it would spoil the
 # call. An optional one says its form in its description.
@@ -281,6 +282,8 @@ def _success(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     elif operation.answer is not None:
         done["content"] = _content(by_type[repr(operation.answer)], examples)
     found = {str(operation.status): done}
+    if operation.updated is not None:
+        found[str(operation.updated)] = {**done, "description": "It was there, and is changed"}
     if operation.nothing is not None:
         headers = _headers(operation.nothing)
         found[str(operation.nothing)] = {"description": "There is nothing", "headers": headers}

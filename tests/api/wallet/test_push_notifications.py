@@ -138,6 +138,26 @@ async def test_what_is_stored(inside: InProcess, tenant: Tenant) -> None:
     }
 
 
+async def test_the_pass_shows_the_last_message(inside: InProcess, tenant: Tenant) -> None:
+    first, second, third = [await make_pass(tenant, shop_customer_id=f"c-{number}") for number in range(3)]
+    messages = [message(first, "one"), message(second, "x"), message(first, "two"), message(third, "{no}")]
+    assert (await push(inside.client, tenant, messages)).status_code == 200
+    rows = await tenant.rows("SELECT uid, message, tag FROM wallet_passes WHERE organisation_id = $1")
+    shown = {row["uid"]: (row["message"], row["tag"]) for row in rows}
+    tag = int(inside.clock.moment.timestamp())
+    assert shown == {first: ("two", tag), second: ("x", tag), third: (None, 0)}
+    # Nothing that can be queued, and nothing is written.
+    await push(inside.client, tenant, [message(third, "{no}")])
+    assert await tenant.rows("SELECT last_tag FROM wallet_tags WHERE organisation_id = $1") == [
+        {"last_tag": tag}
+    ]
+    await push(inside.client, tenant, [message(second, "y")])
+    rows = await tenant.rows(
+        "SELECT message, tag FROM wallet_passes WHERE organisation_id = $1 AND uid = $2", second
+    )
+    assert rows == [{"message": "y", "tag": tag + 1}]
+
+
 async def test_the_holder_is_the_patient_where_there_is_one(
     client: httpx.AsyncClient, tenant: Tenant
 ) -> None:

@@ -1,0 +1,134 @@
+"""What a template says of the look of its passes: colours, fields in several languages, the barcode, links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Final, Literal, TypeAlias, get_args
+
+import msgspec
+
+from rxdesk.wallet.card import VALUE, Text
+from rxdesk.wallet.placeholders import PERSONAL, names_in
+
+Place = Literal["header", "primary", "secondary", "auxiliary", "back"]
+PLACES: Final[tuple[Place, ...]] = get_args(Place)
+# Of fields that no design places, one after the other; the last is of all the rest.
+_PLACES_OF_NAMES: Final[tuple[Place, ...]] = (*(("secondary",) * 4), *(("auxiliary",) * 4), "back")
+MESSAGE_KEY: Final = "message"
+_URL = re.compile(r"(?:https://|tel:|mailto:)[!-~]{1,2000}")
+
+Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?(?![\s\S])")]
+Colour = Annotated[str, msgspec.Meta(pattern=r"^#[0-9a-f]{6}(?![\s\S])")]
+Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]{1,64}(?![\s\S])")]
+Phrase = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+Words: TypeAlias = Phrase | dict[Language, Phrase]
+"""A text in the design's own language, or in each of several, that one included."""
+
+
+class DesignedField(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A labelled value: `value` takes the placeholders that messages take, `change_message` takes `{value}`."""
+
+    key: Key
+    place: Place
+    label: Words
+    value: Words
+    change_message: Words | None = None
+
+
+class DesignedLink(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """An address that the holder may open: `https:`, `tel:` or `mailto:`."""
+
+    key: Key
+    label: Words
+    url: Annotated[str, msgspec.Meta(max_length=2000)]
+
+
+class Design(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The look of a template's passes; each member may be left out.
+
+    `language` is that of all texts that name none. Without `fields` the holder's name and the template's fields are
+    shown under their names. `barcode_text` is written below the code. `message_label` names the field that the last
+    message stands in.
+    """
+
+    language: Language = "en"
+    title: Words | None = None
+    description: Words | None = None
+    background: Colour = "#ffffff"
+    foreground: Colour = "#1c1c1e"
+    label_colour: Colour = "#636366"
+    fields: Annotated[list[DesignedField], msgspec.Meta(max_length=40)] | None = None
+    links: Annotated[list[DesignedLink], msgspec.Meta(max_length=10)] = []
+    barcode: Literal["qr", "none"] = "qr"
+    barcode_text: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    message_label: Words | None = None
+
+    def text(self, words: Words) -> Text:
+        """Give a text of the design with its translations."""
+        if isinstance(words, str):
+            return Text(words)
+        others = {tag: phrase for tag, phrase in words.items() if tag != self.language}
+        return Text(words[self.language], others)
+
+
+def fields_of(design: Design, names: list[str]) -> list[DesignedField]:
+    """Give the fields of a design, or those that are shown where it names none; `names` are the template's fields."""
+    if design.fields is not None:
+        return design.fields
+    shown = [DesignedField(key="holder", place="primary", label="Name", value="{display_name}")]
+    for position, name in enumerate(names):
+        place = _PLACES_OF_NAMES[min(position, len(_PLACES_OF_NAMES) - 1)]
+        label = name.replace("_", " ").capitalize()
+        shown.append(DesignedField(key=f"field_{name}"[:64], place=place, label=label, value=f"{{{name}}}"))
+    return shown
+
+
+def objections(design: Design, names: list[str]) -> Iterator[str]:
+    """Say what is wrong with a design beyond its form; `names` are the fields of its template."""
+    fields = design.fields or []
+    keys = [MESSAGE_KEY, *(field.key for field in fields), *(link.key for link in design.links)]
+    if len(set(keys)) < len(keys):
+        yield f"keys of fields and links must be unique, and `{MESSAGE_KEY}` is taken"
+    for where, words in _texts(design):
+        if isinstance(words, dict) and design.language not in words:
+            yield f"{where} has no text in {design.language}, the design's language"
+    for field in fields:
+        yield from _field_objections(field, names)
+    for link in design.links:
+        if _URL.fullmatch(link.url) is None:
+            yield f"the url of {link.key} must begin with https://, tel: or mailto:"
+
+
+def _field_objections(field: DesignedField, names: list[str]) -> Iterator[str]:
+    for phrase in _phrases(field.value):
+        for name in names_in(phrase):
+            if name not in PERSONAL and name not in names:
+                yield f"the value of {field.key} has {{{name}}}, which is no field of the template"
+    if not all(VALUE in phrase for phrase in _phrases(field.change_message or VALUE)):
+        yield f"the change_message of {field.key} must hold {VALUE}, or no device shows it"
+
+
+def _texts(design: Design) -> Iterator[tuple[str, Words]]:
+    named: dict[str, Words | None] = {
+        "title": design.title,
+        "description": design.description,
+        "message_label": design.message_label,
+    }
+    for field in design.fields or []:
+        named |= {
+            f"the label of {field.key}": field.label,
+            f"the value of {field.key}": field.value,
+            f"the change_message of {field.key}": field.change_message,
+        }
+    named |= {f"the label of {link.key}": link.label for link in design.links}
+    yield from ((where, words) for where, words in named.items() if words is not None)
+
+
+def _phrases(words: Words) -> list[str]:
+    return [words] if isinstance(words, str) else list(words.values())
+
+
+def decode(value: Mapping[str, object]) -> Design:
+    """Read a stored design."""
+    return msgspec.convert(value, Design)

@@ -1,0 +1,163 @@
+"""What a pass is outside the database: its tokens, its addresses, and the card that it shows."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from rxdesk.kit.ports import base_url
+from rxdesk.kit.sealing import Place, Sealer
+from rxdesk.settings import Settings
+from rxdesk.wallet import tokens
+from rxdesk.wallet.card import VALUE, Barcode, Card, Field, Kind, Link, Text, WebService
+from rxdesk.wallet.design import MESSAGE_KEY, PLACES, Design, Words, fields_of
+from rxdesk.wallet.placeholders import fill, values_of
+from rxdesk.wallet.schemas import Links, PassStatus
+from rxdesk.wallet.tokens import Identity, Purpose, Reference
+
+# What the device shows where no message was sent yet: a field must have been there to be seen changing.
+_NO_MESSAGE: Final = "–"
+_MESSAGE_LABEL: Final = Text("Message", {"de": "Nachricht"})
+
+
+class Held(msgspec.Struct, kw_only=True):
+    """A pass as `pass_queries` read it. `images` is None where the reader has those of this tag."""
+
+    uid: str
+    public_code: str
+    organisation: str
+    public_id: str | None
+    sealed_secret: str | None
+    status: PassStatus
+    expires_at: int | None
+    tag: int
+    message: str | None
+    shop_customer_id: str
+    personal: dict[str, str | None]
+    field_values: str
+    template_uid: str
+    display_name: str
+    pass_type: Kind
+    fields: list[str]
+    design: Design
+    images: dict[str, str] | None
+
+
+def read_held(body: str) -> Held:
+    """Read the body that a query of `pass_queries` gave."""
+    return msgspec.json.decode(body, type=Held)
+
+
+def place_of_secret(organisation_id: int, uid: str) -> Place:
+    """Tell where a pass's secret is sealed for."""
+    return Place(organisation_id, uid, "wallet_passes.sealed_secret")
+
+
+def public_url(settings: Settings) -> str:
+    """Give the address at which phones reach the server."""
+    return settings.public_url or base_url(settings.address, settings.port)
+
+
+class Issuer:
+    """Makes what holders are given.
+
+    `base` is the server's address as phones reach it; `apple` says whether passes can be signed for Apple Wallet.
+    """
+
+    def __init__(self, sealer: Sealer, base: str, *, apple: bool = False) -> None:
+        self._sealer = sealer
+        self._base = base.rstrip("/") + "/w"
+        self._apple = apple
+
+    def identity(self, organisation_id: int, held: Held) -> Identity | None:
+        """Open what a pass's tokens are made from; None: it has never been issued."""
+        if held.public_id is None or held.sealed_secret is None:
+            return None
+        sealed = base64.b64decode(held.sealed_secret)
+        return Identity(held.public_id, self._sealer.open(sealed, place_of_secret(organisation_id, held.uid)))
+
+    def proves(self, organisation_id: int, held: Held, reference: Reference, purpose: Purpose) -> bool:
+        """Tell, in constant time, whether a token is this pass's."""
+        identity = self.identity(organisation_id, held)
+        same_code = reference.public_code == held.public_code
+        return identity is not None and same_code and tokens.fits(reference, identity, purpose)
+
+    def links(self, public_code: str, identity: Identity) -> Links:
+        """Give a pass's addresses."""
+        page = f"{self._base}/{tokens.make_token(public_code, identity, 'landing')}"
+        return Links(landing_page=page, apple_wallet=f"{page}/pass.pkpass" if self._apple else None)
+
+    def card(self, organisation_id: int, held: Held) -> Card:
+        """Give the card that a pass shows. A pass that has never been issued has neither code nor web service."""
+        design = held.design
+        identity = self.identity(organisation_id, held)
+        return Card(
+            kind=held.pass_type,
+            serial=held.uid,
+            template=held.template_uid,
+            organisation=held.organisation,
+            description=Text(held.display_name)
+            if design.description is None
+            else design.text(design.description),
+            title=Text(held.display_name) if design.title is None else design.text(design.title),
+            language=design.language,
+            background=design.background,
+            foreground=design.foreground,
+            label_colour=design.label_colour,
+            images={name: base64.b64decode(text) for name, text in (held.images or {}).items()},
+            **_fields(held, design),
+            links=tuple(
+                Link(key=link.key, label=design.text(link.label), url=link.url) for link in design.links
+            ),
+            barcode=None if identity is None else _barcode(held, identity),
+            expires_at=None if held.expires_at is None else datetime.fromtimestamp(held.expires_at, UTC),
+            voided=held.status == "revoked",
+            web_service=None if identity is None else self._web_service(held, identity),
+        )
+
+    def _web_service(self, held: Held, identity: Identity) -> WebService:
+        token = tokens.make_token(held.public_code, identity, "device")
+        return WebService(url=f"{self._base}/{held.public_code}", token=token)
+
+
+def _barcode(held: Held, identity: Identity) -> Barcode | None:
+    if held.design.barcode == "none":
+        return None
+    content = tokens.make_token(held.public_code, identity, "code")
+    return Barcode(content=content, alternative=held.design.barcode_text)
+
+
+def _fields(held: Held, design: Design) -> dict[str, Any]:
+    """Give the fields by place; one whose value is empty once it is filled is left out."""
+    values = values_of(held.personal, held.field_values)
+    places: dict[str, list[Field]] = {place: [] for place in PLACES}
+    for designed in fields_of(design, held.fields):
+        value = _filled(design, designed.value, values)
+        if value is not None:
+            change = None if designed.change_message is None else design.text(designed.change_message)
+            label = design.text(designed.label)
+            places[designed.place].append(
+                Field(key=designed.key, label=label, value=value, change_message=change)
+            )
+    label = _MESSAGE_LABEL if design.message_label is None else design.text(design.message_label)
+    places["back"].append(
+        Field(
+            key=MESSAGE_KEY, label=label, value=Text(held.message or _NO_MESSAGE), change_message=Text(VALUE)
+        )
+    )
+    return {place: tuple(fields) for place, fields in places.items()}
+
+
+def _filled(design: Design, words: Words, values: Mapping[str, str]) -> Text | None:
+    text = design.text(words)
+
+    def filled(phrase: str) -> str:
+        return fill(phrase, lambda name: values.get(name, "")).strip()
+
+    default = filled(text.default)
+    translations = {tag: filled(phrase) for tag, phrase in text.translations.items()}
+    return Text(default, {tag: phrase for tag, phrase in translations.items() if phrase}) if default else None

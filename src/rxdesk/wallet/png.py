@@ -1,0 +1,94 @@
+"""PNG files: whether one is whole, and of a size that wallets take."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Final, Literal, get_args
+
+ImageName = Literal["icon", "logo", "strip", "thumbnail"]
+IMAGE_NAMES: Final[tuple[ImageName, ...]] = get_args(ImageName)
+SCALES: Final = (1, 2, 3)
+# The most points that a wallet shows of each, width and height; pixels are these times the scale.
+MOST_POINTS: Final[dict[ImageName, tuple[int, int]]] = {
+    "icon": (29, 29),
+    "logo": (160, 50),
+    "strip": (375, 144),
+    "thumbnail": (90, 90),
+}
+MAX_BYTES: Final = 512 * 1024
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER = struct.Struct(">IIBBBBB")
+# By colour type: samples a pixel, and the bit depths that there are.
+_COLOURS: Final = {
+    0: (1, (1, 2, 4, 8, 16)),
+    2: (3, (8, 16)),
+    3: (1, (1, 2, 4, 8)),
+    4: (2, (8, 16)),
+    6: (4, (8, 16)),
+}
+
+
+class PngError(ValueError):
+    """A file is no PNG that wallets take; the message says why."""
+
+
+def check(data: bytes, name: ImageName, scale: int) -> None:
+    """Refuse what is no whole PNG, or is larger than the image of that name may be at that scale (1 to 3)."""
+    if len(data) > MAX_BYTES:
+        raise PngError(f"it is larger than {MAX_BYTES // 1024} KiB")
+    width, height = _whole(data)
+    most_width, most_height = (points * scale for points in MOST_POINTS[name])
+    if width > most_width or height > most_height:
+        raise PngError(
+            f"it is {width} x {height} pixels; a {name} @{scale}x is at most {most_width} x {most_height}"
+        )
+    if name == "icon" and width != height:
+        raise PngError(f"it is {width} x {height} pixels, and an icon is a square")
+
+
+def _whole(data: bytes) -> tuple[int, int]:
+    """Give width and height of a PNG whose chunks and pixels are all there."""
+    chunks = list(_chunks(data))
+    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != _HEADER.size or chunks[-1] != (b"IEND", b""):
+        raise PngError("its first or last chunk is not a PNG's")
+    width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(chunks[0][1])
+    samples, depths = _COLOURS.get(colour, (0, ()))
+    if not width or not height or depth not in depths or compression or filtering or interlaced > 1:
+        raise PngError("its header is not a PNG's")
+    pixels = width * height * samples * depth // 8
+    if pixels > 8 * MAX_BYTES:
+        raise PngError("it has too many pixels")
+    # Each row has a byte of its filter, and an interlaced image up to seven times as many rows.
+    room = pixels + 16 * (width + height) + 64
+    packed = b"".join(content for kind, content in chunks if kind == b"IDAT")
+    unpacker = zlib.decompressobj()
+    try:
+        found = len(unpacker.decompress(packed, room))
+    except zlib.error as error:
+        raise PngError("its pixels cannot be unpacked") from error
+    if not unpacker.eof or found < pixels:
+        raise PngError("its pixels are not all there, or too many")
+    return width, height
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    if not data.startswith(_SIGNATURE):
+        raise PngError("it is no PNG file")
+    position = len(_SIGNATURE)
+    kind = b""
+    while kind != b"IEND":
+        head = data[position : position + 8]
+        if len(head) < 8:  # noqa: PLR2004 (length and kind, four bytes each)
+            raise PngError("it ends early")
+        (length,), kind = struct.unpack(">I", head[:4]), head[4:]
+        end = position + 8 + length
+        content, checksum = data[position + 8 : end], data[end : end + 4]
+        if checksum != struct.pack(">I", zlib.crc32(kind + content)):
+            raise PngError("it is damaged, or ends early")
+        yield kind, content
+        position = end + 4
+    if position != len(data):
+        raise PngError("something stands behind its end")
