@@ -23,6 +23,7 @@ from rxdesk.cli import (
     serve,
     version,
     waiting_room,
+    wallet,
     webhooks,
     worker,
 )
@@ -80,9 +81,18 @@ GROUPS = {
     "waiting-room": waiting_room.app,
     "events": events.app,
     "webhooks": webhooks.app,
+    "wallet": wallet.app,
 }
 for name, group in GROUPS.items():
     app.add_typer(group, name=name)
-for group in (app, *GROUPS.values()):
+
+
+def _reflow(group: typer.Typer) -> None:
     for command in group.registered_commands:
         command.help = _reflowed(command.callback)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _reflow(inner.typer_instance)
+
+
+_reflow(app)

@@ -1,0 +1,1 @@
+"""Apple Wallet: passes, their signatures, and pushes to the devices that hold them."""

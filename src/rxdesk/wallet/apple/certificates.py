@@ -1,0 +1,102 @@
+"""The files that passes are signed with and pushes are made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from rxdesk.kit.cms import DetachedSigner
+
+_PEM = b"-----BEGIN"
+
+
+class CertificateError(Exception):
+    """A certificate or key cannot be used; the message says which and why, and holds nothing of the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassSigner:
+    """Signs passes of one type.
+
+    `pass_type` and `team` are what Apple wrote into the certificate; `expires_at` is when the first of the pass
+    certificate and its issuer's runs out. Nothing new can be signed or pushed after that.
+    """
+
+    pass_type: str
+    team: str
+    expires_at: datetime
+    signer: DetachedSigner
+
+
+def load_signer(
+    certificate_file: Path, key_file: Path, intermediate_file: Path, password: str = ""
+) -> PassSigner:
+    """Read the pass certificate, its key and Apple's intermediate (WWDR), each PEM or DER.
+
+    Raises CertificateError when a file cannot be read, they do not belong together, or the certificate names no pass
+    type and team. One that has run out is loaded all the same: see `expires_at`.
+    """
+    certificate, intermediate = _certificate(certificate_file), _certificate(intermediate_file)
+    key = _key(key_file, password)
+    if key.public_key() != certificate.public_key():
+        raise CertificateError(f"{key_file} is not the key of {certificate_file}")
+    try:
+        certificate.verify_directly_issued_by(intermediate)
+    except Exception as error:
+        raise CertificateError(
+            f"{certificate_file} was not issued by {intermediate_file}; use the intermediate that it names: "
+            f"{certificate.issuer.rfc4514_string()}"
+        ) from error
+    return PassSigner(
+        pass_type=_named(certificate, NameOID.USER_ID, certificate_file, "pass type (UID)"),
+        team=_named(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME, certificate_file, "team (OU)"),
+        expires_at=min(certificate.not_valid_after_utc, intermediate.not_valid_after_utc),
+        signer=DetachedSigner(certificate, key, [intermediate]),
+    )
+
+
+def expiry_of(certificate_file: Path) -> datetime:
+    """Give the instant at which a certificate runs out. Raises CertificateError."""
+    return _certificate(certificate_file).not_valid_after_utc
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise CertificateError(f"{file}: {error.strerror}") from error
+
+
+def _certificate(file: Path) -> x509.Certificate:
+    content = _read(file)
+    try:
+        if _PEM in content:
+            return x509.load_pem_x509_certificate(content)
+        return x509.load_der_x509_certificate(content)
+    except ValueError as error:
+        raise CertificateError(f"{file} holds no certificate in PEM or DER") from error
+
+
+def _key(file: Path, password: str) -> rsa.RSAPrivateKey:
+    content = _read(file)
+    load = load_pem_private_key if _PEM in content else load_der_private_key
+    try:
+        key = load(content, password.encode() or None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(f"{file} holds no private key that opens with the given password") from error
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise CertificateError(f"{file} holds no RSA key")
+    return key
+
+
+def _named(certificate: x509.Certificate, what: ObjectIdentifier, file: Path, name: str) -> str:
+    attributes = certificate.subject.get_attributes_for_oid(what)
+    if not attributes:
+        raise CertificateError(f"{file} names no {name}: it is no certificate of a pass type")
+    return str(attributes[0].value)
