@@ -118,7 +118,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "events.md": documents.page,
     "lifecycle.md": lifecycle,
-    **{api.document: lambda api=api: openapi.encode(api).decode() for api in routes.APIS},  # type: ignore[misc]
+    **{api.document: lambda api=api: openapi.encode(api).decode() for api in (*routes.APIS, routes.PUBLIC)},  # type: ignore[misc]
 }
 
 

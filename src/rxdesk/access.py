@@ -142,6 +142,7 @@ class Access:
         self._clock = clock
         self._sealer = sealer
         self._timeout = statement_seconds + _GRACE_SECONDS
+        self._organisations: dict[str, int] = {}
         self.used_keys: dict[tuple[int, str], datetime] = {}
 
     async def read(
@@ -167,6 +168,21 @@ class Access:
         uid, allowed, per_second, per_minute, pharmacy_uid, body = row
         self.used_keys[key.organisation_id, uid] = self._clock()
         return Caller(key.organisation_id, uid, allowed, per_second, per_minute, pharmacy_uid), body
+
+    async def organisation_of(self, public_code: str) -> int | None:
+        """Give the number of the organisation with that public code; None: there is none.
+
+        What was found is kept: neither of the two ever changes.
+        """
+        found = self._organisations.get(public_code)
+        if found is None:
+            async with self._pool.acquire_without(timeout_seconds=self._timeout) as connection:
+                found = await connection.fetchval(
+                    "SELECT id FROM organisations WHERE public_code = $1", public_code
+                )
+            if found is not None:
+                self._organisations[public_code] = found
+        return found
 
     async def rows(self, organisation_id: int, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
         """Run a statement for the server itself, which judges the keys for whom it reads; its rows."""

@@ -23,7 +23,7 @@ from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import live
 from rxdesk.waiting_room.forecasts import Forecasts
-from rxdesk.wallet.issuing import Issuer, public_url
+from rxdesk.wallet.issuing import Issuer, public_url, signer_of
 from rxdesk.web import metrics, pages
 from rxdesk.web.answers import App
 from rxdesk.web.asgi import Outer
@@ -62,6 +62,7 @@ def create_app(
         redis_url=settings.redis_url,
         workers=settings.workers,
         unknown_keys_per_minute=settings.unknown_keys_per_minute,
+        public_per_minute=settings.public_requests_per_minute,
     )
     forecasts = Forecasts(access, settings, clock)
     hub = Hub(
@@ -88,7 +89,11 @@ def create_app(
             resolver=resolver,
         ),
         trusted_proxies=read_networks(settings.trusted_proxies),
-        parts={Forecasts: forecasts, Hub: hub, Issuer: Issuer(sealer, public_url(settings))},
+        parts={
+            Forecasts: forecasts,
+            Hub: hub,
+            Issuer: Issuer(sealer, public_url(settings), signer_of(settings)),
+        },
     )
 
     async def close() -> None:
@@ -115,11 +120,12 @@ def create_app(
         return await pool.answers(_READY_SECONDS)
 
     handlers: dict[str, dict[str, App]] = {}
-    for api in routes.APIS:
+    for api in (*routes.APIS, routes.PUBLIC):
         for base, endpoint in itertools.product(api.bases, api.endpoints):
             at = handlers.setdefault(base + endpoint.operation.path, {})
             at[endpoint.operation.method] = endpoint.app(services)
-        handlers |= pages.documents(api)
+        if not api.open:
+            handlers |= pages.documents(api)
     handlers |= pages.probes(ready)
     app = router(handlers, lifespan)
     return Outer(

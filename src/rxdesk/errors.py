@@ -63,6 +63,11 @@ def key_invalid() -> ApiError:
     return ApiError(401, {"code": "invalid_api_key", "description": "The API key is not valid"})
 
 
+def token_invalid() -> ApiError:
+    """Make the 401 of a device whose token is missing or not the pass's; the same where there is no such pass."""
+    return simple(401, "The token is not valid")
+
+
 def permission_denied() -> ApiError:
     """Make the 403, decided before the resource is looked up."""
     return ApiError(

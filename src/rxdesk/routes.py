@@ -14,6 +14,7 @@ from rxdesk.waiting_room import endpoints as waiting_room
 from rxdesk.waiting_room import operations as waiting_room_operations
 from rxdesk.wallet import endpoints as wallet
 from rxdesk.wallet import operations as wallet_operations
+from rxdesk.wallet import public as wallet_public
 from rxdesk.web.api import Api
 from rxdesk.webhooks import documents
 from rxdesk.webhooks import endpoints as webhooks
@@ -66,3 +67,12 @@ PHARMACY = Api(
     endpoints=pharmacies.ENDPOINTS,
 )
 APIS = (MANAGEMENT, OPERATIONS, PHARMACY)
+# Served without a Swagger page: it is for phones, and there is nothing that one could try without a pass.
+PUBLIC = Api(
+    base="/w",
+    title="RxDesk public addresses of wallet passes",
+    description="What holders of passes and their devices ask, without a key. The routes of devices are those of "
+    "Apple's PassKit web service. Addresses begin with `public_url`.",
+    document="openapi-public.json",
+    endpoints=wallet_public.ENDPOINTS,
+)

@@ -39,7 +39,7 @@ _STOP_SECONDS = 10
 _EARLY_SECONDS = 5.0
 _MOST_EARLY_ENDS = 4
 _PROBE_SECONDS = 0.02
-_OPTIONAL = frozenset({"egress_allow", "trusted_proxies", "redis_url", "egress_ca_file"})
+_OPTIONAL = frozenset({"egress_allow", "trusted_proxies", "redis_url", "egress_ca_file", "public_url"})
 
 _log = structlog.get_logger("rxdesk.serving")
 
@@ -70,6 +70,10 @@ def check_settings(settings: Settings, encryption_keys: str | None = None) -> No
         ("trusted_proxies", _read_trusted_proxies, settings.trusted_proxies),
         ("redis_url", _read_redis_url, settings.redis_url),
         ("egress_ca_file", _read_ca_file, settings.egress_ca_file),
+    ]
+    readers += [
+        ("public_url", _read_public_url, settings.public_url),
+        ("apple_certificate_file", lambda _: _read_apple_files(settings), settings.apple_certificate_file),
     ]
     if encryption_keys is not None:
         readers.append(("encryption_keys", _read_keys, encryption_keys))
@@ -120,6 +124,27 @@ def _read_ca_file(text: str) -> None:
     except (OSError, ssl.SSLError) as error:
         message = f"{text} is no readable PEM file of certificates ({error.strerror or error})"
         raise ValueError(message) from error
+
+
+def _read_public_url(text: str) -> None:
+    from urllib.parse import urlsplit  # noqa: PLC0415 (likewise)
+
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        message = "it is not of the form https://passes.example"
+        raise ValueError(message)
+
+
+def _read_apple_files(settings: Settings) -> None:
+    if not (settings.apple_certificate_file or settings.apple_key_file or settings.apple_intermediate_file):
+        return
+    from rxdesk.wallet.apple.certificates import CertificateError  # noqa: PLC0415 (likewise)
+    from rxdesk.wallet.issuing import signer_of  # noqa: PLC0415 (likewise)
+
+    try:
+        signer_of(settings)
+    except CertificateError as error:
+        raise ValueError(str(error)) from error
 
 
 # ---------------------------------------------------------------------------------------------------- workers

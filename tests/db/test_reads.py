@@ -20,6 +20,7 @@ from rxdesk.permissions import ALL
 from rxdesk.routes import MANAGEMENT
 from rxdesk.waiting_room.snapshots import SNAPSHOT
 from rxdesk.web.endpoint import Endpoint
+from rxdesk.web.open import OpenEndpoint
 
 READS = {e.operation.name: e for e in MANAGEMENT.endpoints if e.operation.method == "GET"}
 
@@ -58,7 +59,7 @@ FEW = 1_000
 OWN = 32
 
 
-async def lacking(tenant: Tenant, endpoint: Endpoint) -> dict[str, str]:
+async def lacking(tenant: Tenant, endpoint: Endpoint | OpenEndpoint) -> dict[str, str]:
     """The header of a key that may do everything but this."""
     return await tenant.headers(*(p for p in ALL if p != endpoint.operation.permission))
 

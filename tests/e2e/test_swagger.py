@@ -2,53 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, Request, async_playwright
+from playwright.async_api import Browser, Page, Request
 from tests.conftest import BASE, Live
 from tests.factories import Tenant
 
 from rxdesk.webhooks.events import EVENT_TYPES
-
-_MAC = (
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-)
-_QUIET = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def chromium() -> str:
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    found += [path for path in _MAC if Path(path).exists()]
-    for path in found:
-        if path:
-            return path
-    reason = "no Chromium here: the pages are not tried in a browser (Debian: apt-get install chromium)"
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    executable = chromium()
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(
-            executable_path=executable, args=_QUIET, chromium_sandbox=os.geteuid() != 0
-        )
-        yield started
-        await started.close()
 
 
 @pytest.fixture
@@ -98,7 +59,7 @@ async def test_every_operation_shows_an_example_of_what_it_takes_and_gives(
     await tab.goto(live.url + BASE + "/apidocs")
     operations = tab.locator(".opblock")
     await operations.first.wait_for()
-    assert await operations.count() == 20 + len(EVENT_TYPES), "the routes, and what is sent"
+    assert await operations.count() == 22 + len(EVENT_TYPES), "the routes, and what is sent"
     register = tab.locator("#operations-Waiting_room-register_visit")
     await register.locator(".opblock-summary-control").click()
     body = register.locator("textarea.body-param__text")

@@ -1,10 +1,35 @@
-"""`rxdesk wallet`: what stands behind passes in Apple's and Google's wallets."""
+"""`rxdesk wallet`: passes, their templates, and what stands behind them in Apple's and Google's wallets."""
 
 from __future__ import annotations
 
 import typer
 
-from rxdesk.cli import wallet_certificates
+from rxdesk.cli import wallet_certificates, wallet_passes, wallet_templates
+from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, OrganisationSlug, print_json, print_table
+from rxdesk.cli.orders import looked_up
 
-app = typer.Typer(help="Wallet passes: certificates for trials.", no_args_is_help=True)
+app = typer.Typer(help="Wallet passes: templates, passes, certificates.", no_args_is_help=True)
 app.add_typer(wallet_certificates.app, name="certificates")
+app.add_typer(wallet_templates.app, name="templates")
+app.add_typer(wallet_passes.app, name="passes")
+
+
+@app.command(epilog=EPILOG + "rxdesk wallet logs --organisation nordlicht")
+def logs(
+    *,
+    organisation: OrganisationSlug,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what devices have reported of the web service that they ask for newer passes, newest first."""
+    from datetime import UTC, datetime
+
+    from rxdesk.wallet.passkit import DEVICE_LOGS
+
+    found = looked_up(data_dir, config, organisation, DEVICE_LOGS)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(datetime.fromtimestamp(one["at"], UTC), one["message"]) for one in found]
+    print_table(("AT", "MESSAGE"), rows)

@@ -26,7 +26,9 @@ Words: TypeAlias = Phrase | dict[Language, Phrase]
 """A text in the design's own language, or in each of several, that one included."""
 
 
-class DesignedField(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class DesignedField(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """A labelled value: `value` takes the placeholders that messages take, `change_message` takes `{value}`."""
 
     key: Key
@@ -36,7 +38,7 @@ class DesignedField(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     change_message: Words | None = None
 
 
-class DesignedLink(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class DesignedLink(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An address that the holder may open: `https:`, `tel:` or `mailto:`."""
 
     key: Key
@@ -44,7 +46,7 @@ class DesignedLink(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     url: Annotated[str, msgspec.Meta(max_length=2000)]
 
 
-class Design(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class Design(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The look of a template's passes; each member may be left out.
 
     `language` is that of all texts that name none. Without `fields` the holder's name and the template's fields are

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,8 @@ from rxdesk.kit.ports import base_url
 from rxdesk.kit.sealing import Place, Sealer
 from rxdesk.settings import Settings
 from rxdesk.wallet import tokens
+from rxdesk.wallet.apple.certificates import CertificateError, PassSigner, load_signer
+from rxdesk.wallet.apple.package import build_pass
 from rxdesk.wallet.card import VALUE, Barcode, Card, Field, Kind, Link, Text, WebService
 from rxdesk.wallet.design import MESSAGE_KEY, PLACES, Design, Words, fields_of
 from rxdesk.wallet.placeholders import fill, values_of
@@ -62,16 +65,35 @@ def public_url(settings: Settings) -> str:
     return settings.public_url or base_url(settings.address, settings.port)
 
 
+def signer_of(settings: Settings) -> PassSigner | None:
+    """Give what signs passes for Apple Wallet; None: no certificate is configured.
+
+    Raises CertificateError when one of its files is missing, cannot be read, or does not belong to the others.
+    """
+    files = {
+        "apple_certificate_file": settings.apple_certificate_file,
+        "apple_key_file": settings.apple_key_file,
+        "apple_intermediate_file": settings.apple_intermediate_file,
+    }
+    missing = [name for name, file in files.items() if not file]
+    if len(missing) == len(files):
+        return None
+    if missing:
+        raise CertificateError(f"{missing[0]} is not set, and the other files are of no use without it")
+    certificate, key, intermediate = map(Path, files.values())
+    return load_signer(certificate, key, intermediate, settings.apple_key_password)
+
+
 class Issuer:
     """Makes what holders are given.
 
-    `base` is the server's address as phones reach it; `apple` says whether passes can be signed for Apple Wallet.
+    `base` is the server's address as phones reach it; without a `signer` there are no passes for Apple Wallet.
     """
 
-    def __init__(self, sealer: Sealer, base: str, *, apple: bool = False) -> None:
+    def __init__(self, sealer: Sealer, base: str, signer: PassSigner | None = None) -> None:
         self._sealer = sealer
         self._base = base.rstrip("/") + "/w"
-        self._apple = apple
+        self.signer = signer
 
     def identity(self, organisation_id: int, held: Held) -> Identity | None:
         """Open what a pass's tokens are made from; None: it has never been issued."""
@@ -89,7 +111,22 @@ class Issuer:
     def links(self, public_code: str, identity: Identity) -> Links:
         """Give a pass's addresses."""
         page = f"{self._base}/{tokens.make_token(public_code, identity, 'landing')}"
-        return Links(landing_page=page, apple_wallet=f"{page}/pass.pkpass" if self._apple else None)
+        return Links(landing_page=page, apple_wallet=f"{page}/pass.pkpass" if self.signer else None)
+
+    def links_of(self, organisation_id: int, held: Held) -> Links:
+        """Give the addresses of a pass that has been issued."""
+        identity = self.identity(organisation_id, held)
+        if identity is None:
+            message = "a pass without an identity has no addresses"
+            raise RuntimeError(message)
+        return self.links(held.public_code, identity)
+
+    def apple_pass(self, organisation_id: int, held: Held, now: datetime) -> bytes:
+        """Build a pass's signed file for Apple Wallet."""
+        if self.signer is None:
+            message = "there is no certificate to sign with"
+            raise RuntimeError(message)
+        return build_pass(self.card(organisation_id, held), self.signer, now)
 
     def card(self, organisation_id: int, held: Held) -> Card:
         """Give the card that a pass shows. A pass that has never been issued has neither code nor web service."""

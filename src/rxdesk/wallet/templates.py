@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import msgspec
 
@@ -18,7 +17,6 @@ from rxdesk.wallet.png import ImageName
 from rxdesk.wallet.tags import next_tag
 
 Images = Mapping[tuple[ImageName, int], bytes]
-DEFAULT: Final = Design()
 
 _SHOP = (
     "SELECT s.uid FROM shops s WHERE s.organisation_id = $1 AND s.identifier = $2 AND s.deleted_at IS NULL"
@@ -41,7 +39,7 @@ SELECT $1, $2, i.name, i.scale, i.png FROM unnest($3::text[], $4::smallint[], $5
 class Look(msgspec.Struct, frozen=True, kw_only=True):
     """How a template's passes look: the design, the names of the fields that passes fill, and the images."""
 
-    design: Design = DEFAULT
+    design: Design = Design()
     fields: tuple[str, ...] = ()
     images: Images = {}
 

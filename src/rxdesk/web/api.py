@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from rxdesk.web.endpoint import Endpoint
+from rxdesk.web.open import OpenEndpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +31,21 @@ class Webhook:
 class Api:
     """Endpoints under a base path; the same handlers answer under each of the `others`.
 
-    `document` is the file in docs/ that holds its OpenAPI document.
+    `document` is the file in docs/ that holds its OpenAPI document. One that is `open` asks for no key.
     """
 
     base: str
     title: str
     description: str
     document: str
-    endpoints: tuple[Endpoint, ...]
+    endpoints: tuple[Endpoint | OpenEndpoint, ...]
     others: tuple[str, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether its endpoints are open to everybody."""
+        return all(endpoint.operation.open for endpoint in self.endpoints)
 
     @property
     def bases(self) -> tuple[str, ...]:

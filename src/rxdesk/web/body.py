@@ -36,10 +36,12 @@ def check_content_type(values: Sequence[bytes]) -> None:
         raise errors.simple(415, "Content-Type must be application/json")
 
 
-async def read_body(receive: Receive, content_length: bytes | None, *, deadline: float) -> bytes:
-    """Read a whole body of at most 1 MiB before the deadline (event loop time)."""
-    too_large = errors.simple(413, f"The body is larger than {MAX_BODY} bytes")
-    if content_length is not None and content_length.isdigit() and int(content_length) > MAX_BODY:
+async def read_body(
+    receive: Receive, content_length: bytes | None, *, deadline: float, limit: int = MAX_BODY
+) -> bytes:
+    """Read a whole body of at most so many bytes (1 MiB) before the deadline (event loop time)."""
+    too_large = errors.simple(413, f"The body is larger than {limit} bytes")
+    if content_length is not None and content_length.isdigit() and int(content_length) > limit:
         raise too_large
     parts: list[bytes] = []
     length = 0
@@ -51,7 +53,7 @@ async def read_body(receive: Receive, content_length: bytes | None, *, deadline:
                     raise errors.simple(400, "The body ended early")
                 part = message.get("body", b"")
                 length += len(part)
-                if length > MAX_BODY:
+                if length > limit:
                     raise too_large
                 parts.append(part)
                 if not message.get("more_body"):

@@ -56,21 +56,10 @@ def _encoded(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-class Call:
-    """One request on its way through an endpoint."""
+class Incoming:
+    """A request on its way through an endpoint: its input, before anybody asks whose it is."""
 
-    __slots__ = (
-        "_body",
-        "_key",
-        "caller",
-        "headers",
-        "judged",
-        "operation",
-        "path",
-        "receive",
-        "scope",
-        "services",
-    )
+    __slots__ = ("operation", "path", "receive", "scope", "services")
 
     def __init__(self, services: Services, operation: Operation, scope: Scope, receive: door.Receive) -> None:
         self.services = services
@@ -78,11 +67,6 @@ class Call:
         self.scope = scope
         self.receive = receive
         self.path: dict[str, Any] = scope["path_params"]
-        self.caller: Caller | None = None
-        self.judged = False  # the key was looked at: an error since then is the verdict, or comes after it
-        self.headers: RawHeaders = ()
-        self._key: KeyReference | None = None
-        self._body: object = None
 
     @property
     def now(self) -> datetime:
@@ -93,8 +77,6 @@ class Call:
     def settings(self) -> Settings:
         """The server's settings."""
         return self.services.settings
-
-    # Input -----------------------------------------------------------------------------------------------
 
     def uid(self, name: str) -> str:
         """Give a uid of the path, or one that no row has when it has no uid's form: both are the same 404."""
@@ -114,16 +96,45 @@ class Call:
         """Give all values of a header, in the order they came."""
         return [value for key, value in self.scope["headers"] if key == name]
 
+    def address(self) -> str:
+        """Give the client's address."""
+        peer = self.scope.get("client")
+        forwarded = [value.decode("latin-1") for value in self.header_values(b"x-forwarded-for")]
+        return client_address(peer[0] if peer else "", forwarded, self.services.trusted_proxies)
+
+    async def data(self, limit: int = door.MAX_BODY) -> bytes:
+        """Read the whole body; 413 when it has more bytes than that, 408 when it does not come in time."""
+        lengths = self.header_values(b"content-length")
+        return await door.read_body(
+            self.receive, lengths[0] if lengths else None, deadline=self.scope["rxdesk.deadline"], limit=limit
+        )
+
+
+class Call(Incoming):
+    """One request of a key on its way through an endpoint."""
+
+    __slots__ = ("_body", "_key", "caller", "headers", "judged")
+
+    def __init__(self, services: Services, operation: Operation, scope: Scope, receive: door.Receive) -> None:
+        super().__init__(services, operation, scope, receive)
+        self.caller: Caller | None = None
+        self.judged = False  # the key was looked at: an error since then is the verdict, or comes after it
+        self.headers: RawHeaders = ()
+        self._key: KeyReference | None = None
+        self._body: object = None
+
+    # Input -----------------------------------------------------------------------------------------------
+
     async def body(self, kind: type[T]) -> T:
         """Read and check the body; the caller is judged first."""
         if self.caller is None:
             await self.authorise()
-        return self._read(await self._data(), kind)
+        return self._read(await self.data(), kind)
 
     async def body_if_any(self, kind: type[T]) -> T:
         """Read and check the body, or take its defaults when it is empty; the caller is judged first."""
         await self.authorise()
-        data = await self._data()
+        data = await self.data()
         return self._read(data or b"{}", kind)
 
     async def body_or_query(self, kind: type[T]) -> T:
@@ -131,14 +142,8 @@ class Call:
         if not self.header_values(b"content-length") and not self.header_values(b"transfer-encoding"):
             return self.query(kind)
         await self.authorise()
-        data = await self._data()
+        data = await self.data()
         return self._read(data, kind) if data else self.query(kind)
-
-    async def _data(self) -> bytes:
-        lengths = self.header_values(b"content-length")
-        return await door.read_body(
-            self.receive, lengths[0] if lengths else None, deadline=self.scope["rxdesk.deadline"]
-        )
 
     def _read(self, data: bytes, kind: type[T]) -> T:
         door.check_content_type(self.header_values(b"content-type"))
@@ -148,11 +153,6 @@ class Call:
         return value
 
     # Who asks --------------------------------------------------------------------------------------------
-
-    def _address(self) -> str:
-        peer = self.scope.get("client")
-        forwarded = [value.decode("latin-1") for value in self.header_values(b"x-forwarded-for")]
-        return client_address(peer[0] if peer else "", forwarded, self.services.trusted_proxies)
 
     async def _reference(self) -> KeyReference:
         if self._key is not None:
@@ -167,7 +167,7 @@ class Call:
         if key is None:
             raise errors.key_invalid()
         if not self.services.limiter.knows(key.digest):
-            verdict = self.services.limiter.may_try(self._address())
+            verdict = self.services.limiter.may_try(self.address())
             if not verdict.allowed:
                 self.headers = verdict.headers
                 raise errors.too_many(verdict.retry_after)
@@ -176,7 +176,7 @@ class Call:
 
     async def _judge(self, key: KeyReference, caller: Caller | None) -> Caller:
         if caller is None:
-            self.services.limiter.note_unknown(self._address(), key.digest)
+            self.services.limiter.note_unknown(self.address(), key.digest)
             raise errors.key_invalid()
         self.services.limiter.note_known(key.digest)
         self.caller = caller

@@ -50,6 +50,10 @@ class Operation:
     idempotent: bool = False
     conditional: bool = False  # answers have an entity tag, and If-None-Match is heeded
     streams: bool = False  # answers with Server-Sent Events, and heeds Last-Event-ID
+    dated: bool = False  # answers have a Last-Modified, and If-Modified-Since is heeded
+    open: bool = False  # asks for no key
+    media_type: str = ""  # of an answer that is no JSON
+    header_parameters: dict[str, str] = field(default_factory=dict)  # headers that are heeded, and what for
 
 
 @dataclass(frozen=True, slots=True)

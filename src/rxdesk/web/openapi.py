@@ -18,6 +18,7 @@ from rxdesk.web.endpoint import PARAMETER, Operation
 
 _REF = "#/components/schemas/{name}"
 _REQUEST_ID = "req-01JD3Z6V0A0B0C0D0E0F0G0H0J"
+_SECURITY_SCHEMES = {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}
 _SECURITY: list[dict[str, list[str]]] = [{"ApiKey": []}]
 
 
@@ -108,12 +109,17 @@ _ERRORS: dict[int, tuple[str, type, list[tuple[str, Any]]]] = {
     ),
     503: ("The service is not available", Unavailable, [("unavailable", errors.unavailable().body)]),
 }
+_OPEN_ERRORS: dict[int, tuple[str, type, list[tuple[str, Any]]]] = {
+    401: ("The token is missing, or not this pass's", Error, [("token", errors.token_invalid().body)]),
+    413: ("The body is too large", Error, [("large", {"error": "The body is larger than 16384 bytes"})]),
+}
 _ALWAYS = (401, 429, 500, 503)
 _HEADERS = {
     "RequestId": ("X-Request-Id", "Names the request in our log", _REQUEST_ID),
     "RateLimit": ("RateLimit", "What is left of each window", '"second";r=9;t=1, "minute";r=599;t=60'),
     "RateLimitPolicy": ("RateLimit-Policy", "The windows", '"second";q=10;w=1, "minute";q=600;w=60'),
     "RetryAfter": ("Retry-After", "Seconds to wait", "1"),
+    "LastModified": ("Last-Modified", "Names this version", "Wed, 04 Mar 2026 10:00:00 GMT"),
     "ETag": ("ETag", "Names this very body", '"8f3c1b0a9d2e4f5061728394"'),
 }
 
@@ -124,7 +130,7 @@ def document(api: Api) -> dict[str, Any]:
     types = [
         kind for operation in operations for kind in (operation.body, operation.answer) if kind is not None
     ]
-    types += [Error, ValidationError, AuthError, ServerError, Unavailable]
+    types += [Error, ValidationError, ServerError, Unavailable, *([] if api.open else [AuthError])]
     types += [kind for webhook in api.webhooks for kind in webhook.data]
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = {repr(kind): schema for kind, schema in zip(types, schemas, strict=True)}
@@ -141,7 +147,7 @@ def document(api: Api) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": base} for base in api.bases],
-        "security": _SECURITY,
+        **({} if api.open else {"security": _SECURITY}),
         "tags": [{"name": name} for name in dict.fromkeys(operation.tag for operation in operations)],
         "paths": paths,
         **({"webhooks": webhooks} if webhooks else {}),
@@ -151,7 +157,7 @@ def document(api: Api) -> dict[str, Any]:
                 name: {"description": text, "schema": {"type": "string"}, "example": example}
                 for name, (_, text, example) in _HEADERS.items()
             },
-            "securitySchemes": {"ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}},
+            **({} if api.open else {"securitySchemes": _SECURITY_SCHEMES}),
         },
     }
 
@@ -161,11 +167,16 @@ def _operation(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "x-permission": operation.permission,
+        **({} if operation.open else {"x-permission": operation.permission}),
     }
     if operation.description:
         described["description"] = operation.description
     parameters = [*_path_parameters(operation), *_query_parameters(operation)]
+    for name, text in operation.header_parameters.items():
+        schema = {"type": "string"}
+        parameters.append(
+            {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+        )
     if operation.idempotent:
         parameters.append(_IDEMPOTENCY_KEY)
     if operation.conditional:
@@ -236,6 +247,11 @@ _PATH_EXAMPLES = {
     "subscription_uid": "ns-abc123",
     "shop_uid": "shop-456",
     "wallet_pass_uid": "wp-abc123",
+    "token": "mdv4kx7w.9Vd0Tq3yJm5cRz1B.8kQpZ2nW4vXs6tYb0uLhEg",
+    "public_code": "mdv4kx7w",
+    "device": "6b1f0c5e9a7d4e32b8c1a0f9d2e37c54",
+    "pass_type": "pass.org.example.patients",
+    "serial": "wp-abc123",
 }
 # Of required parameters only: the page sends an example as it stands, and of an optional one it would spoil the
 # call. An optional one says its form in its description.
@@ -275,27 +291,35 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _success(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     """Describe the answers that are no errors, by status."""
-    done: dict[str, Any] = {"description": "Done", "headers": _headers(operation.status)}
+    done: dict[str, Any] = {"description": "Done", "headers": _headers(operation, operation.status)}
     examples = [("example", operation.answer_example)]
     if operation.streams:
         done["content"] = _content({"type": "string"}, examples, media_type="text/event-stream")
+    elif operation.media_type:
+        done["content"] = _content({"type": "string"}, examples, media_type=operation.media_type)
     elif operation.answer is not None:
         done["content"] = _content(by_type[repr(operation.answer)], examples)
     found = {str(operation.status): done}
     if operation.updated is not None:
         found[str(operation.updated)] = {**done, "description": "It was there, and is changed"}
     if operation.nothing is not None:
-        headers = _headers(operation.nothing)
+        headers = _headers(operation, operation.nothing)
         found[str(operation.nothing)] = {"description": "There is nothing", "headers": headers}
     if operation.conditional:
-        found["304"] = {"description": "It is still the same", "headers": _headers(304)}
+        found["304"] = {"description": "It is still the same", "headers": _headers(operation, 304)}
         for one in (done, found["304"]):
             one["headers"]["ETag"] = {"$ref": "#/components/headers/ETag"}
+    if operation.dated:
+        found["304"] = {"description": "It is still the same", "headers": _headers(operation, 304)}
+        for one in (done, found["304"]):
+            one["headers"]["Last-Modified"] = {"$ref": "#/components/headers/LastModified"}
     return found
 
 
 def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     statuses = {*_ALWAYS, *operation.errors}
+    if operation.open and 401 not in operation.errors:  # noqa: PLR2004 (a status)
+        statuses.remove(401)
     if operation.permission is not None:
         statuses.add(403)
     if operation.path_parameters:
@@ -308,18 +332,22 @@ def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
         statuses |= {400, 409, 422}
     responses = _success(operation, by_type)
     for status in sorted(statuses):
-        text, kind, examples = _ERRORS[status]
+        if status == 404 and operation.media_type == "text/html":  # noqa: PLR2004 (a status)
+            page = _content({"type": "string"}, [("page", "<!doctype html>…")], media_type="text/html")
+            responses["404"] = {"description": "There is none", "content": page}
+            continue
+        text, kind, examples = (_OPEN_ERRORS if operation.open else _ERRORS).get(status, _ERRORS[status])
         responses[str(status)] = {
             "description": text,
-            "headers": _headers(status),
+            "headers": _headers(operation, status),
             "content": _content(by_type[repr(kind)], examples),
         }
     return responses
 
 
-def _headers(status: int) -> dict[str, Any]:
+def _headers(operation: Operation, status: int) -> dict[str, Any]:
     names = ["RequestId"]
-    if status not in (401, 500):
+    if status not in (401, 500) and not operation.open:
         names += ["RateLimit", "RateLimitPolicy"]
     if status in (429, 503):
         names.append("RetryAfter")

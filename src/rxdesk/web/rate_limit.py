@@ -214,6 +214,7 @@ class RateLimiter:
         redis_url: str,
         workers: int,
         unknown_keys_per_minute: int,
+        public_per_minute: int = 0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._clock = clock
@@ -224,6 +225,12 @@ class RateLimiter:
         self._known: set[bytes] = set()
         self._unknown = _told(
             ("unknown-keys", RateLimitItemPerMinute(max(1, unknown_keys_per_minute // workers)))
+        )
+
+        self._public = (
+            _told(("public", RateLimitItemPerMinute(max(1, public_per_minute // workers))))
+            if public_per_minute
+            else None
         )
 
     async def hit(self, caller: Caller) -> Verdict:
@@ -280,6 +287,16 @@ class RateLimiter:
         now = self._clock()
         stats = self._own.get_window_stats(item, "unknown", address)
         return _verdict(self._unknown, [stats], now, allowed=False)
+
+    def may_visit(self, address: str) -> Verdict:
+        """Count a request without a key of this address, and judge whether it may pass. Headers only where not."""
+        if self._public is None:
+            return _PASSES
+        [(amount, expiry)] = self._public.windows
+        room, stat = self._windows.hit(("public", address), amount, expiry, counts=True)
+        if room:
+            return _PASSES
+        return _verdict(self._public, [stat], self._clock(), allowed=False)
 
     def note_known(self, digest: bytes) -> None:
         """Remember that a key was found."""

@@ -1,0 +1,79 @@
+"""A server with a certificate for trials, and a pass of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from tests.api.wallet.cards import make_template, put, token_of
+from tests.conftest import InProcess, in_process
+from tests.factories import Tenant
+from tests.wallet.cards import NOW, PASS_TYPE, TEAM
+
+from rxdesk.db import embedded
+from rxdesk.wallet.apple.trial import TrialFiles, create_chain
+
+BASE = "http://test/w"
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> TrialFiles:
+    return create_chain(tmp_path_factory.mktemp("chain"), PASS_TYPE, TEAM, NOW)
+
+
+@pytest.fixture(scope="session")
+def apple(chain: TrialFiles) -> dict[str, Any]:
+    """The settings of a server that signs with the chain."""
+    return {
+        "apple_certificate_file": chain.pass_certificate,
+        "apple_key_file": chain.pass_key,
+        "apple_intermediate_file": chain.intermediate,
+        "public_url": "https://passes.example",
+    }
+
+
+@pytest.fixture
+async def signing(cluster: embedded.Address, apple: dict[str, Any]) -> AsyncIterator[InProcess]:
+    """The application in this process, with the chain's certificate."""
+    async with in_process(cluster, **apple) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Held:
+    """A pass that was issued, with what its holder has of it."""
+
+    tenant: Tenant
+    template: str
+    uid: str
+    landing: str
+    device: str
+
+    @property
+    def code(self) -> str:
+        return self.tenant.organisation.public_code
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        return {"Authorization": f"ApplePass {self.device}"}
+
+    def registration(self, device: str = "device-1", pass_type: str = PASS_TYPE) -> str:
+        return f"{BASE}/{self.code}/v1/devices/{device}/registrations/{pass_type}/{self.uid}"
+
+    def serials(self, device: str = "device-1", pass_type: str = PASS_TYPE) -> str:
+        return f"{BASE}/{self.code}/v1/devices/{device}/registrations/{pass_type}"
+
+    def newest(self, pass_type: str = PASS_TYPE) -> str:
+        return f"{BASE}/{self.code}/v1/passes/{pass_type}/{self.uid}"
+
+
+async def make_held(client: httpx.AsyncClient, tenant: Tenant, **members: object) -> Held:
+    """Issue a pass of a template of its own."""
+    template = await make_template(tenant, "points", display_name="Loyalty card")
+    made = await put(client, tenant, template, **members)
+    uid = made.json()["uid"]
+    landing, device = [await token_of(tenant, uid, purpose) for purpose in ("landing", "device")]
+    return Held(tenant, template, uid, landing, device)

@@ -1,0 +1,73 @@
+"""The page of a pass in a real browser, as a phone and as a desktop shows it."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Request
+from tests.api.wallet.cards import make_template, put
+from tests.conftest import Live
+from tests.factories import Tenant
+
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
+DESIGN = {
+    "language": "de",
+    "title": "Treuekarte der Apotheke am Nordlicht",
+    "background": "#0a3d62",
+    "foreground": "#ffffff",
+    "label_colour": "#d6eaf8",
+    "barcode_text": "Nr. 000117",
+    "fields": [
+        {"key": "level", "place": "header", "label": "Stufe", "value": "{level}"},
+        {"key": "name", "place": "primary", "label": "Name", "value": "{display_name}"},
+        {"key": "points", "place": "secondary", "label": "Punkte", "value": "{points}"},
+        {"key": "since", "place": "secondary", "label": "Seit", "value": "2024"},
+        {"key": "shop", "place": "auxiliary", "label": "Stammapotheke", "value": "Berlin Mitte"},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "agent"), [(375, 667, IPHONE), (320, 568, IPHONE), (1280, 900, None)], ids=str
+)
+async def test_the_card_fits_and_loads_nothing(
+    live: Live,
+    client: httpx.AsyncClient,
+    tenant: Tenant,
+    browser: Browser,
+    width: int,
+    height: int,
+    agent: str | None,
+) -> None:
+    template = await make_template(tenant, "points", "level", display_name="Karte", design=json.dumps(DESIGN))
+    values = {"points": 2480, "level": "Gold"}
+    name = "Maximiliane Mustermann-Lindenschmidt"
+    made = await put(client, tenant, template, display_name=name, field_values=values)
+    path = "/w/" + made.json()["links"]["landing_page"].partition("/w/")[2]
+    tab = await browser.new_page(
+        viewport={"width": width, "height": height}, user_agent=agent, locale="de-DE"
+    )
+    requests: list[Request] = []
+    complaints: list[str] = []
+    tab.on("request", lambda request: requests.append(request))  # noqa: PLW0108 (Playwright marks the function)
+    tab.on("console", lambda message: complaints.append(message.text))
+    await tab.goto(live.url + path)
+    # What its policy forbids would be a complaint; an icon of the site is asked for by the browser alone.
+    assert complaints == []
+    asked = [request.url for request in requests if not request.url.startswith("data:")]
+    assert [url for url in asked if not url.endswith("/favicon.ico")] == [live.url + path]
+    assert await tab.evaluate("document.documentElement.scrollWidth") <= width
+    card = await tab.locator(".card").bounding_box()
+    assert card is not None
+    assert card["x"] >= 0
+    assert card["width"] <= min(width, 375)
+    colours = await tab.locator(".card").evaluate("card => getComputedStyle(card).backgroundColor")
+    assert colours == "rgb(10, 61, 98)"
+    for text in ("Gold", name, "2480", "Berlin Mitte", "Nr. 000117"):
+        assert await tab.get_by_text(text, exact=True).is_visible()
+    code = tab.get_by_alt_text("QR-Code der Karte")
+    assert await code.evaluate("image => image.complete && image.naturalWidth > 0")
+    assert await tab.get_by_text("Scannen Sie dies mit Ihrem Telefon.").count() == int(agent is None)
+    await tab.close()
