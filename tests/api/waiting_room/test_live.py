@@ -82,6 +82,31 @@ async def test_a_visit_from_its_registration_to_its_end(desk: Desk) -> None:
     assert [event.name for event in await missed.rest()] == ["step", "snapshot", "end"]
 
 
+async def test_an_end_of_which_no_event_tells_is_seen_by_who_comes_back(desk: Desk) -> None:
+    """As an import without events ends a visit."""
+    shop = await desk.shop()
+    uid = await desk.patient(shop)
+    stream = await desk.follow(desk.path(uid))
+    [snapshot] = await stream.until("snapshot")
+    stream.cut()
+    await desk.tenant.update("waiting_room_visits", uid, status="completed", ended_at=LONG_AGO)
+    stream = await desk.follow(desk.path(uid), snapshot.id)
+    assert stream.status == 200
+    last, end = await stream.rest()
+    assert (last.name, last.data["status"]) == ("snapshot", "completed")
+    assert (end.name, end.data) == ("end", {"reason": "completed"})
+    assert (await desk.follow(desk.path(uid), end.id)).status == 204
+    # Others' events do not bring it back.
+    await desk.patient(shop)
+    assert (await desk.follow(desk.path(uid), end.id)).status == 204
+    # One that is no longer over goes on.
+    await desk.tenant.update("waiting_room_visits", uid, status="waiting", ended_at=None)
+    stream = await desk.follow(desk.path(uid), end.id)
+    [snapshot] = await stream.until("snapshot")
+    assert snapshot.data["status"] == "waiting"
+    stream.cut()
+
+
 async def test_a_board_and_its_doctors(desk: Desk) -> None:
     shop, elsewhere = await desk.shop(), await desk.shop()
     stream = await desk.follow(desk.board_path(shop))
@@ -150,7 +175,8 @@ async def test_resumed_at_any_event_nothing_is_missing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "last", ["", "x", "-1", "1.0", "1e3", " ", "0x1", "9" * 18, "9" * 19, "9" * 5000, "٣", "1,2", "snapshot"]
+    "last",
+    ["", "x", "-1", "1.0", "1e3", " ", "0x1", "9" * 18, "9" * 19, "9" * 5000, "٣", "1,2", "snapshot", "-end"],
 )
 async def test_an_id_that_was_never_given(desk: Desk, last: str) -> None:
     shop = await desk.shop()
