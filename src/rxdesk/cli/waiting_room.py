@@ -356,7 +356,7 @@ def history(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what doctors did with a visit, when and by whom, oldest first."""
+    """Show what became of a visit, when and by whom, oldest first."""
     from rxdesk.waiting_room.desk_queries import VISIT_CHANGES
 
     page = looked_up(data_dir, config, organisation, VISIT_CHANGES, uid, HISTORY_ROWS, 0)

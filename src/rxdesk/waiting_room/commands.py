@@ -62,7 +62,7 @@ FROM given g LEFT JOIN visit v ON true"""
 # Gives the status that it was in; what it is judged by is the row as it is once the locks are had. A visit that has
 # ended stays so, and nothing is locked for it. Nor is one cancelled that a doctor has whose rooms are not locked, as
 # the patient was called before the locks were had: `unlocked` says so.
-# $5 the visit's uid, $6 the event's
+# $5 the visit's uid, $6 the event's, $7 the change's
 _CANCEL = f"""
 WITH present AS MATERIALIZED (
   SELECT shop_uid, doctor_uid FROM waiting_room_visits
@@ -86,7 +86,11 @@ WITH present AS MATERIALIZED (
     actor_uid = $4
   FROM visit v
   WHERE w.organisation_id = $1 AND w.uid = v.uid AND v.status IN ('waiting', 'allocated') AND NOT v.unlocked
-  RETURNING w.uid, w.created_at
+  RETURNING w.uid, w.created_at, v.status AS before
+), changed AS (
+  INSERT INTO changes (organisation_id, uid, subject_kind, subject_uid, what, old_value, new_value, changed_at,
+    actor_kind, actor_uid)
+  SELECT $1, $7, 'visit', uid, 'status', before, 'cancelled', $2, $3, $4 FROM cancelled
 ), {TOLD.format(step="cancelled", status="cancelled", event="$6")}, {FAN_OUT}
 SELECT v.status, v.unlocked, {NOTICE} AS told FROM visit v"""
 
@@ -126,7 +130,9 @@ async def cancel(tx: Transaction, uid: str) -> None:
     """
     while True:
         visit = await tx.connection.fetchrow(
-            _CANCEL, tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid, uid, new_uid("evt")
+            _CANCEL,
+            *(tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid),
+            *(uid, new_uid("evt"), new_uid("chg")),
         )
         if visit is None:
             raise errors.not_found()
