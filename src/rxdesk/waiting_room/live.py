@@ -62,8 +62,9 @@ async def open_visit(call: Call, queue_uid: str) -> Answer:
     standing = msgspec.json.decode(beginning.document, type=Standing)
     caller = await call.authorise()
     forecasts = call.services.part(Forecasts)
-    state = _state(await forecasts.status(caller.organisation_id, standing))
-    if not await forecasts.knows(caller.organisation_id, standing):
+    status, as_it_stands = await forecasts.status_as_of(caller.organisation_id, standing)
+    state = _state(status)
+    if not as_it_stands:
         mark = None
     # The position alone does not tell: a visit may be ended by an import, without an event.
     if state.ended is not None and last and last.ended and beginning.resumed and not beginning.steps:
