@@ -141,6 +141,33 @@ async def test_a_board_and_its_doctors(desk: Desk) -> None:
     stream.cut()
 
 
+async def test_a_change_reaches_every_stream(desk: Desk) -> None:
+    """More than are filled before others have their turn, of a board and of visits: none is forgotten."""
+    shop = await desk.shop()
+    doctor = await desk.doctor(shop)
+    called, *others = [await desk.patient(shop) for _ in range(20)]
+    boards = [await desk.follow(desk.board_path(shop)) for _ in range(40)]
+    of_called = [await desk.follow(desk.path(called)) for _ in range(20)]
+    of_others = [await desk.follow(desk.path(uid)) for uid in others for _ in range(2)]
+    for stream in (*boards, *of_called, *of_others):
+        await stream.until("snapshot")
+    before = len(await desk.told())
+    await desk.duty(doctor, "call-next")
+    told = (await desk.told(before), await desk.told(before, called))
+    for streams, ledger in ((boards, told[0]), (of_called, told[1])):
+        for stream in streams:
+            events = await stream.until("step")
+            while events[-1].name != "snapshot" or not steps(events):
+                events += await stream.until("snapshot")
+            assert steps(events) == ledger
+    for position, stream in enumerate(of_others, 2):
+        [snapshot] = await stream.until("snapshot")
+        while snapshot.data["position"] != position // 2:
+            [snapshot] = await stream.until("snapshot")
+    for stream in (*boards, *of_called, *of_others):
+        stream.cut()
+
+
 async def test_a_visit_that_is_deleted(hasty_desk: Desk) -> None:
     shop = await hasty_desk.shop()
     uid = await hasty_desk.patient(shop)
