@@ -60,8 +60,8 @@ def test_a_faulty_history_is_refused_by_its_line(tmp_path: Path) -> None:
     assert f"{file}: line 2: the visit v has not been called" in refused(inside(*VERB, "--history", file))
     file.write_text('{"at": 1, "kind": "arrived", "visit": "v"}\n')
     assert refused(inside(*VERB, "--history", file)) == (
-        f"rxdesk: {file}: line 1: kind must be one of: registered, called, completed, no_show, cancelled, returned, "
-        "on_duty, paused, resumed, off_duty"
+        f"rxdesk: {file}: line 1: kind 'arrived' is not known; it is one of: registered, called, completed, "
+        "no_show, cancelled, returned, on_duty, paused, resumed, off_duty"
     )
     file.write_text('{"at": "1", "kind": "on_duty", "doctor": "a"}\n')
     assert "line 1: must be a number, not a string - at '$.at'" in refused(inside(*VERB, "--history", file))

@@ -61,7 +61,7 @@ async def test_doctors_come_and_pause_and_patients_go(room: Room) -> None:
     both = await waits(room, last)
     assert both < 0.75 * alone
     await room.done(f"/doctors/{second}/pause", {"minutes": 60})
-    assert both < await waits(room, last) <= alone + 5
+    assert both < await waits(room, last) <= alone + 8  # as the one who is left may go
     await room.done(f"/doctors/{second}/resume")
     assert abs(await waits(room, last) - both) <= 1
     for uid in queue[1:4]:

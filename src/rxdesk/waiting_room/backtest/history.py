@@ -12,6 +12,7 @@ from rxdesk.kit.wording import plain
 from rxdesk.waiting_room.estimates.room import HistoryError, Kind, Room, Row
 
 _DAY = 86400.0
+_NO_CHOICE = "Invalid enum value "
 
 
 def read(lines: Iterable[bytes]) -> list[Row]:
@@ -31,8 +32,9 @@ def read(lines: Iterable[bytes]) -> list[Row]:
 
 
 def _said(message: str) -> str:
-    if message.startswith("Invalid enum value"):  # a row has one member that is a choice
-        return f"kind must be one of: {', '.join(get_args(Kind))}"
+    if message.startswith(_NO_CHOICE):  # a row has one member that is a choice
+        given = message.removeprefix(_NO_CHOICE).rpartition(" - at ")[0]
+        return f"kind {given} is not known; it is one of: {', '.join(get_args(Kind))}"
     return plain(message)
 
 
