@@ -176,6 +176,15 @@ class Egress:
             request.fresh = True
             await _send(session, target, body, headers, exchange)
 
+    async def dial(self, url: str, *, connect: float = 3.0) -> tuple[socket.socket, Target]:
+        """Connect to where an https URL leads, judged as for `post`; TLS and what is spoken in it are the caller's.
+
+        `connect` seconds limits each address that is tried. Raises TargetInvalid or TargetForbidden when the policy
+        refuses, and Failed (`dns`, `connect`, `timeout`).
+        """
+        target = self._parse(url)
+        return await self._dial(target, connect)(), target
+
     def _dial(self, target: Target, patience: float) -> Callable[[], Awaitable[socket.socket]]:
         """Make the function that connects to the first address that answers, and judges who answered."""
 
