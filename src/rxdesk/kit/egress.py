@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import msgspec
@@ -26,6 +27,8 @@ from rxdesk.kit.connector import CURRENT, Failed, Failure, JudgedConnector, Requ
 from rxdesk.kit.deadlines import Deadlines
 from rxdesk.kit.sockets import connect_tcp, system_resolver
 from rxdesk.kit.targets import Resolver, Target, admit, parse_target, resolve_target
+
+Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 Connect = Callable[[Address, int], Awaitable[socket.socket]]
 """Opens a TCP connection to (address, port): a connected, non-blocking socket; raises OSError."""
@@ -50,7 +53,7 @@ class Outcome(msgspec.Struct, frozen=True):
     `error` is None for a whole answer with a 2xx status, else one of `dns`, `connect` (no connection, or it
     broke or spoke no HTTP), `tls`, `timeout`, `redirect` (3xx, not followed), `status` (any other),
     `too_large`. `status` is set as soon as an answer's header came. `answer` is the beginning of the body as
-    it came over the wire, `retry_after` its header of that name, unread.
+    it came over the wire, `retry_after` its header of that name, unread; `headers` finds each in any case of letters.
     """
 
     status: int | None
@@ -58,6 +61,7 @@ class Outcome(msgspec.Struct, frozen=True):
     duration_ms: int
     answer: bytes
     retry_after: str | None = None
+    headers: Mapping[str, str] = {}
 
 
 class Egress:
@@ -112,7 +116,23 @@ class Egress:
         connect: float = 3.0,
         max_answer: int = 16384,
     ) -> Outcome:
-        """Send one POST and report what became of it.
+        """Send one POST: `request` with that method."""
+        return await self.request(
+            "POST", url, body, headers, total=total, connect=connect, max_answer=max_answer
+        )
+
+    async def request(
+        self,
+        method: Method,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        total: float = 5.0,
+        connect: float = 3.0,
+        max_answer: int = 16384,
+    ) -> Outcome:
+        """Send one request and report what became of it.
 
         `total` seconds is the absolute limit over resolving, connecting, TLS, sending and the whole answer;
         `connect` seconds limits each address that is tried. Of the answer's body `max_answer` bytes are kept;
@@ -124,7 +144,7 @@ class Egress:
         """
         target = self._parse(url)
         started = self._clock()
-        exchange = _Exchange(max_answer, max_answer if self._keep_seconds else ANSWER_LIMIT)
+        exchange = _Exchange(method, max_answer, max_answer if self._keep_seconds else ANSWER_LIMIT)
         request = Request(self._dial(target, connect))
         failure: Failure | None
         token = CURRENT.set(request)
@@ -151,7 +171,8 @@ class Egress:
             error=exchange.verdict() or failure,
             duration_ms=round((self._clock() - started) * 1000),
             answer=bytes(exchange.answer),
-            retry_after=exchange.retry_after,
+            retry_after=exchange.headers.get("Retry-After"),
+            headers=exchange.headers,
         )
 
     async def _exchange(
@@ -175,6 +196,15 @@ class Egress:
             request.abort()
             request.fresh = True
             await _send(session, target, body, headers, exchange)
+
+    async def dial(self, url: str, *, connect: float = 3.0) -> tuple[socket.socket, Target]:
+        """Connect to where an https URL leads, judged as for `post`; TLS and what is spoken in it are the caller's.
+
+        `connect` seconds limits each address that is tried. Raises TargetInvalid or TargetForbidden when the policy
+        refuses, and Failed (`dns`, `connect`, `timeout`).
+        """
+        target = self._parse(url)
+        return await self._dial(target, connect)(), target
 
     def _dial(self, target: Target, patience: float) -> Callable[[], Awaitable[socket.socket]]:
         """Make the function that connects to the first address that answers, and judges who answered."""
@@ -249,10 +279,11 @@ class Egress:
 class _Exchange:
     """What has come back so far; kept outside the request, so that a deadline does not take it away."""
 
+    method: Method
     keep: int
     take: int
     status: int | None = None
-    retry_after: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
     whole: bool = False
     too_large: bool = False
     answer: bytearray = field(default_factory=bytearray)
@@ -273,16 +304,17 @@ async def _send(
 ) -> None:
     try:
         # `encoded`: the URL is sent as our parser read it.
-        async with session.post(
+        async with session.request(
+            exchange.method,
             URL(target.url, encoded=True),
-            data=aiohttp.BytesPayload(body),
+            data=aiohttp.BytesPayload(body) if body else None,
             headers=headers,
             allow_redirects=False,
         ) as response:
             if sum(len(name) + len(value) for name, value in response.raw_headers) > _HEADER_LIMIT:
                 raise Failed("too_large")
             exchange.status = response.status
-            exchange.retry_after = response.headers.get("Retry-After")
+            exchange.headers = response.headers
             await _read(response, exchange)
     except aiohttp.ClientResponseError as fault:
         raise Failed("too_large" if _is_header_bomb(fault) else "connect") from fault
