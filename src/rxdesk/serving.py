@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,8 @@ def serve(
     ServingError when workers cannot start.
     """
     logs.configure(launch.settings.log_level)
+    # Workers tell addresses of their own, and 0 is none.
+    launch = replace(launch, settings=replace(launch.settings, port=port))
     if forks():
         import rxdesk.app  # noqa: F401, PLC0415 (the workers then have it at once, and share its memory)
     ending = threading.Event()

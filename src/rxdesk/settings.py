@@ -71,6 +71,7 @@ class Settings:
     apple_key_file: str
     apple_key_password: str
     apple_intermediate_file: str
+    apple_push_url: str
     log_level: str
 
 

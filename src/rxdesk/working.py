@@ -34,6 +34,9 @@ from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import calling, habits
 from rxdesk.waiting_room.lifecycle import Rules
+from rxdesk.wallet import pushing
+from rxdesk.wallet.apple.apns import ApnsClient, Pushed, apns_tls
+from rxdesk.wallet.issuing import signer_of
 from rxdesk.web import metrics
 from rxdesk.webhooks import retention
 from rxdesk.webhooks.delivery import Deliveries, Prepared
@@ -55,6 +58,8 @@ class Composed:
     """A worker and what it stands on."""
 
     worker: Worker[Prepared, Recorded]
+    pusher: Worker[pushing.Prepared, Pushed] | None  # where there is a certificate to push with
+    push_client: ApnsClient | None
     deliveries: Deliveries
     pool: Pool
     access: Access
@@ -101,7 +106,28 @@ def compose(
         deliveries.work(settings.worker_concurrency),
         clock=clock,
     )
-    return Composed(worker, deliveries, pool, access, settings, clock)
+    client = _push_client(settings, egress, clock)
+    pusher = None
+    if client is not None:
+        pusher = Worker(
+            connector(dict(connect), statement_seconds=seconds, name=name, probed=True, queueing=True),
+            pushing.Pushes(access, client, clock, chance).work(),
+            clock=clock,
+        )
+    return Composed(worker, pusher, client, deliveries, pool, access, settings, clock)
+
+
+def _push_client(settings: Settings, egress: Egress, clock: Clock) -> ApnsClient | None:
+    signer = signer_of(settings)
+    if signer is None:
+        return None
+    tls = apns_tls(
+        Path(settings.apple_certificate_file),
+        Path(settings.apple_key_file),
+        settings.apple_key_password,
+        Path(settings.egress_ca_file) if settings.egress_ca_file else None,
+    )
+    return ApnsClient(egress, settings.apple_push_url, tls, signer.pass_type, clock)
 
 
 async def run(composed: Composed, stopping: asyncio.Event) -> None:
@@ -117,11 +143,14 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
         asyncio.create_task(_now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
     ]
     try:
-        await composed.worker.run(stopping)
+        workers = [one.run(stopping) for one in (composed.worker, composed.pusher) if one is not None]
+        await asyncio.gather(*workers)
     finally:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
+        if composed.push_client is not None:
+            await composed.push_client.close()
         await composed.deliveries.egress.close()
         await composed.pool.close()
 
@@ -142,7 +171,11 @@ async def tidy(composed: Composed) -> None:
     """
     before = composed.clock() - timedelta(days=composed.settings.event_retention_days)
     for organisation_id in await _organisations(composed):
-        for step in (lambda tx: retention.prune(tx, before), retention.cancel_left_over):
+        for step in (
+            lambda tx: retention.prune(tx, before),
+            retention.cancel_left_over,
+            lambda tx: pushing.prune(tx, before),
+        ):
             try:
                 await _tidy(composed, organisation_id, step)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's

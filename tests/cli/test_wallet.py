@@ -18,6 +18,7 @@ VERBS = [
     *(["wallet", "templates", verb] for verb in ("list", "show", "create", "design")),
     *(["wallet", "passes", verb] for verb in ("list", "put", "show", "export", "revoke", "verify")),
     ["wallet", "logs"],
+    ["wallet", "pushes"],
 ]
 
 

@@ -93,6 +93,7 @@ POST /waiting-room/visits/{queue_uid}/hand-over waiting_room:operate 200
 POST /waiting-room/visits/{queue_uid}/cancel waiting_room:operate 200
 GET /waiting-room/visits/{queue_uid}/history waiting_room:read 200
 POST /wallet-passes/verify wallet_pass:verify 200
+GET /wallet-passes/push-notifications wallet_pass:read 200
 GET /events event:read 200
 GET /events/{event_uid} event:read 200
 GET /deliveries delivery:read 200

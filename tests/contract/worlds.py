@@ -237,6 +237,14 @@ async def make_world(tenant: Tenant, mark: str, encryption_keys: str, *, patient
         created_at=LONG_AGO,
         **kinds,
     )
+    pushed = {
+        "wallet_pass_uid": wallet_pass,
+        "push_notification_uid": f"pn-{mark}",
+        "tag": 1,
+        "status": "failed",
+    }
+    pushed |= {"device_identifier": f"device-{mark}", "reason": f"reason {mark}"}
+    await put(tenant, "wallet_pushes", uid=f"wpu-{mark}", created_at=LONG_AGO, updated_at=LONG_AGO, **pushed)
     sealer = Sealer(read_keys(encryption_keys))
     uid = f"ns-{mark}"
     place = Place(tenant.id, uid, "notification_subscriptions.sealed_signing_secret")
@@ -574,6 +582,16 @@ def _order(own: World, foreign: World) -> list[tuple[str, Asked]]:
     ]
 
 
+def _notifications(own: World, foreign: World) -> list[tuple[str, Asked]]:
+    path = "/wallet-passes/push-notifications"
+    none = {"data": [], "totalRegistries": 0, "totalPages": 0}
+    return [
+        ("own", _get(path)),
+        ("of its own pass", _get(path, wallet_pass_uid=own.uids["wallet_passes"])),
+        ("of a foreign pass", _get(path, 200, none, wallet_pass_uid=foreign.uids["wallet_passes"])),
+    ]
+
+
 def _put_pass(own: World, foreign: World) -> list[tuple[str, Asked]]:
     path, uids = "/wallet-passes", {"wallet_pass_template_uid": own.uids["wallet_pass_templates"]}
     body = {**uids, "shop_customer_id": own.customer}
@@ -685,6 +703,7 @@ _BY_NAME: dict[str, Callable[[World, World], Any]] = {
     "list_wallet_templates": _templates,
     "list_wallet_passes": _passes,
     "put_wallet_pass": _put_pass,
+    "list_push_notifications": _notifications,
     "verify_wallet_pass": lambda *_: [("unknown", Asked("POST", "/wallet-passes/verify", {"code": "x"}))],
     "register_visit": _register,
     "create_order": _order,

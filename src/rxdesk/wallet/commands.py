@@ -11,10 +11,11 @@ from rxdesk.wallet.placeholders import PERSONAL, fill, values_of
 from rxdesk.wallet.queries import PASS_STATUS
 from rxdesk.wallet.schemas import MAX_MESSAGE, Push, PushResult, PushResults
 from rxdesk.wallet.tags import next_tag
+from rxdesk.wallet.telling import tell_devices
 
 # The holder is the patient where the pass is linked to one, else what the pass itself was given.
 _PASSES = f"""
-SELECT p.uid, {PASS_STATUS.format(now="$3")} AS status, t.fields, p.field_values,
+SELECT p.uid, p.message, {PASS_STATUS.format(now="$3")} AS status, t.fields, p.field_values,
   coalesce(h.display_name, p.display_name) AS display_name,
   coalesce(h.first_name, p.first_name) AS first_name,
   coalesce(h.last_name, p.last_name) AS last_name
@@ -25,10 +26,10 @@ LEFT JOIN patients h ON h.organisation_id = $1 AND h.uid = p.patient_uid AND h.d
 WHERE p.organisation_id = $1 AND p.uid = ANY ($2::text[]) AND p.deleted_at IS NULL"""
 
 _QUEUE = """
-INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, status, created_at,
+INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, unchanged, status, created_at,
   actor_kind, actor_uid)
-SELECT $1, n.uid, n.wallet_pass_uid, n.message, 'queued', $5, $6, $7
-FROM unnest($2::text[], $3::text[], $4::text[]) AS n (uid, wallet_pass_uid, message)"""
+SELECT $1, n.uid, n.wallet_pass_uid, n.message, n.unchanged, 'queued', $6, $7, $8
+FROM unnest($2::text[], $3::text[], $4::text[], $5::boolean[]) AS n (uid, wallet_pass_uid, message, unchanged)"""
 
 # The last of several messages to one pass is the one that it shows.
 _SHOW = """
@@ -54,7 +55,8 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
     )
     passes = {row["uid"]: dict(row) for row in rows}
     results: list[PushResult] = []
-    queued: list[tuple[str, str, str]] = []
+    shown = {uid: holder["message"] for uid, holder in passes.items()}
+    queued: list[tuple[str, str, str, bool]] = []
     for push in pushes:
         try:
             message = _message(push.message, passes.get(push.wallet_pass_uid))
@@ -63,10 +65,12 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
                 PushResult(wallet_pass_uid=push.wallet_pass_uid, status="failed", error=str(unfit))
             )
         else:
-            queued.append((new_uid("pn"), push.wallet_pass_uid, message))
+            unchanged = shown[push.wallet_pass_uid] == message
+            queued.append((new_uid("pn"), push.wallet_pass_uid, message, unchanged))
+            shown[push.wallet_pass_uid] = message
             results.append(PushResult(wallet_pass_uid=push.wallet_pass_uid, status="queued", error=None))
     if queued:
-        uids, passes_of, messages = (list(column) for column in zip(*queued, strict=True))
+        uids, passes_of, messages, unchanged_ones = (list(column) for column in zip(*queued, strict=True))
         tag = await next_tag(tx)
         await tx.connection.execute(_SHOW, tx.organisation_id, passes_of, messages, tag, tx.now)
         await tx.connection.execute(
@@ -75,10 +79,12 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
             uids,
             passes_of,
             messages,
+            unchanged_ones,
             tx.now,
             tx.actor_kind,
             tx.actor_uid,
         )
+        await tell_devices(tx, tag, passes_of, uids)
     return PushResults(data=results, total=len(results))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rxdesk.permissions import Permission
-from rxdesk.wallet import checks, schemas
+from rxdesk.wallet import checks, push_schemas, schemas, telling
 from rxdesk.wallet.issuing import Issuer
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
@@ -28,4 +28,23 @@ async def verify_wallet_pass(call: Call) -> Answer:
     return await call.write(checks.verify, body.code, call.services.part(Issuer))
 
 
-ENDPOINTS = (verify_wallet_pass,)
+@endpoint(
+    "GET",
+    "/wallet-passes/push-notifications",
+    Permission.WALLET_PASS_READ,
+    tag="Wallet",
+    summary="List push notifications, newest first",
+    description="With what became of each on the devices that held the pass when it was sent.",
+    query=push_schemas.NotificationsWanted,
+    answer=push_schemas.NotificationPage,
+    answer_example=push_schemas.NOTIFICATIONS_EXAMPLE,
+)
+async def list_push_notifications(call: Call) -> Answer:
+    """Answer with a page of push notifications."""
+    wanted = call.query(push_schemas.NotificationsWanted)
+    return await call.read(
+        telling.NOTIFICATIONS, wanted.wallet_pass_uid, wanted.size, wanted.page * wanted.size
+    )
+
+
+ENDPOINTS = (verify_wallet_pass, list_push_notifications)

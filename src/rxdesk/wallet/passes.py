@@ -12,6 +12,7 @@ from rxdesk.wallet import pass_queries
 from rxdesk.wallet.issuing import Held, Issuer, place_of_secret, read_held
 from rxdesk.wallet.schemas import IssuedPass, NewPass, Pass
 from rxdesk.wallet.tags import next_tag
+from rxdesk.wallet.telling import tell_devices
 from rxdesk.wallet.tokens import Identity, new_identity
 
 _TEMPLATE = """
@@ -74,6 +75,8 @@ async def put(tx: Transaction, body: NewPass, issuer: Issuer) -> IssuedPass | Up
         list(given),
         tx.actor_uid,
     )
+    if not row["made"]:
+        await tell_devices(tx, tag, [row["uid"]])
     issued = await issue(tx, row["uid"], issuer)
     return issued if row["made"] else Updated(issued)
 
@@ -119,6 +122,7 @@ async def revoke(tx: Transaction, uid: str) -> Pass:
         tag = await next_tag(tx)
         actor = tx.actor_kind, tx.actor_uid
         await tx.connection.fetchval(_REVOKE, tx.organisation_id, uid, tag, tx.now, *actor)
+        await tell_devices(tx, tag, [uid])
     return Pass(
         uid=held.uid,
         wallet_pass_template_uid=held.template_uid,

@@ -10,11 +10,13 @@ from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final
 
+import msgspec
+
 from rxdesk import errors
 from rxdesk.access import Read
 from rxdesk.errors import ApiError
 from rxdesk.kit.uids import is_uid
-from rxdesk.wallet import page, pass_queries, passkit
+from rxdesk.wallet import page, pass_queries, passkit, telling
 from rxdesk.wallet.apple import package
 from rxdesk.wallet.issuing import Held, Issuer, read_held
 from rxdesk.wallet.tokens import Purpose, Reference, read_token
@@ -209,7 +211,13 @@ async def list_changed_passes(visit: Visit) -> Answer:
     if signer is None or visit.text("pass_type") != signer.pass_type:
         return Answer(204, b"")
     found = await visit.services.access.look(organisation_id, passkit.SERIALS, device, since.tag())
-    return Answer(204, b"") if found is None else Answer(200, found.encode())
+    if found is None:
+        return Answer(204, b"")
+    said = msgspec.json.decode(found, type=passkit.Serials)
+    await visit.services.access.rows(
+        organisation_id, telling.TOLD, device, said.serial_numbers, int(said.last_updated)
+    )
+    return Answer(200, found.encode())
 
 
 @open_endpoint(
@@ -232,6 +240,7 @@ async def get_newest_pass(visit: Visit) -> Answer:
     """Answer with the signed file, or that it has not changed."""
     known = _seconds(visit.header(b"if-modified-since"))
     organisation_id, held = await _device_s(visit, known)
+    await visit.services.access.rows(organisation_id, telling.FETCHED, held.uid, held.tag, visit.now)
     headers = {"Last-Modified": format_datetime(datetime.fromtimestamp(held.tag, UTC), usegmt=True)}
     if held.images is None:
         return Answer(304, b"", headers)

@@ -15,6 +15,7 @@ from rxdesk.wallet.card import Kind
 from rxdesk.wallet.design import Design, objections
 from rxdesk.wallet.png import ImageName
 from rxdesk.wallet.tags import next_tag
+from rxdesk.wallet.telling import tell_devices_of_template
 
 Images = Mapping[tuple[ImageName, int], bytes]
 
@@ -95,6 +96,7 @@ async def redesign(tx: Transaction, uid: str, look: Look) -> None:
     )
     await tx.connection.execute(_CLEAR, tx.organisation_id, uid)
     await _put_images(tx, uid, look.images)
+    await tell_devices_of_template(tx, tag, uid)
 
 
 def _check(look: Look) -> None:

@@ -294,11 +294,9 @@ class RateLimiter:
         """Count a request without a key of this address, and judge whether it may pass. Headers only where not."""
         if self._public is None:
             return _PASSES
-        [(amount, expiry)] = self._public.windows
-        room, stat = self._windows.hit(("public", address), amount, expiry, counts=True)
-        if room:
-            return _PASSES
-        return _verdict(self._public, [stat], self._clock(), allowed=False)
+        now = self._clock()
+        room, stats = self._windows.hit(("public", address), self._public.windows, now)
+        return _PASSES if room else _verdict(self._public, stats, now, allowed=False)
 
     def note_known(self, digest: bytes) -> None:
         """Remember that a key was found."""

@@ -131,6 +131,7 @@ async def test_what_is_stored(inside: InProcess, tenant: Tenant) -> None:
         "organisation_id": tenant.id,
         "wallet_pass_uid": uid,
         "message": "Anna, fertig",
+        "unchanged": False,
         "status": "queued",
         "created_at": inside.clock.moment,
         "actor_kind": "key",

@@ -1,0 +1,171 @@
+"""Pushes: prepare → push → record, with no transaction open while Apple is waited for.
+
+As with deliveries, nothing is marked before it is sent: whatever ends in between makes it a second push and never a
+lost one. The second one shows nothing, since the device asks what is newer than the tag that it knows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from rxdesk.access import Access, Transaction
+from rxdesk.jobs.queue import Claim
+from rxdesk.jobs.worker import Work
+from rxdesk.kit.clock import Clock
+from rxdesk.kit.targets import TargetRefused
+from rxdesk.wallet.apple.apns import ApnsClient, Pushed
+from rxdesk.wallet.telling import KIND
+from rxdesk.webhooks import policy
+
+_SLOTS: Final = {"first": 192, "retry": 64}
+_LEASE_SECONDS = 60.0
+_TOTAL_SECONDS = 10.0
+_SHARE = 0.75  # of a lane's slots, for one organisation
+_PRUNED_AT_ONCE = 1000
+
+# Each is looked up on its own, as deliveries are. $2 the pushes' uids
+_PREPARE = """
+SELECT w.uid, w.attempts, w.device_identifier, r.push_token
+FROM unnest($2::text[]) AS c (uid)
+CROSS JOIN LATERAL (
+  SELECT * FROM wallet_pushes WHERE organisation_id = $1 AND uid = c.uid AND status = 'queued' LIMIT 1) w
+CROSS JOIN LATERAL (
+  SELECT push_token FROM wallet_registrations WHERE organisation_id = $1 AND device_identifier = w.device_identifier
+    AND wallet_pass_uid = w.wallet_pass_uid LIMIT 1) r"""
+
+# Only jobs that are still this worker's. What the device has fetched meanwhile stays so.
+# $2 uids, $3 workers, $4 fates, $5 reasons, $6 when next or NULL, $7 now, $8 attempts made: 1 or 0
+_RECORD = f"""
+WITH ours AS (
+  SELECT e.*, j.place FROM (
+    SELECT * FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::timestamptz[])
+      AS e (uid, worker, fate, reason, next_at) ORDER BY uid
+  ) e CROSS JOIN LATERAL (
+    SELECT ctid AS place FROM jobs
+    WHERE organisation_id = $1 AND kind = '{KIND}' AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker
+    FOR UPDATE
+  ) j
+), changed AS (
+  UPDATE wallet_pushes w SET attempts = w.attempts + $8,
+    status = CASE WHEN w.status = 'queued' THEN o.fate ELSE w.status END,
+    reason = CASE WHEN w.status = 'queued' THEN o.reason ELSE w.reason END,
+    updated_at = CASE WHEN w.status = 'queued' THEN $7 ELSE w.updated_at END
+  FROM ours o WHERE w.organisation_id = $1 AND w.uid = o.uid
+), over AS (
+  DELETE FROM jobs USING ours o WHERE jobs.ctid = o.place AND o.next_at IS NULL
+)
+UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = o.next_at, lane = 'retry'
+FROM ours o WHERE jobs.ctid = o.place AND o.next_at IS NOT NULL"""
+
+# The device, by the token that Apple does not know any more; unless it has registered anew since.
+_FORGET = """
+DELETE FROM wallet_registrations
+WHERE organisation_id = $1 AND device_identifier = $2 AND push_token = $3 AND updated_at <= $4"""
+
+_PRUNE = """
+DELETE FROM wallet_pushes WHERE organisation_id = $1 AND uid = ANY (ARRAY(
+  SELECT uid FROM wallet_pushes WHERE organisation_id = $1 AND status <> 'queued' AND updated_at < $2
+  ORDER BY updated_at LIMIT $3))"""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A push that is wanted, and the attempts before this one."""
+
+    device: str
+    token: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pushes:
+    """What pushing needs. `chance` gives numbers uniform in [0, 1)."""
+
+    access: Access
+    client: ApnsClient
+    clock: Clock
+    chance: Callable[[], float] = random.random
+
+    def work(self) -> Work[Prepared, Pushed]:
+        """Give what a worker does with pushes."""
+        return Work(
+            kind=KIND,
+            slots=_SLOTS,
+            lease_seconds=_LEASE_SECONDS,
+            prepare=self.prepare,
+            perform=self.push,
+            record=self.record,
+            share=_SHARE,
+        )
+
+    async def prepare(self, organisation_id: int, claims: Sequence[Claim]) -> list[tuple[Claim, Prepared]]:
+        """Read where the pushes of one organisation go; those whose device is gone, or has asked already, end here."""
+        by_uid = {claim.uid: claim for claim in claims}
+        rows = await self.access.rows(organisation_id, _PREPARE, list(by_uid))
+        wanted = [(by_uid[uid], Prepared(device, token, attempts)) for uid, attempts, device, token in rows]
+        ended = [claim for claim in claims if claim.uid not in {one.uid for one, _ in wanted}]
+        if ended:
+            fates = [(claim, "failed", "unregistered", None) for claim in ended]
+            await self._write(organisation_id, fates, attempted=False)
+        return wanted
+
+    async def push(self, prepared: Prepared) -> Pushed:
+        """Push to one device."""
+        try:
+            return await self.client.push(prepared.token, total=_TOTAL_SECONDS)
+        except TargetRefused:  # by the policy of egress, which an operator can change
+            return Pushed("retry", None, "forbidden")
+
+    async def record(self, organisation_id: int, ended: Sequence[tuple[Claim, Prepared, Pushed]]) -> None:
+        """Write what became of pushes of one organisation."""
+        now = self.clock()
+        last = {claim.uid: (claim, prepared, pushed) for claim, prepared, pushed in ended}
+        fates = [(claim, *self._fate(prepared, pushed, now)) for claim, prepared, pushed in last.values()]
+        await self._write(organisation_id, fates, attempted=True)
+        for _, prepared, pushed in last.values():
+            if pushed.verdict == "gone":
+                since = pushed.unregistered_at
+                moment = now if since is None else datetime.fromtimestamp(since / 1000, UTC)
+                await self.access.rows(organisation_id, _FORGET, prepared.device, prepared.token, moment)
+
+    def _fate(
+        self, prepared: Prepared, pushed: Pushed, now: datetime
+    ) -> tuple[str, str | None, datetime | None]:
+        if pushed.verdict == "sent":
+            return "sent", None, None
+        if pushed.verdict == "retry":
+            asked = policy.retry_after_seconds(pushed.retry_after, now)
+            seconds = policy.retry_seconds(prepared.attempts + 1, chance=self.chance(), retry_after=asked)
+            if seconds is not None:
+                return "queued", pushed.reason, now + timedelta(seconds=seconds)
+        return "failed", pushed.reason, None
+
+    async def _write(
+        self,
+        organisation_id: int,
+        fates: Sequence[tuple[Claim, str, str | None, datetime | None]],
+        *,
+        attempted: bool,
+    ) -> None:
+        await self.access.rows(
+            organisation_id,
+            _RECORD,
+            [claim.uid for claim, *_ in fates],
+            [claim.worker for claim, *_ in fates],
+            [fate for _, fate, _, _ in fates],
+            [reason for _, _, reason, _ in fates],
+            [next_at for *_, next_at in fates],
+            self.clock(),
+            int(attempted),
+        )
+
+
+async def prune(tx: Transaction, before: datetime) -> bool:
+    """Delete pushes that ended before then, a thousand at most; whether there may be more."""
+    done = await tx.connection.execute(_PRUNE, tx.organisation_id, before, _PRUNED_AT_ONCE)
+    return done.rpartition(" ")[2] == str(_PRUNED_AT_ONCE)

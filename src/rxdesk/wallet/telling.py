@@ -1,0 +1,100 @@
+"""Devices are told that a pass has changed: a push for each, queued in the transaction that changes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rxdesk.access import Read, Transaction
+from rxdesk.jobs.queue import CHANNEL
+
+KIND: Final = "wallet_push"
+# All go to one server over one connection, which no single device may hold up: so many queues, by the device.
+_QUEUES = 64
+
+# What becomes of `changed (wallet_pass_uid, push_notification_uid)`. $2 the tag, $3 now
+_PUSHED = f"""
+added AS (
+  INSERT INTO wallet_pushes (organisation_id, uid, wallet_pass_uid, device_identifier, push_notification_uid, tag,
+    status, created_at, updated_at)
+  SELECT $1, 'wpu-' || replace(gen_random_uuid()::text, '-', ''), c.wallet_pass_uid, r.device_identifier,
+    c.push_notification_uid, $2, 'queued', $3, $3
+  FROM changed c JOIN wallet_registrations r ON r.organisation_id = $1 AND r.wallet_pass_uid = c.wallet_pass_uid
+  RETURNING uid, device_identifier
+), routed AS (
+  INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at)
+  SELECT $1, a.uid, '{KIND}', 'first', hashtextextended(a.device_identifier, 0) & {_QUEUES - 1}, $3 FROM added a
+  RETURNING true
+)
+SELECT CASE WHEN EXISTS (SELECT FROM routed) THEN pg_notify('{CHANNEL}', '{KIND}') END"""
+
+# $4 passes, $5 notifications
+_OF_PASSES = f"""
+WITH changed AS (
+  SELECT * FROM unnest($4::text[], $5::text[]) AS c (wallet_pass_uid, push_notification_uid)
+), {_PUSHED}"""
+# $4 the template
+_OF_TEMPLATE = f"""
+WITH changed AS (
+  SELECT p.uid AS wallet_pass_uid, NULL::text AS push_notification_uid FROM wallet_passes p
+  WHERE p.organisation_id = $1 AND p.wallet_pass_template_uid = $4 AND p.deleted_at IS NULL
+), {_PUSHED}"""
+
+# The device has asked and has been told. $2 the device, $3 passes, $4 the tag
+TOLD: Final = """
+UPDATE wallet_registrations SET told_tag = $4
+WHERE organisation_id = $1 AND device_identifier = $2 AND wallet_pass_uid = ANY ($3::text[]) AND told_tag < $4"""
+
+# A pass was fetched at a tag. By which device is not said, so it counts for those who were told of it before.
+# $2 pass, $3 tag, $4 now
+FETCHED: Final = """
+UPDATE wallet_pushes p SET status = 'delivered_to_device', reason = NULL, updated_at = $4
+FROM wallet_registrations r
+WHERE p.organisation_id = $1 AND p.wallet_pass_uid = $2 AND p.tag <= $3 AND p.status IN ('queued', 'sent')
+  AND r.organisation_id = $1 AND r.wallet_pass_uid = $2 AND r.device_identifier = p.device_identifier
+  AND r.told_tag >= p.tag"""
+
+_STATUS = """CASE
+    WHEN bool_or(w.status = 'delivered_to_device') THEN 'delivered_to_device'
+    WHEN bool_or(w.status = 'sent') THEN 'sent'
+    WHEN bool_or(w.status = 'queued') THEN 'queued'
+    WHEN bool_or(w.status = 'failed') THEN 'failed'
+    ELSE 'no_device' END"""
+
+# $4: a pass or NULL, $5: rows a page, $6: rows before it
+NOTIFICATIONS: Final = Read(f"""
+SELECT json_build_object(
+  'data', coalesce((
+    SELECT json_agg(json_build_object(
+      'uid', n.uid, 'wallet_pass_uid', n.wallet_pass_uid, 'message', n.message, 'unchanged', n.unchanged,
+      'created_at', unix_seconds(n.created_at), 'status', d.status, 'devices', d.devices)
+      ORDER BY n.created_at DESC, n.uid DESC)
+    FROM (
+      SELECT * FROM push_notifications
+      WHERE organisation_id = $1 AND ($4::text IS NULL OR wallet_pass_uid = $4)
+      ORDER BY created_at DESC, uid DESC LIMIT $5::bigint OFFSET $6::bigint
+    ) n CROSS JOIN LATERAL (
+      SELECT {_STATUS} AS status, coalesce(json_agg(json_build_object(
+        'device', w.device_identifier, 'status', w.status, 'reason', w.reason, 'attempts', w.attempts,
+        'updated_at', unix_seconds(w.updated_at)) ORDER BY w.device_identifier, w.uid), '[]') AS devices
+      FROM wallet_pushes w WHERE w.organisation_id = $1 AND w.push_notification_uid = n.uid
+    ) d), '[]'),
+  'totalRegistries', t.total, 'totalPages', (t.total + $5::bigint - 1) / $5::bigint)::text AS body
+FROM (
+  SELECT count(*) AS total FROM push_notifications
+  WHERE organisation_id = $1 AND ($4::text IS NULL OR wallet_pass_uid = $4)
+) t
+""")
+
+
+async def tell_devices(
+    tx: Transaction, tag: int, passes: Sequence[str], notifications: Sequence[str | None] = ()
+) -> None:
+    """Have the devices that hold these passes pushed, by the tag of the change; a notification for each, or none."""
+    of = list(notifications) or [None] * len(passes)
+    await tx.connection.execute(_OF_PASSES, tx.organisation_id, tag, tx.now, list(passes), of)
+
+
+async def tell_devices_of_template(tx: Transaction, tag: int, uid: str) -> None:
+    """Have the devices that hold a pass of this template pushed."""
+    await tx.connection.execute(_OF_TEMPLATE, tx.organisation_id, tag, tx.now, uid)
