@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from rxdesk.cli import wallet_certificates
+from rxdesk.cli import wallet_certificates, wallet_emulator
 
-app = typer.Typer(help="Wallet passes: certificates for trials.", no_args_is_help=True)
+app = typer.Typer(
+    help="Wallet passes: certificates, and trials without the wallets' servers.", no_args_is_help=True
+)
 app.add_typer(wallet_certificates.app, name="certificates")
+wallet_emulator.register(app)

@@ -53,7 +53,8 @@ class GoogleDouble:
 
     `kept` holds classes and objects by id; `saved` the ids of objects that a holder has saved; `notified` what holders
     were told, as (object's id, header, body). `trouble` is asked with the number of each request to the API, from 1,
-    for an answer in the place of the right one.
+    for an answer in the place of the right one. `tell` is called with an object's id and a message of which its holder
+    is told.
     """
 
     issuer: str
@@ -61,6 +62,7 @@ class GoogleDouble:
     key: rsa.RSAPublicKey
     clock: Clock
     trouble: Trouble | None = None
+    tell: Callable[[str, str], None] | None = None
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
     saved: set[str] = field(default_factory=set)
     notified: list[tuple[str, str, str]] = field(default_factory=list)
@@ -164,6 +166,8 @@ class GoogleDouble:
             self._notified_at[object_id] = [*lately, now]
             if object_id in self.saved:
                 self.notified.append((object_id, message["header"], message["body"]))
+                if self.tell is not None:
+                    self.tell(object_id, f"{message['header']}: {message['body']}")
         kept = self.kept[object_id]
         others = [one for one in kept.get("messages", []) if one.get("id") != message.get("id")]
         self.kept[object_id] = kept | {"messages": [*others, message]}
@@ -187,6 +191,16 @@ class GoogleDouble:
                 saved.append(document["id"])
         self.saved.update(saved)
         return 200, {"saved": saved}
+
+    def forget(self, object_id: str) -> None:
+        """Do what the holder's deletion of a pass does."""
+        self.saved.discard(object_id)
+
+    def callback_url(self, object_id: str) -> str | None:
+        """Give the address that wants to know what holders do with an object, if there is one."""
+        of_class = self.kept.get(self.kept[object_id]["classId"], {})
+        url = of_class.get("callbackOptions", {}).get("url")
+        return url if isinstance(url, str) else None
 
     def _verified(self, token: str) -> dict[str, Any] | None:
         """Give a token's claims when the service account has signed it."""

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
 
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
 from rxdesk.wallet.emulator.google import TOKEN_PATH, GoogleDouble
 
 KEYS_PATH = "/gp/m/issuer/keys"
+# Not Google's: what a holder does on the phone.
+HOLDER_PATH = "/emulator/saved/"
 _LONGEST_BODY = 1 << 20
 
 
 class GoogleServer:
-    """Serves a double, one request at a time, and the keys with which its callbacks are signed."""
+    """Serves a double, one request at a time, and the keys with which its callbacks are signed.
 
-    def __init__(self, double: GoogleDouble, signer: CallbackSigner) -> None:
+    `deliver` is called with address and body of each callback, from a thread of the server's.
+    """
+
+    def __init__(
+        self,
+        double: GoogleDouble,
+        signer: CallbackSigner,
+        deliver: Callable[[str, bytes], None] | None = None,
+    ) -> None:
         self.double = double
         self.signer = signer
+        self._deliver = deliver
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -52,7 +64,27 @@ class GoogleServer:
         if (method, path) == ("GET", KEYS_PATH):
             return 200, self.signer.published()
         with self._lock:
-            return self.double.answer(method, path, authorization, body, self.url + TOKEN_PATH)
+            if method == "DELETE" and path.startswith(HOLDER_PATH):
+                return self._delete(unquote(path.removeprefix(HOLDER_PATH)))
+            answer = self.double.answer(method, path, authorization, body, self.url + TOKEN_PATH)
+            for object_id in answer[1].get("saved", []):
+                self._call_back("save", object_id)
+            return answer
+
+    def _delete(self, object_id: str) -> tuple[int, dict[str, Any]]:
+        if object_id not in self.double.saved:
+            return 404, {}
+        self.double.forget(object_id)
+        self._call_back("del", object_id)
+        return 200, {}
+
+    def _call_back(self, event: Literal["save", "del"], object_id: str) -> None:
+        url = self.double.callback_url(object_id)
+        if url is None or self._deliver is None:
+            return
+        class_id = self.double.kept[object_id]["classId"]
+        issuer, now = self.double.issuer, self.double.clock()
+        self._deliver(url, self.signer.callback(event, class_id, object_id, issuer, now))
 
 
 class _Handler(BaseHTTPRequestHandler):
