@@ -123,7 +123,7 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
-        await composed.deliveries.egress.close()
+        composed.deliveries.egress.close()
         await composed.pool.close()
 
 
