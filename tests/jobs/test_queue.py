@@ -126,6 +126,16 @@ async def test_an_organisation_has_its_share_and_no_more(owner: Connection, sess
     assert places(await take(sessions[0], 100, limits=full)) == {}
 
 
+async def test_an_organisations_share_goes_to_what_has_waited_longest(
+    owner: Connection, sessions: list[Session]
+) -> None:
+    """Else the last places of one with many would wait until the first ones have nothing left."""
+    for endpoint in range(1, 4):
+        await put(owner, endpoint, 10, due=NOW - timedelta(seconds=endpoint))
+    limits = queue.Limits(of_one=6)
+    assert places(await take(sessions[0], 100, limits=limits)) == {"3": 4, "2": 2}
+
+
 async def test_a_place_that_hangs_has_one_in_flight(owner: Connection, sessions: list[Session]) -> None:
     await put(owner, 1, 10)
     await put(owner, 2, 10)
