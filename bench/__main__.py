@@ -130,11 +130,7 @@ class Bench:
             for name in GROWTH:
                 targets = {size: (servers[size], workloads.growing(sizes[size], name)) for size in sizes}
                 runs = interleaved(
-                    self.plan,
-                    targets,
-                    self.server.pid,
-                    tell=self.tell,
-                    warm_requests=0 if self.quick or name == "statistics" else workloads.WORKING_SET,
+                    self.plan, targets, self.server.pid, tell=self.tell, warm_requests=self._to_warm_up(name)
                 )
                 curve[name] = {size: ratio(runs[size], runs[least]) for size in others}
             # Each order for the first time: its pages come from the system's cache.
@@ -151,6 +147,15 @@ class Bench:
                 busy = ratio(runs["doc-1"], runs["doc-2"])
         orders = [one.orders for one in sizes.values()]
         return {"orders": orders, "curve": curve, "first_touch": first, "busy_doctor": busy}
+
+    def _to_warm_up(self, name: str) -> int:
+        """Give how many requests let every connection ask for the whole working set once.
+
+        Each is a process of the database's that maps a page of shared buffers when it first looks at it.
+        """
+        if self.quick or name == "statistics":
+            return 0
+        return workloads.WORKING_SET * self.plan.connections
 
     def _servers(self, sizes: Mapping[str, Filled]) -> Any:  # noqa: ANN401 (a context manager of a dict)
         @contextmanager

@@ -28,6 +28,7 @@ from rxdesk.permissions import ALL
 SAMPLES = {
     "order_uid", "prescription_uid", "patient_uid", "patient_email", "doctor_uid", "shop_uid",
     "shop_identifier", "shop_customer_id", "queue_uid", "wallet_pass_uid", "intent",
+    "second_patient_uid", "second_doctor_uid",
 }  # fmt: skip
 
 
@@ -65,26 +66,49 @@ def test_every_printed_curl_line_works(demo: Server) -> None:
             ), line
 
 
-def test_the_quickstart_s_lines_work(demo: Server, tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("no curl here, which the quickstart's lines call")
-    text = (Path(__file__).parents[2] / "docs" / "quickstart.md").read_text("utf-8")
-    block = text.split("## Try\n```console\n")[1].split("```")[0]
-    (tmp_path / ".rxdesk").mkdir()
-    (tmp_path / ".rxdesk" / "ready.json").write_bytes(demo.ready_file.read_bytes())
-    script = re.sub("^[$] ", "", block, flags=re.MULTILINE)
-    assert script.count("curl -H") == 2
+def lines_of(page: str, before: str) -> str:
+    """The lines of the first console block after a text of a page of the docs."""
+    text = (Path(__file__).parents[2] / "docs" / page).read_text("utf-8")
+    block = text.split(before + "```console\n")[1].split("```")[0]
+    return re.sub("^[$] ", "", block, flags=re.MULTILINE)
+
+
+def run_lines(script: str, demo: Server, folder: Path) -> str:
+    """Run lines of the docs where the demo's ready file is; what they print."""
+    (folder / ".rxdesk").mkdir()
+    (folder / ".rxdesk" / "ready.json").write_bytes(demo.ready_file.read_bytes())
     done = subprocess.run(
-        ["/bin/sh", "-eu", "-c", script.replace("curl -H", "curl --noproxy '*' -fsS -H")],
-        cwd=tmp_path,
+        ["/bin/sh", "-eu", "-c", script.replace("curl ", "curl --noproxy '*' ")],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert '"products"' in done.stdout
-    assert '"queue_uid"' in done.stdout
+    return done.stdout
+
+
+def test_the_quickstart_s_lines_work(demo: Server, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here, which the quickstart's lines call")
+    script = lines_of("quickstart.md", "## Try\n")
+    assert script.count("curl -H") == 2
+    said = run_lines(script.replace("curl -H", "curl -fsS -H"), demo, tmp_path)
+    assert '"products"' in said
+    assert '"queue_uid"' in said
+
+
+def test_a_doctor_s_steps_of_the_docs_work(demo: Server, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here, which the lines call")
+    variables = lines_of("quickstart.md", "## Try\n").split("curl -H")[0]
+    steps = lines_of("waiting-room.md", "of its ready file:\n")
+    said = run_lines(variables + steps, demo, tmp_path)
+    for part in ('"outcome":"treated"', '"no_shows":1', '"position":', '"totalRegistries"'):
+        assert part in said
+    samples = demo.ready["organisations"][0]["samples"]
+    assert f'"doctor_uid":"{samples["second_doctor_uid"]}"' in said
 
 
 def test_a_demo_key_has_every_permission_and_no_limit(demo: Server) -> None:

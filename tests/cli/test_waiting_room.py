@@ -53,13 +53,15 @@ def test_a_day_at_work(at: list[str]) -> None:
     assert room(at, "call-next", "doc-1").stdout.startswith("q-1: pp-1 in vr-")
     assert f"has q-0 in {visit['video_room_id']}" in room(at, "duty", "doc-1").stdout
     by = ("--doctor", "doc-1")
-    assert "invalid" in refused(room(at, "complete", "q-0", *by, "--outcome", "cured")).lower()
+    assert refused(room(at, "complete", "q-0", *by, "--outcome", "cured")) == (
+        "rxdesk: outcome must be one of: treated, follow_up, referred, not_treated, other"
+    )
     assert room(at, "complete", "q-0", *by, "--outcome", "treated").stdout == "q-0: completed\n"
     assert "allowed any more" in refused(room(at, "complete", "q-0", *by, "--outcome", "treated"))
-    assert room(at, "hand-over", "q-1", *by, "--to", "doc-2").stdout == "q-1: allocated\n"
-    assert room(at, "no-show", "q-1", "--doctor", "doc-2").stdout == "q-1: waiting\n"
+    assert room(at, "hand-over", "q-1", *by, "--to", "doc-2").stdout == "q-1: allocated to doc-2\n"
+    assert room(at, "no-show", "q-1", "--doctor", "doc-2").stdout == "q-1: waiting, no-show 1 of 3\n"
     shown = room(at, "show", "shop-1").stdout
-    assert "2 waiting" in shown
+    assert "2 waiting, 0 with doctors\n" in shown
     assert [line.split()[:2] for line in shown.splitlines()[-2:]] == [["1", "q-2"], ["2", "q-1"]]
     board = answer(room(at, "show", "shop-1", "--json"))
     assert [row["no_shows"] for row in board["data"]] == [0, 1]
@@ -80,6 +82,36 @@ def test_a_day_at_work(at: list[str]) -> None:
     ]
     duty = answer(room(at, "duty", "doc-1", "--history", "--json"))
     assert [row["new"] for row in duty] == ["on", "paused", "on", "off"]
+
+
+def test_nobody_is_due_while_all_are_kept_for_another(at: list[str], tmp_path: Path) -> None:
+    """And what becomes of one who is not there three times."""
+    wants = {"shop_uid": "shop-2", "status": "waiting", "preferred_doctor_uid": "doc-1"}
+    files: dict[str, list[dict[str, Any]]] = {
+        "shops": [{"uid": "shop-2", "identifier": "two", "display_name": "Two"}],
+        "waiting_room": [{"uid": f"q-1{n}", "patient_profile_uid": f"pp-{n}", **wants} for n in range(2)],
+    }
+    for kind, rows in files.items():
+        (tmp_path / f"{kind}.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert inside("import", *at, tmp_path).returncode == 0
+    for doctor in ("doc-1", "doc-2"):
+        room(at, "on-duty", doctor, "--shop", "shop-2")
+    assert room(at, "call-next", "doc-2").stdout == "nobody is due; kept for another doctor: 2 (doc-1)\n"
+    assert answer(room(at, "call-next", "doc-2", "--json")) is None
+    room(at, "cancel", "q-10")
+    assert room(at, "call-next", "doc-2").stdout == "nobody is due; kept for another doctor: 1 (doc-1)\n"
+    told = []
+    for _ in range(3):
+        assert room(at, "call-next", "doc-1").stdout.startswith("q-11: ")
+        told.append(room(at, "no-show", "q-11", "--doctor", "doc-1").stdout)
+    assert told == [
+        "q-11: waiting, no-show 1 of 3\n",
+        "q-11: waiting, no-show 2 of 3\n",
+        "q-11: cancelled, no-show 3 of 3\n",
+    ]
+    assert room(at, "call-next", "doc-2").stdout == "nobody is due\n"
+    room(at, "off-duty", "doc-1")
+    room(at, "on-duty", "doc-2", "--shop", "shop-1")
 
 
 def test_what_is_not_there(at: list[str]) -> None:

@@ -35,7 +35,7 @@ def test_a_table_for_people() -> None:
     assert lines[0].split() == ["ESTIMATE", "ERROR", "(MINUTES)", "IN", "RANGE"]
     assert lines[1].startswith("RxDesk ")
     assert len(lines) == 2 + len(NAMES) + 1
-    assert "over 1 days" in lines[-1]
+    assert "over 1 day;" in lines[-1]
 
 
 def test_a_history_is_replayed_like_the_days_that_it_holds(tmp_path: Path) -> None:
@@ -58,6 +58,13 @@ def test_a_faulty_history_is_refused_by_its_line(tmp_path: Path) -> None:
         '{"at": 1, "kind": "on_duty", "doctor": "a"}\n{"at": 2, "kind": "completed", "visit": "v"}\n'
     )
     assert f"{file}: line 2: the visit v has not been called" in refused(inside(*VERB, "--history", file))
+    file.write_text('{"at": 1, "kind": "arrived", "visit": "v"}\n')
+    assert refused(inside(*VERB, "--history", file)) == (
+        f"rxdesk: {file}: line 1: kind 'arrived' is not known; it is one of: registered, called, completed, "
+        "no_show, cancelled, returned, on_duty, paused, resumed, off_duty"
+    )
+    file.write_text('{"at": "1", "kind": "on_duty", "doctor": "a"}\n')
+    assert "line 1: must be a number, not a string - at '$.at'" in refused(inside(*VERB, "--history", file))
     assert "No such file" in refused(inside(*VERB, "--history", tmp_path / "absent"))
 
 

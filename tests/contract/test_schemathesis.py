@@ -6,13 +6,14 @@ contract that says why.
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any, TypeAlias
 
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from schemathesis.checks import CHECKS, load_all_checks
 from tests.conftest import ENCRYPTION_KEYS, Live
 from tests.contract.worlds import DOCUMENTS, World, make_world
@@ -21,6 +22,8 @@ from tests.factories import make_tenant
 from rxdesk import routes
 from rxdesk.db.pool import Connection
 from rxdesk.web.api import Api
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 load_all_checks()
 Case: TypeAlias = "schemathesis.Case[Any]"
@@ -98,6 +101,15 @@ def _excluded(name: str) -> list[Any]:
     return [CHECKS.get_one(check) for check, operations, _ in OFF if name in operations]
 
 
+def _is_http(case: Case) -> bool:
+    """Tell whether a header's values have no control characters.
+
+    Section 1: what the HTTP server itself refuses has an empty body, which the document does not speak of;
+    tests/wire has it.
+    """
+    return not any(_CONTROL.search(str(value)) for value in (case.headers or {}).values())
+
+
 def _test_of(api: Api, examples: int) -> Any:
     """Make the test of one document."""
     # A stream has no end that one could wait for; tests/api/waiting_room/test_live.py reads them.
@@ -108,6 +120,7 @@ def _test_of(api: Api, examples: int) -> Any:
     @schema.parametrize()
     @settings(max_examples=examples, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
     def test(case: Case, live: Live, keys: dict[str, str], session: requests.Session) -> None:
+        assume(_is_http(case))
         name = case.operation.definition.raw["operationId"]
         case.call_and_validate(
             base_url=live.url + api.base,

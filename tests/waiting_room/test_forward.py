@@ -153,6 +153,13 @@ def test_patients_who_give_up_or_do_not_come_shorten_the_wait_of_those_behind() 
         assert minutes(replace(patient, habits=habits))[7] < 60 < minutes(patient)[7]
 
 
+def test_most_of_a_long_queue_in_a_new_shop_is_expected_to_stay() -> None:
+    """However little is known of it: the last of 40 is told nearly half of what all ahead would take."""
+    new = replace(steady(free("a"), *[None] * 40), habits=replace(STEADY, give_up=Habits().give_up))
+    staying = minutes(steady(free("a"), *[None] * 40))
+    assert minutes(new)[39] > 0.45 * staying[39]
+
+
 # ------------------------------------------------------------------------------------------- preferred doctors
 def busy(uid: str, left: float) -> Doctor:
     return Doctor(uid, "busy", since=NOW - 60 * (10 - left), length=EVEN)

@@ -318,3 +318,8 @@ def _cell(value: object) -> str:
 def printable(text: str) -> str:
     """Give a text that somebody else wrote without what could steer a terminal."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Give a number with its noun: `1 day`, `2 days`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -116,9 +116,9 @@ def create(  # noqa: PLR0913 (the options of a verb)
 
 def body_of(kind: type[Any], values: dict[str, Any]) -> Any:  # noqa: ANN401 (the schema's type)
     """Give the values as the schema that the API reads; what it refuses is a CliError."""
-    import msgspec
-
+    from rxdesk.errors import ApiError
     from rxdesk.kit.strict_json import StrictJsonError, check_text
+    from rxdesk.web.body import convert
 
     for name, value in values.items():
         try:
@@ -127,9 +127,10 @@ def body_of(kind: type[Any], values: dict[str, Any]) -> Any:  # noqa: ANN401 (th
             message = f"{name} is not UTF-8, or holds NUL"
             raise CliError(message) from None
     try:
-        return msgspec.convert(values, kind)
-    except msgspec.ValidationError as error:
-        raise CliError(str(error).replace("`", "'")) from None
+        return convert(values, kind)
+    except ApiError as error:
+        faults = (f"{fault['field']} {fault['message']}".strip() for fault in error.body["details"])
+        raise CliError("; ".join(faults)) from None
 
 
 def _item(text: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rxdesk.cli.common import (
     AsJson,
     ConfigFile,
     DataDir,
+    counted,
     on_database,
     print_json,
     print_table,
@@ -114,4 +115,4 @@ def intent_window(
     if as_json:
         print_json({"organisation": slug, "intent": intent, "days": days})
         return
-    print(f"{slug}: {intent} counts for {days} days.")
+    print(f"{slug}: {intent} counts for {counted(days, 'day')}.")

@@ -75,13 +75,13 @@ def _tell_duty(duty: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a duty, as
         print(f"  has {visit['queue_uid']} in {visit['video_room_id'] or '-'}")
 
 
-def _tell_visit(visit: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a visit)
+def _tell_visit(visit: Any, more: str = "", *, as_json: bool) -> None:  # noqa: ANN401 (a visit)
     import msgspec
 
     if as_json:
         print_json(msgspec.to_builtins(visit))
     else:
-        print(f"{visit.queue_uid}: {visit.status}")
+        print(f"{visit.queue_uid}: {visit.status}{more}")
 
 
 @app.command(epilog=EPILOG + "rxdesk waiting-room show --organisation nordlicht shop-1")
@@ -105,7 +105,7 @@ def show(
         ("DOCTOR", "NAME", "DUTY", "HAS"),
         [(one["uid"], one["display_name"], one["status"], one["queue_uids"]) for one in board["doctors"]],
     )
-    print(f"{board['totalRegistries']} waiting")
+    print(waiting_room_watch.counts(board))
     print_table(
         ("POSITION", "VISIT", "PATIENT", "WANTS", "NO-SHOWS"),
         [
@@ -240,16 +240,21 @@ def call_next(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a doctor the patient who is due; says so when nobody is."""
+    """Give a doctor the patient who is due; says so when nobody is, and for whom those who wait are kept."""
     import msgspec
 
     from rxdesk.waiting_room import calling
 
-    visit = _do(organisation, data_dir, config, lambda tx, rules: calling.call_next(tx, doctor, rules))
+    async def call(tx: Transaction, rules: Rules) -> tuple[Any, list[str]]:
+        visit = await calling.call_next(tx, doctor, rules)
+        return visit, [] if visit is not None else await calling.kept_for(tx, doctor)
+
+    visit, kept = _do(organisation, data_dir, config, call)
     if as_json:
         print_json(msgspec.to_builtins(visit))
     elif visit is None:
-        print("nobody is due")
+        wanted = ", ".join(sorted(set(kept)))
+        print("nobody is due" + (f"; kept for another doctor: {len(kept)} ({wanted})" if kept else ""))
     else:
         print(f"{visit.queue_uid}: {visit.patient_profile_uid} in {visit.video_room_id}")
 
@@ -295,10 +300,11 @@ def no_show(
     """Put a patient who was not there at the end of the queue; the third time the visit is cancelled."""
     from rxdesk.waiting_room import visits
     from rxdesk.waiting_room.desk_schemas import Absence
+    from rxdesk.waiting_room.lifecycle import NO_SHOWS
 
     body = body_of(Absence, {"doctor_uid": doctor})
     visit = _do(organisation, data_dir, config, lambda tx, _: visits.no_show(tx, uid, body))
-    _tell_visit(visit, as_json=as_json)
+    _tell_visit(visit, f", no-show {visit.no_shows} of {NO_SHOWS}", as_json=as_json)
 
 
 @app.command(
@@ -321,7 +327,7 @@ def hand_over(
 
     body = body_of(HandOver, {"doctor_uid": doctor, "to_doctor_uid": to, "reason": reason})
     visit = _do(organisation, data_dir, config, lambda tx, rules: visits.hand_over(tx, uid, body, rules))
-    _tell_visit(visit, as_json=as_json)
+    _tell_visit(visit, f" to {visit.doctor_uid}", as_json=as_json)
 
 
 @app.command(epilog=EPILOG + "rxdesk waiting-room cancel --organisation nordlicht q-1")
@@ -356,7 +362,7 @@ def history(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what doctors did with a visit, when and by whom, oldest first."""
+    """Show what became of a visit, when and by whom, oldest first."""
     from rxdesk.waiting_room.desk_queries import VISIT_CHANGES
 
     page = looked_up(data_dir, config, organisation, VISIT_CHANGES, uid, HISTORY_ROWS, 0)

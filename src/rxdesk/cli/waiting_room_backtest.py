@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxdesk.cli.common import EPILOG, AsJson, CliError, named_path, print_json, print_table, printable
+from rxdesk.cli.common import (
+    EPILOG,
+    AsJson,
+    CliError,
+    counted,
+    named_path,
+    print_json,
+    print_table,
+    printable,
+)
 
 if TYPE_CHECKING:
     from rxdesk.waiting_room.backtest.replay import Judged
@@ -102,13 +111,13 @@ def _days_of(file: Path) -> list[list[Row]]:
 
 def _print(found: Scores, days: int) -> None:
     if found.mae_minutes is None or found.coverage is None:
-        print(f"No wait was judged in {days} days.")
+        print(f"No wait was judged in {counted(days, 'day')}.")
         return
     rows = [("RxDesk", f"{found.mae_minutes:.2f}", f"{100 * found.coverage:.1f} %")]
     rows += [(_WORDS[name], f"{error:.2f}", "") for name, error in found.usual.items() if error is not None]
     print_table(("ESTIMATE", "ERROR (MINUTES)", "IN RANGE"), rows)
     ratio = "" if found.ratio is None else f" Our error is {found.ratio:.2f} of the best formula's."
-    print(f"{found.estimates} estimates over {days} days; the range is for 80 %.{ratio}")
+    print(f"{found.estimates} estimates over {counted(days, 'day')}; the range is for 80 %.{ratio}")
 
 
 @contextmanager

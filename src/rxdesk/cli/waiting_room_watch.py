@@ -96,8 +96,9 @@ def _print(position: int, steps: list[dict[str, Any]], board: dict[str, Any], *,
     for step in steps:
         print(f"{step['uid']}: {step['status']}")
     doctors = [f"{one['uid']} {one['status']}" for one in board["doctors"]]
-    with_doctors = len(board["allocated"])
-    print(
-        f"  {board['totalRegistries']} waiting, {with_doctors} with doctors; on duty: {', '.join(doctors) or 'nobody'}",
-        flush=True,
-    )
+    print(f"  {counts(board)}; on duty: {', '.join(doctors) or 'nobody'}", flush=True)
+
+
+def counts(board: dict[str, Any]) -> str:
+    """Say how many of a shop wait, and how many doctors have: of any doctor, on duty there or not."""
+    return f"{board['totalRegistries']} waiting, {len(board['allocated'])} with doctors"

@@ -63,7 +63,7 @@ def make_files(world: World, orders: int) -> tuple[dict[Kind, list[Row]], dict[s
 
 
 def _samples(files: dict[Kind, list[Row]]) -> dict[str, str]:
-    """Name the demo's examples: the first order, the first patient and what is theirs."""
+    """Name the demo's examples: the first order, the first patient and what is theirs; and who may wait beside them."""
     shop, order, patient = files["shops"][0], files["orders"][0], files["patients"][0]
     prescription = order["prescriptions"][0]
     queued = next(
@@ -71,13 +71,22 @@ def _samples(files: dict[Kind, list[Row]]) -> dict[str, str]:
         for visit in files["waiting_room"]
         if visit["status"] == "waiting" and visit["shop_uid"] == shop["uid"]
     )
+    waiting = {
+        visit["patient_profile_uid"] for visit in files["waiting_room"] if visit["status"] == "waiting"
+    }
+    second_patient = next(one for one in files["patients"][1:] if one["uid"] not in waiting)
+    second_doctor = next(
+        one for one in files["doctors"] if one["active"] and one["uid"] != prescription["doctor_uid"]
+    )
     held = files["wallet_passes"][0]
     return {
         "order_uid": order["uid"],
         "prescription_uid": prescription["uid"],
         "patient_uid": patient["uid"],
         "patient_email": patient["email"],
+        "second_patient_uid": second_patient["uid"],
         "doctor_uid": prescription["doctor_uid"],
+        "second_doctor_uid": second_doctor["uid"],
         "shop_uid": shop["uid"],
         "shop_identifier": shop["identifier"],
         "shop_customer_id": held["shop_customer_id"],

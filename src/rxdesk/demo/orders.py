@@ -55,8 +55,9 @@ def make_orders(
     pins = pin_newest(world, times)
     for number, (created, pin) in enumerate(zip(times, pins, strict=True)):
         example = number == 0
-        active = len(signers) if created < world.now - 30 * DAY else len(signers) - 1
-        which = world.random.randrange(active)  # the last doctor left a month ago
+        # The last doctor left a month ago; the example's is there.
+        left = example or created >= world.now - 30 * DAY
+        which = world.random.randrange(len(signers) - 1 if left else len(signers))
         if pin is None:
             course = draw_course(world, created, speeds[which], example=example)
         else:

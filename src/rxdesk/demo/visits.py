@@ -25,22 +25,21 @@ _LEVELS = ("Bronze", "Silber", "Gold")
 
 
 def make_visits(world: World, catalogue: Catalogue, doctors: list[Row], patients: list[Row]) -> list[Row]:
-    """Make the visits of the last day, in the order of their coming; nobody waits twice in one shop."""
+    """Make the visits of the last day, in the order of their coming; nobody waits twice in one shop.
+
+    No doctor has a patient, as an import puts none on duty.
+    """
     visits: list[Row] = []
     on_duty = [doctor for doctor in doctors if doctor["active"] and doctor["can_sign_prescriptions"]]
     for shop in catalogue.shops:
-        waiting, allocated = world.random.randint(8, 15), world.random.randint(2, 3)
-        present = world.random.sample(patients, min(len(patients), waiting + allocated))
+        present = world.random.sample(patients, min(len(patients), world.random.randint(8, 15)))
         for number in range(36):
             created = world.now - 22 * HOUR + number * 35 * MINUTE + world.random.randrange(20 * MINUTE)
             visit = _visit(world, shop, world.random.choice(patients), on_duty, created)
             visits.append(_ended(world, visit, on_duty, cancelled=world.chance(0.18)))
         for number, patient in enumerate(present):
             ago = int((len(present) - number) * 45 * MINUTE / len(present)) + world.random.randrange(60)
-            visit = _visit(world, shop, patient, on_duty, world.now - ago)
-            if number < allocated and len(present) > allocated:
-                visit = _allocated(world, visit, on_duty, world.now - MINUTE * world.random.randint(1, 9))
-            visits.append(visit)
+            visits.append(_visit(world, shop, patient, on_duty, world.now - ago))
     return sorted(visits, key=lambda visit: visit["created_at"])
 
 
@@ -56,24 +55,20 @@ def _visit(world: World, shop: Row, patient: Row, on_duty: list[Row], created: i
     }
 
 
-def _allocated(world: World, visit: Row, on_duty: list[Row], allocated: int) -> Row:
-    moment = max(allocated, visit["created_at"])
-    return visit | {
-        "status": "allocated",
-        "doctor_uid": visit["preferred_doctor_uid"] or world.random.choice(on_duty)["uid"],
-        "video_room_id": f"room-{world.random.getrandbits(48):012x}",
-        "allocated_at": moment,
-        "updated_at": moment,
-    }
-
-
 def _ended(world: World, visit: Row, on_duty: list[Row], *, cancelled: bool) -> Row:
     if cancelled:
         ended = visit["created_at"] + world.minutes(10, 0.4)
         return visit | {"status": "cancelled", "ended_at": ended, "updated_at": ended}
-    made = _allocated(world, visit, on_duty, visit["created_at"] + world.minutes(9, 0.3))
-    ended = made["allocated_at"] + world.minutes(8, 0.3)
-    return made | {"status": "completed", "ended_at": ended, "updated_at": ended}
+    allocated = visit["created_at"] + world.minutes(9, 0.3)
+    ended = allocated + world.minutes(8, 0.3)
+    return visit | {
+        "status": "completed",
+        "doctor_uid": visit["preferred_doctor_uid"] or world.random.choice(on_duty)["uid"],
+        "video_room_id": f"room-{world.random.getrandbits(48):012x}",
+        "allocated_at": allocated,
+        "ended_at": ended,
+        "updated_at": ended,
+    }
 
 
 def make_templates(world: World, catalogue: Catalogue) -> list[Row]:

@@ -115,6 +115,13 @@ WHERE v.organisation_id = $1 AND v.ctid = (SELECT d.place FROM due d) AND v.stat
 RETURNING v.uid, v.created_at, {VISIT}::text AS body"""
 
 
+_WANTED = """
+SELECT v.preferred_doctor_uid FROM waiting_room_visits v
+JOIN doctor_duty_shops d ON d.organisation_id = $1 AND d.doctor_uid = $2 AND d.shop_uid = v.shop_uid
+WHERE v.organisation_id = $1 AND v.status = 'waiting' AND v.preferred_doctor_uid IS NOT NULL
+  AND v.deleted_at IS NULL"""
+
+
 async def call_next(tx: Transaction, doctor_uid: str, rules: Rules) -> Visit | None:
     """Give the doctor the patient who is due in the shops of the duty; None when nobody is.
 
@@ -148,6 +155,14 @@ async def call_next(tx: Transaction, doctor_uid: str, rules: Rules) -> Visit | N
     await history.record(tx, "visit", row["uid"], "status", old="waiting", new="allocated", reason=doctor_uid)
     tell(tx, row["uid"], "allocated", row["created_at"])
     return msgspec.json.decode(row["body"], type=Visit)
+
+
+async def kept_for(tx: Transaction, doctor_uid: str) -> list[str]:
+    """Give, when nobody is due for the doctor, the preferred doctor of each who waits in the shops of the duty."""
+    return [
+        row["preferred_doctor_uid"]
+        for row in await tx.connection.fetch(_WANTED, tx.organisation_id, doctor_uid)
+    ]
 
 
 async def return_vanished(tx: Transaction, rules: Rules) -> int:

@@ -11,7 +11,7 @@ from rxdesk import errors
 from rxdesk.access import Transaction
 from rxdesk.kit.uids import new_uid
 from rxdesk.waiting_room.forecasts import Window
-from rxdesk.waiting_room.rooms import LOCKED, raise_of_duty
+from rxdesk.waiting_room.rooms import LOCKED
 from rxdesk.waiting_room.schemas import Place, Registration
 from rxdesk.waiting_room.telling import TOLD
 from rxdesk.webhooks.outbox import FAN_OUT, NOTICE
@@ -59,9 +59,10 @@ SELECT g.shop_uid, g.patient_profile_uid, g.preferred_doctor_uid, v.uid AS queue
   (SELECT position FROM counted) AS position, (SELECT uid FROM present) AS present_uid, {NOTICE} AS told
 FROM given g LEFT JOIN visit v ON true"""
 
-# Gives the status that it was in, and the doctor whose rooms were locked; what it is judged by is the row as it is once
-# the locks are had. A visit that has ended stays so, and nothing is locked for it.
-# $5 the visit's uid, $6 the event's
+# Gives the status that it was in; what it is judged by is the row as it is once the locks are had. A visit that has
+# ended stays so, and nothing is locked for it. Nor is one cancelled that a doctor has whose rooms are not locked, as
+# the patient was called before the locks were had: `unlocked` says so.
+# $5 the visit's uid, $6 the event's, $7 the change's
 _CANCEL = f"""
 WITH present AS MATERIALIZED (
   SELECT shop_uid, doctor_uid FROM waiting_room_visits
@@ -76,18 +77,22 @@ WITH present AS MATERIALIZED (
   WHERE r.organisation_id = $1 AND r.uid = room.uid
   RETURNING r.uid
 ), visit AS MATERIALIZED (
-  SELECT v.uid, v.status, v.doctor_uid
+  SELECT v.uid, v.status,
+    v.status = 'allocated' AND v.doctor_uid IS DISTINCT FROM (SELECT p.doctor_uid FROM present p) AS unlocked
   FROM waiting_room_visits v CROSS JOIN (SELECT count(*) FROM raised) locked
   WHERE v.organisation_id = $1 AND v.uid = $5 AND v.deleted_at IS NULL FOR NO KEY UPDATE OF v
 ), cancelled AS (
   UPDATE waiting_room_visits AS w SET status = 'cancelled', ended_at = $2, updated_at = $2, actor_kind = $3,
     actor_uid = $4
   FROM visit v
-  WHERE w.organisation_id = $1 AND w.uid = v.uid AND v.status IN ('waiting', 'allocated')
-  RETURNING w.uid, w.created_at
+  WHERE w.organisation_id = $1 AND w.uid = v.uid AND v.status IN ('waiting', 'allocated') AND NOT v.unlocked
+  RETURNING w.uid, w.created_at, v.status AS before
+), changed AS (
+  INSERT INTO changes (organisation_id, uid, subject_kind, subject_uid, what, old_value, new_value, changed_at,
+    actor_kind, actor_uid)
+  SELECT $1, $7, 'visit', uid, 'status', before, 'cancelled', $2, $3, $4 FROM cancelled
 ), {TOLD.format(step="cancelled", status="cancelled", event="$6")}, {FAN_OUT}
-SELECT v.status, v.doctor_uid, p.doctor_uid AS locked_doctor_uid, {NOTICE} AS told
-FROM visit v LEFT JOIN present p ON true"""
+SELECT v.status, v.unlocked, {NOTICE} AS told FROM visit v"""
 
 
 async def register(tx: Transaction, body: Registration, estimates: Window) -> Place:
@@ -123,14 +128,15 @@ async def cancel(tx: Transaction, uid: str) -> None:
 
     Raises 404 for an unknown visit, 409 for a completed one.
     """
-    visit = await tx.connection.fetchrow(
-        _CANCEL, tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid, uid, new_uid("evt")
-    )
-    if visit is None:
-        raise errors.not_found()
-    if visit["status"] == "completed":
-        raise errors.simple(409, "The visit is completed and cannot be cancelled")
-    if visit["status"] == "allocated" and visit["doctor_uid"] != visit["locked_doctor_uid"]:
-        # A doctor has called the patient before the lock was had: the doctor's other rooms have changed as well. Should
-        # this fail, the client is told to ask again, and then all is done.
-        await raise_of_duty(tx, visit["doctor_uid"])
+    while True:
+        visit = await tx.connection.fetchrow(
+            _CANCEL,
+            *(tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid),
+            *(uid, new_uid("evt"), new_uid("chg")),
+        )
+        if visit is None:
+            raise errors.not_found()
+        if visit["status"] == "completed":
+            raise errors.simple(409, "The visit is completed and cannot be cancelled")
+        if not visit["unlocked"]:
+            return

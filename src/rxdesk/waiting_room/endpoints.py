@@ -64,7 +64,8 @@ async def get_visit_status(call: Call) -> Answer:
     summary="Where a visit stands, live",
     description="Server-Sent Events: `snapshot`, the status as its route gives it, whenever it is another; `step`, "
     "each step of the visit, as `waiting_room_updated` tells of it; `end`, with a `reason`, after which nothing comes. "
-    "The `id` of an event is its position among the organisation's events. 204 when the client has seen the end.",
+    "The `id` of an event is its position among the organisation's events, and of `end` has `-end` behind it. 204 when "
+    "the client has seen the end.",
     path_parameters=_QUEUE_UID,
     nothing=204,
     streams=True,

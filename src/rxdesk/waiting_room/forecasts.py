@@ -1,8 +1,9 @@
 """Forecasts: the estimates of a whole room, made once in a while and shared by all who ask for it.
 
 What was made serves while it is fresh and the room's revision is the same. A room that changes all the time is
-estimated once a second at most, and never twice at once; who is not in what was made is answered by position. It takes
-milliseconds, so others are served between its steps.
+estimated once a second at most, and never twice at once; who is not in what was made is answered by position, but for
+one at the front who has just come and prefers a doctor: for that one it is made anew. It takes milliseconds, so others
+are served between its steps.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import msgspec
 from rxdesk.access import Access, Transaction, look
 from rxdesk.kit.clock import Clock
 from rxdesk.settings import Settings
-from rxdesk.waiting_room.estimates.forward import in_steps
+from rxdesk.waiting_room.estimates.forward import SIMULATED, in_steps
 from rxdesk.waiting_room.estimates.snapshot import Estimate, Reason
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.waiting_room.schemas import Standing, Status
@@ -131,14 +132,21 @@ class Forecasts:
         self._under_way: dict[_Key, asyncio.Task[Forecast]] = {}
         self.made = 0
 
-    async def of(self, organisation_id: int, shop_uid: str, revision: int | None = None) -> Forecast:
-        """Give a shop's forecast: made anew if it is not fresh, or older than the revision and a second.
+    async def of(
+        self,
+        organisation_id: int,
+        shop_uid: str,
+        revision: int | None = None,
+        *,
+        least_age: timedelta = LEAST_AGE,
+    ) -> Forecast:
+        """Give a shop's forecast: made anew if it is not fresh, or older than the revision and the least age.
 
         Of a shop that there is not it says nothing: 0 minutes. Raises DatabaseUnavailableError.
         """
         key = organisation_id, shop_uid
         kept = self._kept.get(key)
-        if kept is not None and self._serves(kept, revision):
+        if kept is not None and self._serves(kept, revision, least_age):
             self._kept.move_to_end(key)
             return kept
         task = self._under_way.get(key)
@@ -149,21 +157,29 @@ class Forecasts:
 
     async def status(self, organisation_id: int, standing: Standing) -> Status:
         """Give a visit's status with its estimate, if it waits. Raises DatabaseUnavailableError."""
-        if standing.position is None:
-            return standing.with_estimate(None)
-        forecast = await self.of(organisation_id, standing.shop_uid, standing.revision)
-        return standing.with_estimate(forecast.of_visit(standing.queue_uid, standing.position))
+        status, _ = await self.status_as_of(organisation_id, standing)
+        return status
 
-    async def knows(self, organisation_id: int, standing: Standing) -> bool:
-        """Tell whether the forecast that a visit's status is of has seen the visit as it stands, if it waits."""
+    async def status_as_of(self, organisation_id: int, standing: Standing) -> tuple[Status, bool]:
+        """Give a visit's status, and whether its estimate is of the room as it stands."""
         if standing.position is None:
-            return True
+            return standing.with_estimate(None), True
+        uid, position = standing.queue_uid, standing.position
         forecast = await self.of(organisation_id, standing.shop_uid, standing.revision)
-        return forecast.revision >= standing.revision
+        if standing.prefers and position <= SIMULATED:
+            # Its position does not tell how long it waits. One that was under way may have begun before it came.
+            for _ in range(2):
+                if uid in forecast.positions or forecast.revision >= standing.revision:
+                    break
+                forecast = await self.of(
+                    organisation_id, standing.shop_uid, standing.revision, least_age=timedelta(0)
+                )
+        estimate = forecast.of_visit(uid, position)
+        return standing.with_estimate(estimate), forecast.revision >= standing.revision
 
-    def _serves(self, kept: Forecast, revision: int | None) -> bool:
+    def _serves(self, kept: Forecast, revision: int | None, least_age: timedelta) -> bool:
         age = abs(self._clock() - kept.made_at)
-        return age < LEAST_AGE or (age < self._fresh and (revision is None or kept.revision >= revision))
+        return age < least_age or (age < self._fresh and (revision is None or kept.revision >= revision))
 
     async def _make(self, key: _Key) -> Forecast:
         try:

@@ -39,7 +39,8 @@ LEFT JOIN waiting_room_habits h ON h.organisation_id = $1 AND h.uid = r.uid
 WHERE r.organisation_id = $1 AND r.attended AND r.revision IS DISTINCT FROM h.revision
 ORDER BY r.uid"""
 
-# What happened in a shop since then, in order. Of a duty that changes its shops, those that it leaves are `off_duty`.
+# What happened in a shop since then, in order. A patient's own cancellation is taken from the visit, as imported ones
+# have no history. Of a duty that changes its shops, those that it leaves are `off_duty`.
 # $2: shop, $3: since when, $4: how many rows
 _ROWS = """
 SELECT x.at, x.kind, x.visit, x.doctor, x.preferred_doctor FROM (
@@ -62,6 +63,7 @@ SELECT x.at, x.kind, x.visit, x.doctor, x.preferred_doctor FROM (
   FROM waiting_room_visits v
   JOIN changes h ON h.organisation_id = $1 AND h.subject_uid = v.uid AND h.subject_kind = 'visit' AND h.what = 'status'
   WHERE v.organisation_id = $1 AND v.shop_uid = $2 AND v.created_at >= $3 AND v.deleted_at IS NULL
+    AND (h.new_value <> 'cancelled' OR v.end_reason IS NOT NULL)
   UNION ALL
   SELECT h.changed_at, CASE WHEN h.new_value = 'on' THEN 0 ELSE 3 END, h.uid, CASE
       WHEN h.new_value = 'paused' THEN 'paused'

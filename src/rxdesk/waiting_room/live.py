@@ -55,15 +55,19 @@ async def open_visit(call: Call, queue_uid: str) -> Answer:
     """Answer with a visit's stream; 204 when the client has seen its end."""
     hub = call.services.part(Hub)
     mark: Mark | None = hub.mark()
-    text = await call.found(live_queries.VISIT, queue_uid, _last_id(call), call.now - _RESUMABLE)
+    last = _last_id(call)
+    after = last and last.position
+    text = await call.found(live_queries.VISIT, queue_uid, after, call.now - _RESUMABLE)
     beginning = _read(text)
     standing = msgspec.json.decode(beginning.document, type=Standing)
     caller = await call.authorise()
     forecasts = call.services.part(Forecasts)
-    state = _state(await forecasts.status(caller.organisation_id, standing))
-    if not await forecasts.knows(caller.organisation_id, standing):
+    status, as_it_stands = await forecasts.status_as_of(caller.organisation_id, standing)
+    state = _state(status)
+    if not as_it_stands:
         mark = None
-    if state.ended is not None and beginning.resumed and not beginning.steps:
+    # The position alone does not tell: a visit may be ended by an import, without an event.
+    if state.ended is not None and last and last.ended and beginning.resumed and not beginning.steps:
         return Answer(204, b"")
     return await _streamed(call, hub, mark, _Opening("visit", queue_uid, beginning, state))
 
@@ -73,13 +77,14 @@ async def open_board(call: Call, shop_uid: str) -> Answer:
     hub = call.services.part(Hub)
     mark = hub.mark()
     shown = _shown(shop_uid, Rules.of(call.settings), call.services.clock)
-    text = await call.found(live_queries.SHOP, *shown, _last_id(call), call.now - _RESUMABLE)
+    last = _last_id(call)
+    text = await call.found(live_queries.SHOP, *shown, last and last.position, call.now - _RESUMABLE)
     beginning = _read(text)
     state = State(beginning.document.encode())
     return await _streamed(call, hub, mark, _Opening("board", WHOLE, beginning, state))
 
 
-def _last_id(call: Call) -> int | None:
+def _last_id(call: Call) -> sse.LastId | None:
     return sse.read_last_id(call.header_values(b"last-event-id"))
 
 

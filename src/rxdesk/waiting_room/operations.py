@@ -323,5 +323,5 @@ ENDPOINTS = (
         desk_schemas.visit_example("cancelled", end_reason="doctor", **_ENDED),
         body_required=False,
     ),
-    _changes(_VISIT, _QUEUE_UID, "get_visit_history", "What doctors did with a visit"),
+    _changes(_VISIT, _QUEUE_UID, "get_visit_history", "What became of a visit"),
 )

@@ -26,6 +26,7 @@ STANDING = """json_build_object(
   'video_room_id', v.video_room_id,
   'allocated_at', unix_seconds(v.allocated_at),
   'shop_uid', v.shop_uid,
+  'prefers', v.preferred_doctor_uid IS NOT NULL,
   'revision', coalesce(r.revision, 0))"""
 
 # $4: uid

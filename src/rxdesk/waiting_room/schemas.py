@@ -59,6 +59,7 @@ class Standing(msgspec.Struct, kw_only=True):
     video_room_id: str | None
     allocated_at: int | None
     shop_uid: str
+    prefers: bool
     revision: int
 
     def with_estimate(self, estimate: Estimate | None) -> Status:

@@ -301,7 +301,7 @@ async def _fill(streams: Sequence[Stream], found: Found) -> None:
     snapshots: dict[str, bytes] = {}
     for number, stream in enumerate(streams, 1):
         if stream.key_uid not in found.keys:
-            stream.end(ended("key", found.position))
+            stream.end(sse.frame("end", b'{"reason":"key"}', found.position))
             continue
         steps = every if stream.subject == WHOLE else by_subject.get(stream.subject, ())
         missed = b"".join(text for position, text in steps if position > stream.covered)
@@ -318,7 +318,7 @@ def _show(stream: Stream, found: Found, snapshots: dict[str, bytes]) -> None:
     """Show a stream the state of its subject, if that is not what was shown last."""
     state = found.states.get(stream.subject)
     if state is None:
-        stream.end(ended("deleted", found.position))
+        stream.end(sse.frame("end", b'{"reason":"deleted"}', found.position))
         return
     shown = hash(state.document)
     # A position that went back is that of a database that lost what it had said: it is shown where it stands.
@@ -333,8 +333,8 @@ def _show(stream: Stream, found: Found, snapshots: dict[str, bytes]) -> None:
 
 
 def ended(reason: str, position: int) -> bytes:
-    """Give the last event of a stream that has come to its end."""
-    return sse.frame("end", b'{"reason":"%b"}' % reason.encode(), position)
+    """Give the last event of a stream whose subject has come to its end; its id says that it was seen."""
+    return sse.frame("end", b'{"reason":"%b"}' % reason.encode(), position, last=True)
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> None:

@@ -115,18 +115,28 @@ class Windows(MemoryStorage):
             return now, 0
         return moments[0], len(moments)
 
-    def hit(self, key: Hashable, limit: int, expiry: int, *, counts: bool) -> tuple[bool, WindowStats]:
-        """Count a request, if it `counts` and there is room; tell whether there was and what is left.
+    def hit(
+        self, who: tuple[Hashable, ...], windows: Iterable[tuple[int, int]], now: float
+    ) -> tuple[bool, list[WindowStats]]:
+        """Count a request in each of the windows (requests, seconds) up to the first that has no room.
 
-        What the library does in two calls of its strategy, whose keys and wrappers cost more than the windows.
+        Tells whether all had, and what is left of each. What the library does in two calls of its strategy for each
+        window, whose keys and wrappers cost more than the windows.
         """
-        now = self._clock()
-        moments = self._of(key, now, expiry)
-        room = self._count(moments, now - expiry) < limit
-        if room and counts:
-            moments.append(now)
-        oldest = moments[0] if moments else now
-        return room, WindowStats(oldest + expiry, limit - len(moments))
+        allowed = True
+        stats = []
+        for window in windows:
+            limit, expiry = window
+            moments = self._of((who, window), now, expiry)
+            start = now - expiry
+            while moments and moments[0] <= start:
+                moments.popleft()
+            if allowed and len(moments) < limit:
+                moments.append(now)
+            else:
+                allowed = False
+            stats.append(WindowStats((moments[0] if moments else now) + expiry, limit - len(moments)))
+        return allowed, stats
 
     def _of(self, key: Hashable, now: float, expiry: int) -> deque[float]:
         moments = self._moments.get(key)
@@ -191,18 +201,15 @@ class _Redis:
 
 
 def _verdict(policies: _Policies, stats: list[WindowStats], now: float, *, allowed: bool) -> Verdict:
-    """Put in words what is left of each window; a request that must wait waits for all that are used up."""
-    waits = [max(0, math.ceil(stat.reset_time - now)) for stat in stats]
-    state = ", ".join(
-        f'"{name}";r={max(0, stat.remaining)};t={wait}'
-        for (name, _), stat, wait in zip(policies.items, stats, waits, strict=True)
-    )
-    used_up = [wait for stat, wait in zip(stats, waits, strict=True) if stat.remaining <= 0]
-    return Verdict(
-        allowed=allowed,
-        headers=(policies.header, (b"ratelimit", state.encode())),
-        retry_after=max(1, *used_up) if used_up else 1,
-    )
+    """Put in words what is left of each window."""
+    retry_after = 1
+    state = []
+    for (name, _), (reset, remaining) in zip(policies.items, stats, strict=True):
+        wait = max(0, math.ceil(reset - now))
+        if remaining <= 0:  # it must wait for all that are used up
+            retry_after = max(retry_after, wait)
+        state.append(f'"{name}";r={max(0, remaining)};t={wait}')
+    return Verdict(allowed, (policies.header, (b"ratelimit", ", ".join(state).encode())), retry_after)
 
 
 class RateLimiter:
@@ -236,14 +243,9 @@ class RateLimiter:
             if verdict is not None:
                 return verdict
         share = _policies(caller.per_second, caller.per_minute, self._workers)
-        allowed = True
-        stats = []
-        for amount, expiry in share.windows:
-            key = (caller.organisation_id, caller.key_uid, amount, expiry)
-            room, stat = self._windows.hit(key, amount, expiry, counts=allowed)
-            allowed = allowed and room
-            stats.append(stat)
-        return _verdict(share, stats, self._clock(), allowed=allowed)
+        now = self._clock()
+        allowed, stats = self._windows.hit((caller.organisation_id, caller.key_uid), share.windows, now)
+        return _verdict(share, stats, now, allowed=allowed)
 
     async def _count_there(self, limiter: SharedLimiter, caller: Caller, policies: _Policies) -> Verdict:
         who = (str(caller.organisation_id), caller.key_uid)

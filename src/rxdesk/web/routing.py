@@ -44,6 +44,45 @@ class _Path:
             await app(scope, receive, send)
 
 
+class _Router(Router):
+    """Starlette's, which tries all patterns in turn: here it tries those alone that a path can match."""
+
+    def __init__(self, routes: list[Route], lifespan: Lifespan) -> None:
+        super().__init__(routes, redirect_slashes=False, default=_unknown_path, lifespan=lifespan)
+        self._alike: dict[tuple[int, str], list[Route]] = {}
+        for route in routes:
+            self._alike.setdefault(_kind(route.path), []).append(route)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request by the first route that matches, or what is no request as Starlette does."""
+        if scope["type"] != "http":
+            await super().app(scope, receive, send)
+            return
+        path = scope["path"]
+        slashes, third = _kind(path)
+        for kind in ((slashes, third), (slashes, _ANY)):
+            for route in self._alike.get(kind, ()):
+                match = route.path_regex.match(path)
+                if match is not None:
+                    scope["path_params"] = match.groupdict()
+                    await route.app(scope, receive, send)
+                    return
+        await self.default(scope, receive, send)
+
+
+_ANY = "{"
+
+
+def _kind(path: str) -> tuple[int, str]:
+    """Give what a template has in common with each path that it matches: its slashes, and its third name.
+
+    That is `orders` in `/v1/management/orders/ord-1`; one that is a parameter can be any.
+    """
+    names = path.split("/", 4)
+    third = names[3] if len(names) > 3 else ""  # noqa: PLR2004 (the third name)
+    return path.count("/"), _ANY if third.startswith("{") else third
+
+
 def router(handlers: Handlers, lifespan: Lifespan) -> Router:
     """Make the application of all paths; templates are like `/orders/{order_uid}`, names hold no slash.
 
@@ -52,4 +91,4 @@ def router(handlers: Handlers, lifespan: Lifespan) -> Router:
     routes = [
         Route(template.removesuffix("/"), _Path(template, methods)) for template, methods in handlers.items()
     ]
-    return Router(routes, redirect_slashes=False, default=_unknown_path, lifespan=lifespan)
+    return _Router(routes, lifespan)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from rxdesk.web.answers import Receive
 
@@ -23,14 +24,23 @@ SEND_SECONDS = 20.0
 """For which a client may read nothing while its connection is full."""
 
 _COMMENT = b": \n\n"
-_ID = re.compile(rb"[0-9]{1,18}")  # what a bigint holds
+_END = b"-end"
+_ID = re.compile(rb"([0-9]{1,18})(-end)?")  # what a bigint holds
 
 
-def frame(event: str, data: bytes, position: int) -> bytes:
-    """Give an event as it is sent; its id is the position."""
+class LastId(NamedTuple):
+    """What a client has seen last: a position, and whether it was the end of what it follows."""
+
+    position: int
+    ended: bool
+
+
+def frame(event: str, data: bytes, position: int, *, last: bool = False) -> bytes:
+    """Give an event as it is sent; its id is the position, and of the last one says that it is."""
     if b"\n" in data or b"\r" in data:
         data = data.replace(b"\r", b"").replace(b"\n", b"\ndata: ")
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (position, event.encode(), data)
+    mark = _END if last else b""
+    return b"id: %d%b\nevent: %b\ndata: %b\n\n" % (position, mark, event.encode(), data)
 
 
 def retry(milliseconds: int) -> bytes:
@@ -38,11 +48,10 @@ def retry(milliseconds: int) -> bytes:
     return b"retry: %d\n\n" % milliseconds
 
 
-def read_last_id(values: Sequence[bytes]) -> int | None:
-    """Give the position in a `Last-Event-ID`; None for none, two, and one that was never given."""
-    if len(values) != 1 or _ID.fullmatch(values[0]) is None:
-        return None
-    return int(values[0])
+def read_last_id(values: Sequence[bytes]) -> LastId | None:
+    """Give what a `Last-Event-ID` says; None for none, two, and one that was never given."""
+    found = _ID.fullmatch(values[0]) if len(values) == 1 else None
+    return None if found is None else LastId(int(found[1]), found[2] is not None)
 
 
 class Stream:

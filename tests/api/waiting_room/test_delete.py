@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+from tests.api.waiting_room.room import Room
 from tests.conftest import InProcess
 from tests.factories import LONG_AGO, Tenant
 
@@ -46,6 +47,30 @@ async def test_what_is_stored(inside: InProcess, tenant: Tenant) -> None:
         assert (row["actor_kind"], row["actor_uid"]) == ("key", made.uid)
         assert row["deleted_at"] is None
         inside.clock.moment = inside.clock.moment.replace(hour=11)  # the second one changes nothing
+
+
+async def test_it_is_in_the_history_with_who_did_it(room: Room) -> None:
+    waiting = await room.patient(shop := await room.shop())
+    made = await room.tenant.new_key("waiting_room:write")
+    for _ in range(2):
+        answer = await room.inside.client.delete(f"/waiting-room/{waiting}", headers={"X-API-Key": made.key})
+        assert answer.status_code == 204
+    [change] = (await room.get(f"/visits/{waiting}/history"))["data"]
+    assert change.pop("uid").startswith("chg-")
+    assert change == {
+        "what": "status",
+        "old": "waiting",
+        "new": "cancelled",
+        "reason": None,
+        "at": int(room.inside.clock.moment.timestamp()),
+        "actor": {"kind": "key", "uid": made.uid},
+    }
+    allocated = await room.patient(shop)
+    doctor = await room.doctor(shop)
+    assert await room.call(doctor) == allocated
+    answer = await room.inside.client.delete(f"/waiting-room/{allocated}", headers=room.headers)
+    assert answer.status_code == 204
+    assert (await room.history(allocated))[1:] == [("status", "allocated", "cancelled", None)]
 
 
 async def test_an_allocated_one(client: httpx.AsyncClient, tenant: Tenant) -> None:

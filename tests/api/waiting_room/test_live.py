@@ -82,6 +82,31 @@ async def test_a_visit_from_its_registration_to_its_end(desk: Desk) -> None:
     assert [event.name for event in await missed.rest()] == ["step", "snapshot", "end"]
 
 
+async def test_an_end_of_which_no_event_tells_is_seen_by_who_comes_back(desk: Desk) -> None:
+    """As an import without events ends a visit."""
+    shop = await desk.shop()
+    uid = await desk.patient(shop)
+    stream = await desk.follow(desk.path(uid))
+    [snapshot] = await stream.until("snapshot")
+    stream.cut()
+    await desk.tenant.update("waiting_room_visits", uid, status="completed", ended_at=LONG_AGO)
+    stream = await desk.follow(desk.path(uid), snapshot.id)
+    assert stream.status == 200
+    last, end = await stream.rest()
+    assert (last.name, last.data["status"]) == ("snapshot", "completed")
+    assert (end.name, end.data) == ("end", {"reason": "completed"})
+    assert (await desk.follow(desk.path(uid), end.id)).status == 204
+    # Others' events do not bring it back.
+    await desk.patient(shop)
+    assert (await desk.follow(desk.path(uid), end.id)).status == 204
+    # One that is no longer over goes on.
+    await desk.tenant.update("waiting_room_visits", uid, status="waiting", ended_at=None)
+    stream = await desk.follow(desk.path(uid), end.id)
+    [snapshot] = await stream.until("snapshot")
+    assert snapshot.data["status"] == "waiting"
+    stream.cut()
+
+
 async def test_a_board_and_its_doctors(desk: Desk) -> None:
     shop, elsewhere = await desk.shop(), await desk.shop()
     stream = await desk.follow(desk.board_path(shop))
@@ -114,6 +139,33 @@ async def test_a_board_and_its_doctors(desk: Desk) -> None:
     assert len(told) == 4
     assert snapshot.data == await desk.board(shop)
     stream.cut()
+
+
+async def test_a_change_reaches_every_stream(desk: Desk) -> None:
+    """More than are filled before others have their turn, of a board and of visits: none is forgotten."""
+    shop = await desk.shop()
+    doctor = await desk.doctor(shop)
+    called, *others = [await desk.patient(shop) for _ in range(20)]
+    boards = [await desk.follow(desk.board_path(shop)) for _ in range(40)]
+    of_called = [await desk.follow(desk.path(called)) for _ in range(20)]
+    of_others = [await desk.follow(desk.path(uid)) for uid in others for _ in range(2)]
+    for stream in (*boards, *of_called, *of_others):
+        await stream.until("snapshot")
+    before = len(await desk.told())
+    await desk.duty(doctor, "call-next")
+    told = (await desk.told(before), await desk.told(before, called))
+    for streams, ledger in ((boards, told[0]), (of_called, told[1])):
+        for stream in streams:
+            events = await stream.until("step")
+            while events[-1].name != "snapshot" or not steps(events):
+                events += await stream.until("snapshot")
+            assert steps(events) == ledger
+    for position, stream in enumerate(of_others, 2):
+        [snapshot] = await stream.until("snapshot")
+        while snapshot.data["position"] != position // 2:
+            [snapshot] = await stream.until("snapshot")
+    for stream in (*boards, *of_called, *of_others):
+        stream.cut()
 
 
 async def test_a_visit_that_is_deleted(hasty_desk: Desk) -> None:
@@ -150,7 +202,8 @@ async def test_resumed_at_any_event_nothing_is_missing(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "last", ["", "x", "-1", "1.0", "1e3", " ", "0x1", "9" * 18, "9" * 19, "9" * 5000, "٣", "1,2", "snapshot"]
+    "last",
+    ["", "x", "-1", "1.0", "1e3", " ", "0x1", "9" * 18, "9" * 19, "9" * 5000, "٣", "1,2", "snapshot", "-end"],
 )
 async def test_an_id_that_was_never_given(desk: Desk, last: str) -> None:
     shop = await desk.shop()

@@ -25,6 +25,10 @@ from rxdesk.waiting_room.schemas import Registration
 
 T = TypeVar("T")
 
+_BLOCKED = (
+    "SELECT 1 FROM pg_stat_activity WHERE $1 > 0 AND pid = $2 AND cardinality(pg_blocking_pids(pid)) > 0"
+)
+
 RULES = Rules.of(settings_for())
 
 
@@ -211,3 +215,34 @@ async def test_a_patient_who_is_called_as_the_visit_is_cancelled(
     after = await shop.revisions()
     assert after[shop.other] == before[shop.other] + 2
     assert after[shop.uid] >= before[shop.uid] + 2
+
+
+async def test_such_a_visit_is_not_cancelled_before_all_rooms_are_locked(
+    cluster: embedded.Address, shop: Shop
+) -> None:
+    """A crash in between would leave the doctor's other shops with what was true before."""
+    room = shop.room
+    before = await shop.revisions()
+    other = await asyncpg.connect(**cluster.connect_args(embedded.APP))
+    try:
+        await other.execute(f"SET rxdesk.organisation_id = '{room.tenant.id}'")
+        await other.execute("BEGIN")
+        async with held(cluster, room, lambda tx: calling.call_next(tx, shop.colleague, RULES)) as (_, first):
+            change = asyncio.create_task(_sent(CHANGES["the patient cancels"], shop))
+            assert await waits_for(room, first, change)
+            # Is next to have the lock of the other room.
+            lock = "SELECT uid FROM waiting_rooms WHERE organisation_id = $1 AND uid = $2 FOR UPDATE"
+            locking = asyncio.create_task(other.fetch(lock, room.tenant.id, shop.other))
+            while not await room.tenant.rows(_BLOCKED, other.get_server_pid()):
+                pass
+        await locking
+        assert await waits_for(room, other.get_server_pid(), change)
+        assert (await room.status(shop.waiting))["status"] == "allocated"
+        assert (await shop.revisions())[shop.other] == before[shop.other] + 1
+        await other.execute("COMMIT")
+        assert (await change).status_code == 204
+    finally:
+        await other.close()
+    assert (await room.status(shop.waiting))["status"] == "cancelled"
+    assert (await shop.revisions())[shop.other] == before[shop.other] + 2
+    assert await room.told(shop.waiting) == ["waiting", "allocated", "cancelled"]

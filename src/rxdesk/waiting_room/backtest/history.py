@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
+from typing import get_args
 
 import msgspec
 
-from rxdesk.waiting_room.estimates.room import HistoryError, Room, Row
+from rxdesk.kit.wording import plain
+from rxdesk.waiting_room.estimates.room import HistoryError, Kind, Room, Row
 
 _DAY = 86400.0
+_NO_CHOICE = "Invalid enum value "
 
 
 def read(lines: Iterable[bytes]) -> list[Row]:
@@ -23,9 +26,16 @@ def read(lines: Iterable[bytes]) -> list[Row]:
             row = decoder.decode(line)
             room.apply(row)
         except (msgspec.DecodeError, HistoryError, UnicodeDecodeError) as error:
-            raise HistoryError(f"line {number}: {error}") from error
+            raise HistoryError(f"line {number}: {_said(str(error))}") from error
         rows.append(row)
     return rows
+
+
+def _said(message: str) -> str:
+    if message.startswith(_NO_CHOICE):  # a row has one member that is a choice
+        given = message.removeprefix(_NO_CHOICE).rpartition(" - at ")[0]
+        return f"kind {given} is not known; it is one of: {', '.join(get_args(Kind))}"
+    return plain(message)
 
 
 def write(rows: Iterable[Row]) -> Iterator[bytes]:

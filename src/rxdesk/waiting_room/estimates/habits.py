@@ -29,7 +29,7 @@ class Habits:
 
     no_show: tuple[float, float] = (0.05, 0.5)
     no_show_minutes: float = 3.0
-    give_up: tuple[float, ...] = (0.003, 0.006, 0.01, 0.015, 0.02)
+    give_up: tuple[float, ...] = (0.003, 0.006, 0.01, 0.008, 0.006)
     gap_minutes: float = 0.7
     pause: float = 0.04
     pause_length: LogNormal = field(default=LogNormal(mu=2.4, sigma=0.5))
