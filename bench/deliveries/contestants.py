@@ -195,7 +195,10 @@ async def celery(site: Site) -> AsyncIterator[_Celery]:
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
 
     async def answers() -> bool:
-        return socket.exists() and processes.redis(socket, "PING") == "+PONG"
+        try:
+            return processes.redis(socket, "PING") == "+PONG"
+        except OSError:  # its socket is not there, or nobody listens on it yet
+            return False
 
     async def works() -> bool:
         return ready.exists()

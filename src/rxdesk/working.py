@@ -7,6 +7,7 @@ input, so that no secret stands in its arguments.
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import random
 import signal
@@ -151,7 +152,7 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
         await asyncio.gather(*beside, return_exceptions=True)
         if composed.push_client is not None:
             await composed.push_client.close()
-        await composed.deliveries.egress.close()
+        composed.deliveries.egress.close()
         await composed.pool.close()
 
 
@@ -248,7 +249,11 @@ def work_until_told(settings: Settings, connect: Mapping[str, Any], encryption_k
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
                 loop.add_signal_handler(number, stopping.set)
         _log.info("working", concurrency=settings.worker_concurrency)
-        await run(compose(settings, connect, encryption_keys), stopping)
+        composed = compose(settings, connect, encryption_keys)
+        # What lives as long as the process is not looked at again by each collection of garbage.
+        gc.collect()
+        gc.freeze()
+        await run(composed, stopping)
         _log.info("ended")
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

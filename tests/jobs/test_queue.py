@@ -121,9 +121,28 @@ async def test_an_organisation_has_its_share_and_no_more(owner: Connection, sess
         for endpoint in range(1, 6):
             await put(owner, endpoint + organisation * 10, 10, organisation=organisation)
     limits = queue.Limits(of_one=6, held={2: 3})
-    assert places(await take(sessions[0], 100, limits=limits)) == {"11": 4, "12": 2, "21": 3}
+    assert places(await take(sessions[0], 100, limits=limits)) == {
+        "11": 2,
+        "12": 1,
+        "13": 1,
+        "14": 1,
+        "15": 1,
+    } | {"21": 1, "22": 1, "23": 1}
     full = queue.Limits(of_one=6, held={1: 7, 2: 6})
     assert places(await take(sessions[0], 100, limits=full)) == {}
+
+
+async def test_an_organisations_share_goes_round_its_places(
+    owner: Connection, sessions: list[Session]
+) -> None:
+    """Else one place with fresh work would wait until others have nothing left, old or not."""
+    for endpoint in range(1, 4):
+        await put(owner, endpoint, 10, due=NOW - timedelta(seconds=endpoint))
+    first = queue.Limits(of_one=5)
+    assert places(await take(sessions[0], 100, limits=first)) == {"1": 1, "2": 2, "3": 2}
+    await put(owner, 4, 10)
+    later = queue.Limits(of_one=8, held={1: 5})
+    assert places(await take(sessions[0], 100, limits=later)) == {"1": 1, "4": 2}
 
 
 async def test_a_place_that_hangs_has_one_in_flight(owner: Connection, sessions: list[Session]) -> None:

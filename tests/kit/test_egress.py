@@ -276,6 +276,24 @@ async def test_plain_http_where_it_is_opened(egress: Egress) -> None:
     assert (outcome.status, outcome.error) == (200, None)
 
 
+async def test_headers_that_are_given_take_the_place_of_ours(egress: Egress, pki: Pki) -> None:
+    async with receiving(answering(b"HTTP/1.1 204 X\r\n\r\n"), pki.good) as receiver:
+        await egress.post(receiver.url(), BODY, {"user-agent": "theirs", "X-Name": "ä"})
+    lines = receiver.requests[0].decode().split("\r\n")
+    assert [line for line in lines if line.lower().startswith("user-agent")] == ["user-agent: theirs"]
+    assert "X-Name: ä" in lines
+
+
+@pytest.mark.parametrize("sign", ["\r", "\n", "\0", "\x1f", "\x7f"])
+async def test_a_header_cannot_be_more_than_one(listener: socket.socket, sign: str) -> None:
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    egress = Egress(AllowList.parse("http+127.0.0.0/8:*"))
+    for headers in ({"X": f"a{sign}Host: b"}, {f"X{sign}Y": "a"}):
+        with pytest.raises(ValueError, match="control"):
+            await egress.post(url, b"", headers)
+    assert accepted(listener) == 0
+
+
 async def test_duration_is_read_from_the_clock(pki: Pki) -> None:
     ticks = iter([100.0, 100.0871])
     egress = Egress(LOOPBACK, ca_file=pki.ca_file, resolver=RECEIVER, clock=lambda: next(ticks))

@@ -87,7 +87,7 @@ async def keeping(**more: Any) -> AsyncIterator[Egress]:
     try:
         yield egress
     finally:
-        await egress.close()
+        egress.close()
 
 
 async def send(egress: Egress, url: str, **more: Any) -> Outcome:
@@ -268,3 +268,58 @@ async def test_many_at_once() -> None:
             outcomes = await asyncio.gather(*(send(egress, receiver.url()) for _ in range(20)))
             assert {outcome.error for outcome in outcomes} == {None}
     assert receiver.accepted <= 20
+
+
+async def test_each_that_waits_has_its_own_end() -> None:
+    async with (
+        receiving(answering(OK)) as one,
+        receiving(answering(OK)) as two,
+        keeping(keep_seconds=0.2) as egress,
+    ):
+        await send(egress, one.url())
+        await asyncio.sleep(0.1)
+        await send(egress, two.url())
+        await asyncio.sleep(0.4)
+        assert one.writers[0].transport.is_closing()
+        assert two.writers[0].transport.is_closing()
+
+
+async def test_what_ends_after_closing_is_not_kept() -> None:
+    asked, closed = asyncio.Event(), asyncio.Event()
+
+    async def late(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _number: int) -> bool:
+        asked.set()
+        await closed.wait()
+        writer.write(OK)
+        return True
+
+    async with receiving(late) as receiver, keeping() as egress:
+        sending = asyncio.create_task(send(egress, receiver.url()))
+        await asked.wait()
+        egress.close()
+        closed.set()
+        assert (await sending).status == 200
+        await asyncio.sleep(0.05)
+        assert receiver.writers[0].transport.is_closing()
+
+
+async def test_an_answer_before_the_request_has_left_closes_the_connection() -> None:
+    """Else the next request would wait behind what the receiver may never read."""
+    accepted: list[asyncio.StreamWriter] = []
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()  # type: ignore[attr-defined] # a transport that reads
+        writer.write(OK)
+
+    server = await asyncio.start_server(hasty, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+    async with keeping() as egress:
+        for _ in range(2):
+            outcome = await egress.post(url, b"x" * (1 << 24), {}, total=2.0)
+            assert (outcome.status, outcome.error, outcome.answer) == (200, None, b"ok")
+    server.close()
+    for writer in accepted:
+        writer.transport.abort()
+    assert len(accepted) == 2

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from tests.kit.http2_server import Peer, serving
@@ -250,3 +251,11 @@ def test_a_goodbye_is_found_in_any_pieces() -> None:
         assert rest == before + before
         [one] = found
         assert (one.last_stream_id, one.error_code, one.debug) == (5, 2, b"hi")
+
+
+def test_it_works_on_the_event_loop_of_production(files: TrialFiles) -> None:
+    async def once() -> Http2Answer:
+        async with serving(files, echo) as (port, _), client(files, port) as http:
+            return await ask(http, b"body")
+
+    assert uvloop.run(once()).body == b"body/x"

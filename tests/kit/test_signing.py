@@ -9,7 +9,13 @@ import pytest
 import standardwebhooks
 import svix
 
-from rxdesk.kit.signing import delivery_headers, new_signing_secret, standard_signature, vendor_signature
+from rxdesk.kit.signing import (
+    Signer,
+    delivery_headers,
+    new_signing_secret,
+    standard_signature,
+    vendor_signature,
+)
 
 BODY = json.dumps({"event_type": "order_created", "data": {"name": "Jürgen €"}}, ensure_ascii=False).encode()
 
@@ -80,14 +86,8 @@ def test_the_receivers_libraries_refuse_a_changed_delivery(change: str) -> None:
 
 def test_the_headers_of_a_delivery() -> None:
     secret = new_signing_secret(os.urandom)
-    headers = delivery_headers(
-        event_type="pharmacy_order_created",
-        secret=secret,
-        message_id="evt-1",
-        timestamp=1711900000,
-        body=BODY,
-        test=True,
-        custom=("X-Token", "abc"),
+    headers = Signer(secret, custom=("X-Token", "abc")).headers(
+        event_type="pharmacy_order_created", message_id="evt-1", timestamp=1711900000, body=BODY, test=True
     )
     assert headers == {
         "Content-Type": "application/json",
@@ -111,17 +111,12 @@ def test_only_a_test_delivery_says_so() -> None:
 )
 def test_a_custom_header_cannot_replace_ours(custom: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match=r"^header_"):
-        delivery_headers(
-            event_type="e",
-            secret=new_signing_secret(os.urandom),
-            message_id="m",
-            timestamp=1,
-            body=b"",
-            custom=custom,
-        )
+        Signer(new_signing_secret(os.urandom), custom=custom)
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "AAECAwQF", "whsec_AAE", "whsec_!!!!", "whsec_ü"])
 def test_a_secret_of_another_form_signs_nothing(secret: str) -> None:
     with pytest.raises(ValueError, match="whsec_"):
         standard_signature(secret, "m", 1, b"")
+    with pytest.raises(ValueError, match="whsec_"):
+        Signer(secret)

@@ -210,7 +210,7 @@ async def worker(
     finally:
         stopping.set()
         await task
-        await composed.deliveries.egress.close()
+        composed.deliveries.egress.close()
         await composed.pool.close()
 
 

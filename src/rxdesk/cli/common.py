@@ -74,6 +74,8 @@ _EXPECTED = frozenset(
         "rxdesk.organisations.commands.OperatorError",
         "rxdesk.importing.files.ImportFileError",
         "rxdesk.importing.load.ImportBusyError",
+        "rxdesk.wallet.apple.certificates.CertificateError",
+        "rxdesk.wallet.google.account.AccountError",
     }
 )
 _USAGE = 2

@@ -2,73 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
-from rxdesk.cli import wallet_certificates, wallet_passes, wallet_templates
-from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, OrganisationSlug, print_json, print_table
-from rxdesk.cli.orders import looked_up
+from rxdesk.cli import (
+    wallet_certificates,
+    wallet_devices,
+    wallet_emulator,
+    wallet_passes,
+    wallet_templates,
+)
 
-app = typer.Typer(help="Wallet passes: templates, passes, certificates.", no_args_is_help=True)
-app.add_typer(wallet_certificates.app, name="certificates")
+app = typer.Typer(
+    help="Wallet passes: templates, passes, pushes, certificates, and trials without the wallets' servers.",
+    no_args_is_help=True,
+)
 app.add_typer(wallet_templates.app, name="templates")
 app.add_typer(wallet_passes.app, name="passes")
-
-
-@app.command(epilog=EPILOG + "rxdesk wallet logs --organisation nordlicht")
-def logs(
-    *,
-    organisation: OrganisationSlug,
-    data_dir: DataDir = None,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what devices have reported of the web service that they ask for newer passes, newest first."""
-    from datetime import UTC, datetime
-
-    from rxdesk.wallet.passkit import DEVICE_LOGS
-
-    found = looked_up(data_dir, config, organisation, DEVICE_LOGS)
-    if as_json:
-        print_json(found)
-        return
-    rows = [(datetime.fromtimestamp(one["at"], UTC), one["message"]) for one in found]
-    print_table(("AT", "MESSAGE"), rows)
-
-
-@app.command(epilog=EPILOG + "rxdesk wallet pushes --organisation nordlicht --pass wp-1")
-def pushes(
-    *,
-    organisation: OrganisationSlug,
-    uid: Annotated[
-        str | None, typer.Option("--pass", metavar="UID", show_default=False, help="Only those to this pass.")
-    ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="At most so many.")] = 50,
-    data_dir: DataDir = None,
-    config: ConfigFile = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show push notifications, newest first, and what became of each on the devices that hold the pass."""
-    from datetime import UTC, datetime
-
-    from rxdesk.wallet.telling import NOTIFICATIONS
-
-    found = looked_up(data_dir, config, organisation, NOTIFICATIONS, uid, limit, 0)
-    if as_json:
-        print_json(found)
-        return
-    none = {"device": None, "status": "no_device", "reason": None}
-    rows = [
-        (
-            datetime.fromtimestamp(one["created_at"], UTC),
-            one["wallet_pass_uid"],
-            device["device"],
-            device["status"],
-            device["reason"],
-            one["message"],
-        )
-        for one in found["data"]
-        for device in one["devices"] or [none]
-    ]
-    print_table(("AT", "PASS", "DEVICE", "STATUS", "REASON", "MESSAGE"), rows)
+app.add_typer(wallet_certificates.app, name="certificates")
+wallet_devices.register(app)
+wallet_emulator.register(app)

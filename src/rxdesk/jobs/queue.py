@@ -46,7 +46,9 @@ _UNLOCK = f"SELECT pg_advisory_unlock({LOCK_CLASS}, 0)"
 # planned by statistics, and those of a queue are of when it was empty. $1 kind, $2 lane, $3 and $4 the place after
 # which the walk begins, $5 places to look at, $6 jobs wanted, $7 now, $8 worker, $9 until when; $10 organisations of
 # which this worker holds jobs of the lane, $11 how many, $12 how many of one it may hold; $13 and $14 places that hang.
-# An organisation's share is cut after its places' shares, and only what is left is locked.
+# An organisation's share is cut after its places' shares: it goes to the places with the least in flight, and among
+# them to what has waited longest, so that none has to wait until the others have nothing left. Only what remains is
+# locked.
 _CLAIM = f"""
 WITH RECURSIVE places AS (
   (SELECT organisation_id, endpoint, due_at, 1 AS step FROM jobs
@@ -70,17 +72,18 @@ WITH RECURSIVE places AS (
   WHERE p.due_at <= $7
 ), due AS (
   SELECT r.step, r.share, j.place, j.due_at,
-    row_number() OVER (PARTITION BY r.organisation_id ORDER BY r.step, j.due_at) AS n
+    row_number() OVER (PARTITION BY r.organisation_id ORDER BY h.held + j.nth, j.due_at, j.uid) AS n
   FROM room r CROSS JOIN LATERAL (
-    SELECT ctid AS place, due_at FROM jobs
+    SELECT count(*) AS held FROM (
+      SELECT FROM jobs WHERE kind = $1 AND organisation_id = r.organisation_id AND endpoint = r.endpoint
+        AND worker_id IS NOT NULL LIMIT {PER_ENDPOINT}
+    ) j
+  ) h CROSS JOIN LATERAL (
+    SELECT ctid AS place, due_at, uid, row_number() OVER (ORDER BY due_at, uid) AS nth FROM jobs
     WHERE kind = $1 AND lane = $2 AND worker_id IS NULL AND organisation_id = r.organisation_id
       AND endpoint = r.endpoint AND due_at <= $7
     ORDER BY due_at, uid
-    LIMIT greatest(0, least(r.share, r.most - (
-      SELECT count(*) FROM (
-        SELECT FROM jobs WHERE kind = $1 AND organisation_id = r.organisation_id AND endpoint = r.endpoint
-          AND worker_id IS NOT NULL LIMIT {PER_ENDPOINT}
-      ) held)))
+    LIMIT greatest(0, least(r.share, r.most - h.held))
   ) j
 ), shared AS (
   SELECT place FROM due WHERE n <= share ORDER BY step, due_at LIMIT $6

@@ -223,6 +223,8 @@ class Worker(Generic[P, R]):
         task.add_done_callback(self._tasks.discard)
 
     def _release(self, claims: Sequence[Claim]) -> None:
+        if not claims:
+            return  # nothing has room now that had none before: a claim would be in vain
         for one in claims:
             if one in self._claims:
                 self._claims.discard(one)
@@ -300,9 +302,13 @@ class Worker(Generic[P, R]):
     async def _record(self, organisation_id: int) -> None:
         """Record all that has ended, and what ends meanwhile, a batch at a time, until there is none."""
         ended = self._ended[organisation_id]
+        busy = self.in_flight - len(ended) >= _BUSY
         while ended:
-            if self.in_flight - len(ended) >= _BUSY:
+            if busy:
                 await asyncio.sleep(_RECORD_TOGETHER_SECONDS)
+            busy = (
+                True  # what ended while others were recorded waits for those that are claimed in their place
+            )
             batch = ended[:_BATCH]
             try:
                 await self._work.record(organisation_id, batch)

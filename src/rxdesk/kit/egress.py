@@ -7,11 +7,11 @@ URL, a header or a body.
 """
 
 import asyncio
-import contextlib
+import re
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -19,11 +19,11 @@ from typing import Literal
 
 import aiohttp
 import msgspec
-from aiohttp.http_exceptions import LineTooLong
-from yarl import URL
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.streams import StreamReader
 
 from rxdesk.kit.addresses import Address, AllowList
-from rxdesk.kit.connector import CURRENT, Failed, Failure, JudgedConnector, Request
+from rxdesk.kit.connector import Connections, Dial, Failed, Failure, ResponseReader
 from rxdesk.kit.deadlines import Deadlines
 from rxdesk.kit.sockets import connect_tcp, system_resolver
 from rxdesk.kit.targets import Resolver, Target, admit, parse_target, resolve_target
@@ -36,10 +36,9 @@ Connect = Callable[[Address, int], Awaitable[socket.socket]]
 ANSWER_LIMIT = 1 << 20
 """Bytes of an answer's body that are taken off the wire at most, kept or not."""
 
-# Of an answer's header, in bytes and lines.
-_HEADER_LIMIT = 1 << 16
-_LINE_LIMIT = 8190
-_HEADER_COUNT_LIMIT = 100
+_HEADER_LIMIT = 1 << 16  # of an answer, in bytes
+# What would end a line of a request's header, or is nobody's there (RFC 9110, section 5.5).
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 # Targets that are remembered, taken apart and judged by their form.
 _TARGETS = 1024
@@ -91,20 +90,21 @@ class Egress:
         # What a URL means to this policy does not change; a refusal is not kept.
         self._parse = lru_cache(maxsize=_TARGETS)(partial(parse_target, policy=allow))
         self._clock = clock
-        self._user_agent = user_agent
+        self._own_headers = _lines(
+            {"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
+            | ({} if keep_seconds else {"Connection": "close"})
+        )
         self._tls = ssl.create_default_context()
         if ca_file is not None:
             self._tls.load_verify_locations(cafile=ca_file)
         self._tls.set_alpn_protocols(["http/1.1"])
         self._keep_seconds = keep_seconds
         self._deadlines = Deadlines()
-        self._kept: aiohttp.ClientSession | None = None
+        self._connections = Connections(self._tls, keep_seconds)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connections that are kept."""
-        if self._kept is not None:
-            session, self._kept = self._kept, None
-            await session.close()
+        self._connections.close()
 
     async def post(
         self,
@@ -144,26 +144,17 @@ class Egress:
         """
         target = self._parse(url)
         started = self._clock()
-        exchange = _Exchange(method, max_answer, max_answer if self._keep_seconds else ANSWER_LIMIT)
-        request = Request(self._dial(target, connect))
+        request = self._request(method, target, headers, body)
+        exchange = _Exchange(max_answer, max_answer if self._keep_seconds else ANSWER_LIMIT)
         failure: Failure | None
-        token = CURRENT.set(request)
         try:
             with self._deadlines.after(total):
-                if self._keep_seconds:
-                    await self._exchange(self._lasting(), target, body, headers, request, exchange)
-                else:
-                    async with self._session() as session:
-                        await self._exchange(session, target, body, headers, request, exchange)
+                await self._exchange(target, self._dial(target, connect), request, exchange)
             failure = None
         except TimeoutError:
             failure = "timeout"
         except Failed as fault:
             failure = fault.failure
-        finally:
-            CURRENT.reset(token)
-            if not exchange.whole:
-                request.abort()
         if exchange.too_large and not self._keep_seconds:
             failure = "too_large"
         return Outcome(
@@ -175,27 +166,26 @@ class Egress:
             headers=exchange.headers,
         )
 
-    async def _exchange(
-        self,
-        session: aiohttp.ClientSession,
-        target: Target,
-        body: bytes,
-        headers: Mapping[str, str],
-        request: Request,
-        exchange: "_Exchange",
-    ) -> None:
+    def _request(self, method: Method, target: Target, headers: Mapping[str, str], body: bytes) -> bytes:
+        """Give a request's bytes; headers that are given take the place of ours. ValueError for what is no header."""
+        lines = "".join((self._own_headers | _lines(headers)).values())
+        to = f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
+        return f"{to}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    async def _exchange(self, target: Target, dial: Dial, request: bytes, exchange: "_Exchange") -> None:
         """Send; once more on a fresh connection when a kept one turns out to be dead before a byte came back.
 
         The receiver may have got the first one all the same: deliveries are made at least once.
         """
-        try:
-            await _send(session, target, body, headers, exchange)
-        except Failed as fault:
-            if fault.failure != "connect" or not request.unheard():
-                raise
-            request.abort()
-            request.fresh = True
-            await _send(session, target, body, headers, exchange)
+        kept = self._connections.kept(target)
+        if kept is not None:
+            try:
+                await self._ask(kept, target, request, exchange)
+                return  # noqa: TRY300 - what follows is for a connection that turned out to be dead
+            except Failed as fault:
+                if fault.failure != "connect" or kept.heard:
+                    raise
+        await self._ask(await self._connections.open(target, dial), target, request, exchange)
 
     async def dial(self, url: str, *, connect: float = 3.0) -> tuple[socket.socket, Target]:
         """Connect to where an https URL leads, judged as for `post`; TLS and what is spoken in it are the caller's.
@@ -206,7 +196,19 @@ class Egress:
         target = self._parse(url)
         return await self._dial(target, connect)(), target
 
-    def _dial(self, target: Target, patience: float) -> Callable[[], Awaitable[socket.socket]]:
+    async def _ask(
+        self, reader: ResponseReader, target: Target, request: bytes, exchange: "_Exchange"
+    ) -> None:
+        """Send on a connection, which is kept if its answer was read to the end."""
+        try:
+            await _ask(reader, request, exchange)
+        finally:
+            if exchange.whole:
+                self._connections.keep(target, reader)
+            else:
+                reader.close()
+
+    def _dial(self, target: Target, patience: float) -> Dial:
         """Make the function that connects to the first address that answers, and judges who answered."""
 
         async def dial() -> socket.socket:
@@ -244,42 +246,11 @@ class Egress:
             raise
         return connection
 
-    def _lasting(self) -> aiohttp.ClientSession:
-        """Give the session of kept connections."""
-        if self._kept is None:
-            self._kept = self._open()
-        return self._kept
-
-    @contextlib.asynccontextmanager
-    async def _session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Give a session for one request, whose connection ends with it."""
-        session = self._open()
-        try:
-            yield session
-        finally:
-            CURRENT.get().abort()
-            await session.close()
-
-    def _open(self) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=JudgedConnector(self._tls, self._keep_seconds),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            # Ours is the deadline: it also covers what happens before and after.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
-            headers={"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "identity"},
-            max_line_size=_LINE_LIMIT,
-            max_field_size=_LINE_LIMIT,
-            max_headers=_HEADER_COUNT_LIMIT,
-        )
-
 
 @dataclass(slots=True)
 class _Exchange:
     """What has come back so far; kept outside the request, so that a deadline does not take it away."""
 
-    method: Method
     keep: int
     take: int
     status: int | None = None
@@ -295,45 +266,39 @@ class _Exchange:
         return "redirect" if 300 <= self.status < 400 else "status"  # noqa: PLR2004 - as above
 
 
-async def _send(
-    session: aiohttp.ClientSession,
-    target: Target,
-    body: bytes,
-    headers: Mapping[str, str],
-    exchange: _Exchange,
-) -> None:
+def _lines(headers: Mapping[str, str]) -> dict[str, str]:
+    """Give the lines of a header by their names in lower case. Raises ValueError for what would be more than that."""
+    lines = {name.lower(): f"{name}: {value}" for name, value in headers.items()}
+    if _CONTROL.search("".join(lines.values())):
+        raise ValueError("a header holds control characters")
+    return {name: f"{line}\r\n" for name, line in lines.items()}
+
+
+async def _ask(reader: ResponseReader, request: bytes, exchange: _Exchange) -> None:
     try:
-        # `encoded`: the URL is sent as our parser read it.
-        async with session.request(
-            exchange.method,
-            URL(target.url, encoded=True),
-            data=aiohttp.BytesPayload(body) if body else None,
-            headers=headers,
-            allow_redirects=False,
-        ) as response:
-            if sum(len(name) + len(value) for name, value in response.raw_headers) > _HEADER_LIMIT:
-                raise Failed("too_large")
-            exchange.status = response.status
-            exchange.headers = response.headers
-            await _read(response, exchange)
-    except aiohttp.ClientResponseError as fault:
+        message, body = await reader.ask(request)
+    except HttpProcessingError as fault:
         raise Failed("too_large" if _is_header_bomb(fault) else "connect") from fault
     except (aiohttp.ClientError, OSError) as fault:
         if isinstance(fault, TimeoutError):
             raise
         raise Failed("connect") from fault
+    if sum(len(name) + len(value) for name, value in message.raw_headers) > _HEADER_LIMIT:
+        raise Failed("too_large")
+    exchange.status = message.code
+    exchange.headers = message.headers
+    await _read(body, exchange)
 
 
-async def _read(response: aiohttp.ClientResponse, exchange: _Exchange) -> None:
+async def _read(body: StreamReader, exchange: _Exchange) -> None:
     """Keep the beginning of the body and drop the rest, as far as that goes."""
     taken = 0
     try:
-        async for chunk in response.content.iter_any():
+        async for chunk in body.iter_any():
             taken += len(chunk)
             exchange.answer += chunk[: max(0, exchange.keep - len(exchange.answer))]
             if taken > exchange.take:
                 exchange.too_large = True
-                response.close()
                 return
         exchange.whole = True
     except (aiohttp.ClientError, ConnectionError):

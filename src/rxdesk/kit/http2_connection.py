@@ -7,10 +7,11 @@ no more requests (GOAWAY), where those that the server has taken are still to be
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from h2.config import H2Configuration
@@ -29,6 +30,9 @@ from h2.exceptions import H2Error, NoAvailableStreamIDError
 
 from rxdesk.kit.connector import Failed, Failure
 from rxdesk.kit.goaway import FrameTooLongError, GoAway, GoAwayFilter
+
+# It tells every header field at level debug, and a path may hold a device's token.
+logging.getLogger("hpack").setLevel(logging.WARNING)
 
 ANSWER_LIMIT: Final = 1 << 16
 """Bytes of an answer's body that are taken."""
@@ -177,12 +181,12 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, if it is HTTP/2 that the server has chosen."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker: TCP's is one
-        self._transport = transport
+        # That of uvloop's TLS is one in all but name.
+        self._transport = cast("asyncio.Transport", transport)
         tls = transport.get_extra_info("ssl_object")
         if tls is None or tls.selected_alpn_protocol() != "h2":
             self._fail(Failed("connect"))
-            transport.abort()
+            self._transport.abort()
             return
         self._h2.initiate_connection()
         self._flush()

@@ -21,7 +21,7 @@ def vendor_signature(secret: str, body: bytes) -> str:
 
     The key is the UTF-8 bytes of the whole secret, its prefix included.
     """
-    return hmac.digest(secret.encode(), body, "sha256").hex()
+    return _vendor(secret.encode(), body)
 
 
 def standard_signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
@@ -30,54 +30,83 @@ def standard_signature(secret: str, message_id: str, timestamp: int, body: bytes
     The key is the decoded part after `whsec_`; what is signed is `<message_id>.<timestamp>.<body>`, with the
     timestamp in Unix seconds. Raises ValueError when the secret is not of that form.
     """
+    return _standard(_key(secret), f"{message_id}.{timestamp}.".encode() + body)
+
+
+def _vendor(key: bytes, body: bytes) -> str:
+    return hmac.digest(key, body, "sha256").hex()
+
+
+def _standard(key: bytes, signed: bytes) -> str:
+    return "v1," + binascii.b2a_base64(hmac.digest(key, signed, "sha256"), newline=False).decode("ascii")
+
+
+def _key(secret: str) -> bytes:
     try:
         key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not key or not secret.startswith(SECRET_PREFIX):
         raise ValueError("the signing secret is not whsec_ and base64")
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(key, signed, "sha256")).decode("ascii")
+    return key
 
 
-def delivery_headers(  # noqa: PLR0913 - what a delivery is made of, by name
-    *,
-    event_type: str,
-    secret: str,
-    message_id: str,
-    timestamp: int,
-    body: bytes,
-    test: bool = False,
-    custom: tuple[str, str] | None = None,
-    previous_secret: str | None = None,
-    vendor_secret: str | None = None,
-) -> dict[str, str]:
-    """Build all headers of one delivery attempt.
+class Signer:
+    """Signs deliveries of one subscription: its secrets and its own header are looked at once, for many of them.
 
     While the overlap of a rotation lasts, `previous_secret` signs besides in `webhook-signature`, which can carry two;
     `vendor_secret` is the one of both that signs in the vendor's header, which can carry one (default: `secret`).
-
-    `timestamp` is the time of this attempt in Unix seconds (a receiver's replay protection looks at it),
-    `message_id` stays the same over all attempts. `custom` is the subscription's own (name, value). Raises
-    ValueError when the secret is not of our form or the custom header is not acceptable.
+    `custom` is the subscription's own (name, value). Raises ValueError when a secret is not of our form or the custom
+    header is not acceptable.
     """
-    secrets = [secret] if previous_secret is None else [secret, previous_secret]
-    headers = {
-        "Content-Type": "application/json",
-        "X-Webhook-Event": event_type,
-        "X-Webhook-Signature": vendor_signature(vendor_secret or secret, body),
-        "webhook-id": message_id,
-        "webhook-timestamp": str(timestamp),
-        "webhook-signature": " ".join(
-            standard_signature(one, message_id, timestamp, body) for one in secrets
-        ),
-    }
-    if test:
-        headers["X-Webhook-Test"] = "true"
-    if custom is not None:
+
+    __slots__ = ("_custom", "_keys", "_vendor_key")
+
+    def __init__(
+        self,
+        secret: str,
+        *,
+        previous_secret: str | None = None,
+        vendor_secret: str | None = None,
+        custom: tuple[str, str] | None = None,
+    ) -> None:
+        self._keys = [_key(one) for one in (secret, previous_secret) if one is not None]
+        self._vendor_key = (vendor_secret or secret).encode()
         # Judged when it was stored, and again here: no way into the table may let it replace one of ours.
-        reason = check_custom_header(*custom)
+        reason = None if custom is None else check_custom_header(*custom)
         if reason is not None:
             raise ValueError(reason)
-        headers[custom[0]] = custom[1]
-    return headers
+        self._custom = custom
+
+    def headers(
+        self, *, event_type: str, message_id: str, timestamp: int, body: bytes, test: bool = False
+    ) -> dict[str, str]:
+        """Build all headers of one delivery attempt.
+
+        `timestamp` is the time of this attempt in Unix seconds (a receiver's replay protection looks at it),
+        `message_id` stays the same over all attempts, `test` says that it is a trial.
+        """
+        moment = str(timestamp)
+        signed = f"{message_id}.{moment}.".encode() + body
+        headers = {
+            "Content-Type": "application/json",
+            "X-Webhook-Event": event_type,
+            "X-Webhook-Signature": _vendor(self._vendor_key, body),
+            "webhook-id": message_id,
+            "webhook-timestamp": moment,
+            "webhook-signature": " ".join([_standard(key, signed) for key in self._keys]),
+        }
+        if test:
+            headers["X-Webhook-Test"] = "true"
+        if self._custom is not None:
+            headers[self._custom[0]] = self._custom[1]
+        return headers
+
+
+def delivery_headers(
+    *, event_type: str, secret: str, message_id: str, timestamp: int, body: bytes, test: bool = False
+) -> dict[str, str]:
+    """Build all headers of one delivery attempt, as a `Signer` of one secret does. Raises ValueError."""
+    return Signer(secret).headers(
+        event_type=event_type, message_id=message_id, timestamp=timestamp, body=body, test=test
+    )

@@ -62,11 +62,16 @@ class Target:
     address: Address | None
 
     @property
-    def url(self) -> str:
-        """The URL in its one normal spelling."""
+    def authority(self) -> str:
+        """Host and port as a URL and a request's `Host` name them."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
-        return f"{self.scheme}://{host}{'' if self.port == default else f':{self.port}'}{self.path}"
+        return host if self.port == default else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The URL in its one normal spelling."""
+        return f"{self.scheme}://{self.authority}{self.path}"
 
 
 def parse_target(url: str, policy: AllowList | None = None) -> Target:

@@ -23,7 +23,7 @@ from rxdesk.jobs.worker import Work
 from rxdesk.kit.clock import Clock, unix
 from rxdesk.kit.egress import Egress, Outcome
 from rxdesk.kit.sealing import Sealer, SealError
-from rxdesk.kit.signing import delivery_headers
+from rxdesk.kit.signing import Signer
 from rxdesk.kit.targets import TargetRefused
 from rxdesk.webhooks import commands, recording
 from rxdesk.webhooks.outbox import KIND
@@ -86,11 +86,23 @@ class Prepared(msgspec.Struct, frozen=True):
     event_type: str
     target: str
     body: bytes
-    secret: str | None  # None: what was sealed does not open
-    previous_secret: str | None
-    vendor_secret: str | None
-    custom: tuple[str, str] | None
+    signer: Signer | None  # None: what was sealed does not open, or is nothing to sign with
     read_at: float
+
+
+def _prepared(claim: Claim, row: Any, signer: Signer | None, read_at: float) -> Prepared:  # noqa: ANN401 - a record
+    return Prepared(
+        claim=claim,
+        subscription_uid=row["subscription_uid"],
+        attempts=row["attempts"],
+        planned_at=row["next_attempt_at"],
+        event_uid=row["event_uid"],
+        event_type=row["event_type"],
+        target=row["target"],
+        body=row["body"],
+        signer=signer,
+        read_at=read_at,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,32 +159,17 @@ class Deliveries:
                     self.clock(),
                 )
                 self.observe("cancelled", None, len(ended))
-        return [(by_uid[row["uid"]], self._prepared(by_uid[row["uid"]], row, read_at)) for row in wanted]
+        signers: dict[str, Signer | None] = {}
+        for row in wanted:
+            if row["subscription_uid"] not in signers:
+                signers[row["subscription_uid"]] = self._signer(organisation_id, row)
+        return [
+            (claim, _prepared(claim, row, signers[row["subscription_uid"]], read_at))
+            for claim, row in ((by_uid[row["uid"]], row) for row in wanted)
+        ]
 
-    def _prepared(self, claim: Claim, row: Any, read_at: float) -> Prepared:  # noqa: ANN401 - a record
-        secret, previous, vendor, custom = self._opened(claim.organisation_id, row)
-        return Prepared(
-            claim=claim,
-            subscription_uid=row["subscription_uid"],
-            attempts=row["attempts"],
-            planned_at=row["next_attempt_at"],
-            event_uid=row["event_uid"],
-            event_type=row["event_type"],
-            target=row["target"],
-            body=row["body"],
-            secret=secret,
-            previous_secret=previous,
-            vendor_secret=vendor,
-            custom=custom,
-            read_at=read_at,
-        )
-
-    def _opened(
-        self,
-        organisation_id: int,
-        row: Any,  # noqa: ANN401 - a record
-    ) -> tuple[str | None, str | None, str | None, tuple[str, str] | None]:
-        """Open the seals: the secret, the one before while its overlap lasts, the vendor header's, and the header."""
+    def _signer(self, organisation_id: int, row: Any) -> Signer | None:  # noqa: ANN401 - a record
+        """Open a subscription's seals: the secret, the one before while its overlap lasts, and the header."""
         uid = row["subscription_uid"]
         previous: str | None = None
         custom: tuple[str, str] | None = None
@@ -187,9 +184,10 @@ class Deliveries:
             if row["header_key"] is not None and row["sealed_header_value"] is not None:
                 place = commands.header_place(organisation_id, uid)
                 custom = (row["header_key"], self.sealer.open(row["sealed_header_value"], place))
-        except SealError:
-            return None, None, None, None
-        return secret, previous, secret if row["switched"] or previous is None else previous, custom
+            vendor = secret if row["switched"] or previous is None else previous
+            return Signer(secret, previous_secret=previous, vendor_secret=vendor, custom=custom)
+        except (SealError, ValueError):
+            return None
 
     # ------------------------------------------------------------------------------------------------- post
     async def post(self, prepared: Prepared) -> Recorded:
@@ -230,18 +228,14 @@ class Deliveries:
 
     @staticmethod
     def _headers(prepared: Prepared, now: datetime) -> dict[str, str]:
-        """Sign; ValueError when there is no secret that we could sign with."""
-        if prepared.secret is None:
-            raise ValueError("the sealed secret does not open")
-        return delivery_headers(
+        """Sign; ValueError when there is nothing that we could sign with."""
+        if prepared.signer is None:
+            raise ValueError("the subscription has no secret and header to sign with")
+        return prepared.signer.headers(
             event_type=prepared.event_type,
-            secret=prepared.secret,
             message_id=prepared.event_uid,
             timestamp=unix(now),
             body=prepared.body,
-            custom=prepared.custom,
-            previous_secret=prepared.previous_secret,
-            vendor_secret=prepared.vendor_secret,
         )
 
     # ------------------------------------------------------------------------------------------------- record

@@ -8,7 +8,7 @@ import msgspec
 
 from rxdesk import errors
 from rxdesk.kit.clock import unix
-from rxdesk.kit.signing import delivery_headers, new_signing_secret
+from rxdesk.kit.signing import Signer, new_signing_secret
 from rxdesk.kit.targets import TargetForbidden, TargetRefused, parse_target
 from rxdesk.kit.uids import new_uid
 from rxdesk.web.answers import Answer
@@ -89,16 +89,14 @@ def _signed_sample(
 ) -> tuple[bytes, dict[str, str]]:
     """Give the bytes of a sample event, and the headers of a delivery of it."""
     content = msgspec.json.encode(envelope(body.event_type, now, EVENT_TYPES[body.event_type].sample(now)))
-    headers = delivery_headers(
-        event_type=body.event_type,
-        secret=signing.secret,
+    signer = Signer(
+        signing.secret,
         previous_secret=signing.previous_secret,
         vendor_secret=signing.vendor_secret,
-        message_id=new_uid("evt"),
-        timestamp=now,
-        body=content,
-        test=True,
         custom=(body.header_key, body.header_value) if body.header_key and body.header_value else None,
+    )
+    headers = signer.headers(
+        event_type=body.event_type, message_id=new_uid("evt"), timestamp=now, body=content, test=True
     )
     return content, headers
 

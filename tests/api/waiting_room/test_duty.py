@@ -235,7 +235,7 @@ async def test_the_worker_puts_patients_back(cluster: embedded.Address, room: Ro
         await working.return_patients(composed)
         await working.return_patients(composed)  # again changes nothing
     finally:
-        await composed.deliveries.egress.close()
+        composed.deliveries.egress.close()
         await composed.pool.close()
     assert [(await room.status(uid))["position"] for uid in uids] == [1, 2, None]
     [row] = await room.tenant.rows(

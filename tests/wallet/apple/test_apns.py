@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -206,3 +207,11 @@ async def test_the_emulator_refuses_what_apple_refuses(
     assert answer.status == STATUS[reason]
     assert answer.body.decode() == f'{{"reason": "{reason}"}}'
     assert answer.headers["apns-id"]
+
+
+async def test_nothing_of_a_push_is_logged(live: TrialFiles, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with service(live) as (server, url), pushing(url, live, live.root) as client:
+            server.devices.know(TOKEN, lambda _: None)
+            assert (await client.push(TOKEN)).verdict == "sent"
+    assert TOKEN not in caplog.text

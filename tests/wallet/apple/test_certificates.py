@@ -68,3 +68,4 @@ def test_the_verb_shows_what_has_run_out(chain: TrialFiles, tmp_path: Path) -> N
     done = inside("wallet", "certificates", "show", old.pass_certificate)
     assert done.returncode == 1
     assert (NOW - timedelta(days=435)).isoformat() in done.stdout
+    assert "holds no certificate" in refused(inside("wallet", "certificates", "show", chain.pass_key))

@@ -75,9 +75,9 @@ def create_chain(
         (files.pass_certificate, leaf),
         (files.server_certificate, server),
     ):
-        _write_new(file, certificate.public_bytes(Encoding.PEM), 0o644)
+        write_new(file, certificate.public_bytes(Encoding.PEM), 0o644)
     for file, key in ((files.pass_key, pass_key), (files.server_key, server_key)):
-        _write_new(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+        write_new(file, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
     return files
 
 
@@ -160,6 +160,7 @@ def _usage(*, certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _write_new(file: Path, content: bytes, mode: int) -> None:
+def write_new(file: Path, content: bytes, mode: int) -> None:
+    """Write a file that must not be there yet, with the permissions given. Raises FileExistsError."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
         out.write(content)

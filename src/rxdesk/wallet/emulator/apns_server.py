@@ -7,7 +7,7 @@ import json
 import ssl
 import uuid
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -93,8 +93,8 @@ class _Connection(asyncio.Protocol):
         self._leaving = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker: TCP's is one
-        self._transport = transport
+        # That of uvloop's TLS is one in all but name.
+        self._transport = cast("asyncio.Transport", transport)
         self._server.opened(self)
         self._pass_type = _pass_type_of(transport.get_extra_info("ssl_object"))
         self._h2.initiate_connection()

@@ -37,7 +37,8 @@ class Held:
 class Phone:
     """One iPhone. `screen` holds what its lock screen has said, `complaints` what it could not do.
 
-    `root` is the authority whose passes it takes. `random_bytes` makes its identifier and its push token.
+    `root` is the authority whose passes it takes. `random_bytes` makes its identifier and its push token. `tell` is
+    called with `screen` or `complaint` and what was said.
     """
 
     egress: Egress
@@ -45,6 +46,7 @@ class Phone:
     root: x509.Certificate
     random_bytes: Callable[[int], bytes]
     language: str = "en"
+    tell: Callable[[str, str], None] | None = None
     screen: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     passes: dict[tuple[str, str], Held] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Phone:
         try:
             held = Held(read_pass(file, self.root))
         except PassRefused as refusal:
-            self.complaints.append(str(refusal))
+            self._complain(str(refusal))
             return False
         document = held.read.document
         key = (str(document["passTypeIdentifier"]), held.serial)
@@ -142,7 +144,8 @@ class Phone:
         except PassRefused as refusal:
             await self._report(held, f"a newer pass is refused: {refusal}")
             return False
-        self.screen += alerts(held.read, read, self.language)
+        for line in alerts(held.read, read, self.language):
+            self._note(self.screen, "screen", line)
         self.passes[key] = Held(read, outcome.headers.get("Last-Modified"))
         return True
 
@@ -152,7 +155,12 @@ class Phone:
         await self._ask(held, "POST", "/v1/log", json.dumps({"logs": [message]}).encode(), proving=False)
 
     def _complain(self, message: str) -> None:
-        self.complaints.append(message)
+        self._note(self.complaints, "complaint", message)
+
+    def _note(self, notes: list[str], kind: str, text: str) -> None:
+        notes.append(text)
+        if self.tell is not None:
+            self.tell(kind, text)
 
     def _registration(self, key: tuple[str, str]) -> str:
         names = "/".join(quote(name, safe="") for name in key)
