@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from tests.api.public.pushing import settings_of
 from tests.api.wallet.cards import make_template, put, token_of
-from tests.conftest import InProcess, in_process
+from tests.conftest import InProcess, Live, in_process, start_live, stop_live
 from tests.factories import Tenant
 from tests.wallet.cards import NOW, PASS_TYPE, TEAM
+from tests.webhooks.engine import empty_queue
 
 from rxdesk.db import embedded
+from rxdesk.db.pool import Connection
+from rxdesk.kit.clock import utc_now
 from rxdesk.wallet.apple.trial import TrialFiles, create_chain
 
 BASE = "http://test/w"
@@ -77,3 +82,25 @@ async def make_held(client: httpx.AsyncClient, tenant: Tenant, **members: object
     uid = made.json()["uid"]
     landing, device = [await token_of(tenant, uid, purpose) for purpose in ("landing", "device")]
     return Held(tenant, template, uid, landing, device)
+
+
+@pytest.fixture(scope="session")
+def today(tmp_path_factory: pytest.TempPathFactory) -> TrialFiles:
+    """A chain that is valid by the clock, for TLS."""
+    return create_chain(tmp_path_factory.mktemp("today"), PASS_TYPE, TEAM, utc_now() - timedelta(days=1))
+
+
+@pytest.fixture(scope="session")
+def serving(cluster: embedded.Address, today: TrialFiles) -> Iterator[Live]:
+    """A server that signs with it."""
+    live = start_live(cluster, **settings_of(today))
+    yield live
+    stop_live(live)
+
+
+@pytest.fixture
+async def queue(app_connection: Connection) -> AsyncIterator[None]:
+    """An empty queue, which is left empty."""
+    await empty_queue(app_connection)
+    yield
+    await empty_queue(app_connection)

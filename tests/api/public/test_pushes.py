@@ -3,164 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
-import httpx
 import pytest
-from cryptography import x509
-from tests.api.wallet.cards import make_template, put
-from tests.conftest import BASE, ENCRYPTION_KEYS, Live, settings_for, start_live, stop_live
+from tests.api.public.pushing import document, statuses, until, world
+from tests.conftest import Live
 from tests.factories import Tenant
-from tests.wallet.cards import PASS_TYPE, TEAM
 
-from rxdesk import working
 from rxdesk.db import embedded
-from rxdesk.kit.addresses import AllowList
-from rxdesk.kit.clock import utc_now
-from rxdesk.kit.egress import Egress
-from rxdesk.wallet.apple.trial import TrialFiles, create_chain
-from rxdesk.wallet.emulator.apns import Devices, Refusal
-from rxdesk.wallet.emulator.apns_server import ApnsServer, Trouble, server_tls
-from rxdesk.wallet.emulator.phone import Phone
+from rxdesk.wallet.apple.trial import TrialFiles
+from rxdesk.wallet.emulator.apns import Refusal
+from rxdesk.wallet.emulator.apns_server import Trouble
 
-LOOPBACK = "http+127.0.0.1/32:*,127.0.0.1/32:*"
-NOTIFICATIONS = "/v1/operations/wallet-passes/push-notifications"
-
-
-@pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> TrialFiles:
-    return create_chain(tmp_path_factory.mktemp("chain"), PASS_TYPE, TEAM, utc_now() - timedelta(days=1))
-
-
-def settings_of(chain: TrialFiles, **more: Any) -> dict[str, Any]:
-    return {
-        "apple_certificate_file": chain.pass_certificate,
-        "apple_key_file": chain.pass_key,
-        "apple_intermediate_file": chain.intermediate,
-        "egress_allow": LOOPBACK,
-        "egress_ca_file": chain.root,
-        "public_requests_per_minute": 0,
-        **more,
-    }
-
-
-@pytest.fixture(scope="module")
-def serving(cluster: embedded.Address, chain: TrialFiles) -> Iterator[Live]:
-    live = start_live(cluster, **settings_of(chain))
-    yield live
-    stop_live(live)
-
-
-@dataclass
-class World:
-    """A server, a worker, Apple's double and what a tenant does with them."""
-
-    live: Live
-    client: httpx.AsyncClient
-    tenant: Tenant
-    devices: Devices
-    apns: ApnsServer
-    root: x509.Certificate
-    tasks: list[asyncio.Task[None]]
-
-    async def issue(self, customer: str = "c", **members: Any) -> dict[str, Any]:
-        template = await make_template(self.tenant, "points", display_name="Card")
-        made = await put(self.client, self.tenant, template, customer, **members)
-        assert made.status_code == 201, made.text
-        issued: dict[str, Any] = made.json()
-        return issued
-
-    async def phone(self, issued: dict[str, Any], seed: int = 1) -> Phone:
-        """A phone that has added the pass by the link of its page."""
-        phone = Phone(
-            Egress(AllowList.parse(LOOPBACK)), self.devices, self.root, random.Random(seed).randbytes
-        )
-        path = issued["links"]["apple_wallet"].partition("/w/")[2]
-        file = (await self.client.get(f"{self.live.url}/w/{path}")).content
-        assert await phone.add(file), phone.complaints
-        self.tasks.append(asyncio.create_task(phone.run()))
-        return phone
-
-    async def send(self, *pairs: tuple[str, str]) -> None:
-        body = [{"wallet_pass_uid": uid, "message": text} for uid, text in pairs]
-        headers = await self.tenant.headers()
-        answer = await self.client.post("/wallet-passes/push-notifications", json=body, headers=headers)
-        assert [row["status"] for row in answer.json()["data"]] == ["queued"] * len(pairs)
-
-    async def told(self, **params: str) -> list[dict[str, Any]]:
-        headers = await self.tenant.headers("wallet_pass:read")
-        answer = await self.client.get(self.live.url + NOTIFICATIONS, params=params, headers=headers)
-        assert answer.status_code == 200, answer.text
-        rows: list[dict[str, Any]] = answer.json()["data"]
-        return rows
-
-    async def until(self, what: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-        """The notifications once they are as wanted."""
-        async with asyncio.timeout(15):
-            while True:
-                rows = await self.told()
-                if what(rows):
-                    return rows
-                await asyncio.sleep(0.02)
-
-
-def document(phone: Phone) -> Mapping[str, Any]:
-    """The document of the one pass of a phone."""
-    [held] = phone.passes.values()
-    return held.read.document
-
-
-async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
-        while True:
-            if what():
-                return
-            await asyncio.sleep(0.02)
-
-
-def statuses(rows: list[dict[str, Any]]) -> list[str]:
-    return [row["status"] for row in rows]
-
-
-@contextlib.asynccontextmanager
-async def world(
-    serving: Live,
-    cluster: embedded.Address,
-    tenant: Tenant,
-    chain: TrialFiles,
-    trouble: Callable[[int], Trouble | None] | None = None,
-) -> AsyncIterator[World]:
-    devices = Devices(utc_now)
-    apns = ApnsServer(devices, server_tls(chain), trouble)
-    port = await apns.start()
-    settings = settings_for(**settings_of(chain, apple_push_url=f"https://127.0.0.1:{port}"))
-    stopping = asyncio.Event()
-    composed = working.compose(
-        settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS, chance=lambda: 0.0
-    )
-    worker = asyncio.create_task(working.run(composed, stopping))
-    root = x509.load_pem_x509_certificate(chain.root.read_bytes())
-    tasks: list[asyncio.Task[None]] = []
-    async with httpx.AsyncClient(base_url=serving.url + BASE, trust_env=False, timeout=15) as client:
-        try:
-            yield World(serving, client, tenant, devices, apns, root, tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            stopping.set()
-            await worker
-            await apns.stop()
+pytestmark = pytest.mark.usefixtures("queue")
 
 
 async def test_a_message_reaches_every_device_of_the_pass(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, chain: TrialFiles
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
 ) -> None:
-    async with world(serving, cluster, tenant, chain) as here:
+    async with world(serving, cluster, tenant, today) as here:
         issued = await here.issue(first_name="Max")
         phones = [await here.phone(issued, seed) for seed in (1, 2, 3)]
         await here.send((issued["uid"], "{first_name}, your prescription is ready"))
@@ -193,9 +53,9 @@ async def test_a_message_reaches_every_device_of_the_pass(
 
 
 async def test_a_pass_that_is_on_no_device_says_so(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, chain: TrialFiles
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
 ) -> None:
-    async with world(serving, cluster, tenant, chain) as here:
+    async with world(serving, cluster, tenant, today) as here:
         issued = await here.issue()
         await here.send((issued["uid"], "x"))
         [row] = await here.told()
@@ -203,9 +63,9 @@ async def test_a_pass_that_is_on_no_device_says_so(
 
 
 async def test_a_changed_field_and_a_revocation_reach_the_device(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, chain: TrialFiles
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
 ) -> None:
-    async with world(serving, cluster, tenant, chain) as here:
+    async with world(serving, cluster, tenant, today) as here:
         issued = await here.issue(field_values={"points": 1})
         phone = await here.phone(issued)
         members = {"wallet_pass_template_uid": issued["wallet_pass_template_uid"], "shop_customer_id": "c"}
@@ -219,9 +79,9 @@ async def test_a_changed_field_and_a_revocation_reach_the_device(
 
 
 async def test_a_device_that_is_gone_is_forgotten(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, chain: TrialFiles
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
 ) -> None:
-    async with world(serving, cluster, tenant, chain) as here:
+    async with world(serving, cluster, tenant, today) as here:
         issued = await here.issue()
         phone = await here.phone(issued)
         here.devices.forget(phone.push_token)  # wiped: it said no goodbye to us
@@ -240,10 +100,10 @@ async def test_a_device_that_is_gone_is_forgotten(
 
 @pytest.mark.parametrize("trouble", ["reset", Refusal("TooManyRequests")])
 async def test_what_fails_is_tried_again(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, chain: TrialFiles, trouble: Trouble
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles, trouble: Trouble
 ) -> None:
     async with world(
-        serving, cluster, tenant, chain, lambda number: trouble if number == 1 else None
+        serving, cluster, tenant, today, lambda number: trouble if number == 1 else None
     ) as here:
         issued = await here.issue()
         phone = await here.phone(issued)
@@ -255,10 +115,10 @@ async def test_what_fails_is_tried_again(
 
 
 async def test_a_refused_push_fails_with_apple_s_reason(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, chain: TrialFiles
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
 ) -> None:
     refusal = Refusal("TopicDisallowed")
-    async with world(serving, cluster, tenant, chain, lambda _: refusal) as here:
+    async with world(serving, cluster, tenant, today, lambda _: refusal) as here:
         issued = await here.issue()
         await here.phone(issued)
         await here.send((issued["uid"], "x"))
@@ -267,10 +127,10 @@ async def test_a_refused_push_fails_with_apple_s_reason(
 
 
 async def test_a_device_that_unregistered_before_its_push(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, chain: TrialFiles
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
 ) -> None:
     """It is not pushed, and the notification says why."""
-    async with world(serving, cluster, tenant, chain, lambda _: Refusal("ServiceUnavailable")) as here:
+    async with world(serving, cluster, tenant, today, lambda _: Refusal("ServiceUnavailable")) as here:
         issued = await here.issue()
         phone = await here.phone(issued)
         await here.send((issued["uid"], "x"))
