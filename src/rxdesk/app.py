@@ -64,6 +64,9 @@ def create_app(
         unknown_keys_per_minute=settings.unknown_keys_per_minute,
         public_per_minute=settings.public_requests_per_minute,
     )
+    signer = signer_of(settings)
+    if signer is not None:
+        metrics.show_expiry(settings, signer.expires_at)
     forecasts = Forecasts(access, settings, clock)
     hub = Hub(
         connect,
@@ -92,7 +95,7 @@ def create_app(
         parts={
             Forecasts: forecasts,
             Hub: hub,
-            Issuer: Issuer(sealer, public_url(settings), signer_of(settings)),
+            Issuer: Issuer(sealer, public_url(settings), signer),
         },
     )
 

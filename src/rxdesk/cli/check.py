@@ -31,6 +31,7 @@ Port = Annotated[
     ),
 ]
 _LATE_MINUTES = 5
+_RENEW_DAYS = 30
 
 
 def register(app: typer.Typer) -> None:
@@ -82,6 +83,8 @@ def _findings(data_dir: Any, config: Any, port: int | None) -> list[Finding]:  #
     findings += [_key(settings, lost=lost), _time_zones(), *database]
     if settings.redis_url:
         findings.append(_redis(settings))
+    if settings.apple_certificate_file:
+        findings.append(_apple_certificate(settings))
     findings.append(_port("port", settings.address, settings.port, serving=serving))
     if settings.metrics_port:
         findings.append(
@@ -319,6 +322,29 @@ def _redis(settings: Settings) -> Finding:
         message = f"does not answer ({type(error).__name__}): each process limits on its own until it does"
         return Finding("Redis", well=False, message=message)
     return Finding("Redis", well=True, message="answers")
+
+
+def _apple_certificate(settings: Settings) -> Finding:
+    from rxdesk.cli.common import CliError
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.wallet.apple.certificates import CertificateError
+    from rxdesk.wallet.issuing import signer_of
+
+    def look() -> str:
+        try:
+            signer = signer_of(settings)
+        except CertificateError as error:
+            raise CliError(str(error)) from error
+        if signer is None:
+            raise CliError("it is not there")
+        days = (signer.expires_at - utc_now()).days
+        until = f"{signer.pass_type}, until {signer.expires_at:%Y-%m-%d}"
+        if days < _RENEW_DAYS:
+            state = "has run out" if days < 0 else f"runs out in {days} days"
+            raise CliError(f"{until}: it {state}. Renew it, or no pass can be signed and no device be told")
+        return f"{until}: {days} days"
+
+    return _finding("Apple's certificate", look)
 
 
 def _port(name: str, address: str, port: int, *, serving: bool) -> Finding:

@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import TypeAlias
 
 from rxdesk.settings import Settings, hand_down
@@ -68,6 +69,19 @@ def delivery_observer(settings: Settings) -> ObserveDelivery:
         attempts.labels("retried" if outcome == "pending" else outcome, error or "").inc(count)
 
     return observe
+
+
+def show_expiry(settings: Settings, expires_at: datetime) -> None:
+    """Show until when the certificate for Apple's wallet is good, in Unix seconds."""
+    if not settings.metrics_port:
+        return
+    from prometheus_client import Gauge  # noqa: PLC0415 (as above)
+
+    Gauge(
+        "rxdesk_apple_certificate_expiry_timestamp_seconds",
+        "When the certificate of passes for Apple Wallet, or its issuer's, runs out",
+        multiprocess_mode="mostrecent",
+    ).set(expires_at.timestamp())
 
 
 def queue_observer(settings: Settings) -> ObserveQueue | None:
