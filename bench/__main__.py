@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import checks, database, extras, report, streams, waiting_room, workloads
+from bench import checks, database, extras, report, streams, waiting_room, wallet, workloads
 from bench.data import BUSY, QUIET, Filled
 from bench.deliveries import section
 from bench.load import BenchError, Run, wrk
@@ -25,7 +25,7 @@ from bench.servers import RXDESK, Contestant, Running, all_running, present, run
 from rxdesk.db import embedded
 
 MAIN = "bench_main"
-DELIVERIES, STREAMS, WAITING = "deliveries", "streams", "waiting"
+DELIVERIES, STREAMS, WAITING, WALLET = "deliveries", "streams", "waiting", "wallet"
 GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
 BARE = "bare"
@@ -210,6 +210,11 @@ class Bench:
         self.part("live streams")
         return streams.measure(self.address, self.plan, self.folder, quick=self.quick, tell=self.tell)
 
+    def wallet(self) -> dict[str, Any]:
+        """Sign passes, and push over one connection beside a bare loop."""
+        self.part("wallet")
+        return wallet.measure(self.plan, quick=self.quick, tell=self.tell)
+
     def waiting(self) -> dict[str, Any]:
         """Let doctors call and patients come, where few wait and where many do."""
         self.part("waiting room")
@@ -232,7 +237,8 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="compare only these workloads, divided by commas, and no extras; also deliveries, streams, waiting",
+        help="compare only these workloads, divided by commas, and no extras; also deliveries, streams, waiting, "
+        "wallet",
     )
     parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
@@ -290,7 +296,12 @@ def main() -> int:
 
 
 def _measure(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]:
-    apart = {WAITING: bench.waiting, STREAMS: bench.streams, DELIVERIES: bench.deliveries}
+    apart = {
+        WAITING: bench.waiting,
+        STREAMS: bench.streams,
+        WALLET: bench.wallet,
+        DELIVERIES: bench.deliveries,
+    }
     result = _compared(bench, [name for name in chosen if name not in apart], whole=whole)
     for name, measure in apart.items():
         if whole or name in chosen:

@@ -226,6 +226,22 @@ _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
             f"(goal {found['goal_ms']})"
         ),
     ),
+    (
+        "wallet_passes",
+        "a signed Apple pass",
+        lambda found: (
+            f"{found['cpu_ms']} ms CPU (goal {found['goal_ms']}), {found['per_second']:,} a second, "
+            f"{found['bytes'] / 1000:.0f} kB each"
+        ),
+    ),
+    (
+        "wallet_pushes",
+        "pushes over one connection",
+        lambda found: (
+            f"{found['per_second']:,} a second (goal {found['goal_per_second']:,}), {found['cpu_us']} µs CPU each; "
+            f"{_times(found['against_bare'])} of a bare loop on h2 (goal {found['goal_share']})"
+        ),
+    ),
     ("two_workers_rps", "two workers against one, requests a second", _times),
     ("start_s", "make demo, second start to first answer", "{} s".format),
 )
@@ -257,7 +273,8 @@ def _delivered(found: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
+def told_besides(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Give what was measured besides the routes: what, and what is told of it."""
     lines = []
     if "bare" in result["p99_ratios"].get("order", {}):
         lines.append(("order, p99 against bare", _times(result["p99_ratios"]["order"]["bare"])))
@@ -269,7 +286,7 @@ def _others(result: dict[str, Any]) -> list[tuple[str, str]]:
 
 def write(result: dict[str, Any], folder: Path | None) -> None:
     """Print the table; write it to latest.md and latest.json of the folder, if there is one."""
-    rows, others = _rows(result), _others(result)
+    rows, others = _rows(result), told_besides(result)
     table = Table(*_HEAD, box=None)
     for row in rows:
         table.add_row(*row)
