@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rxdesk.cli.common import EPILOG, AsJson, CliError, named_path, note, printable
+from rxdesk.cli.common import EPILOG, AsJson, named_path, note, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +36,12 @@ def emulator(
         ),
     ],
     add: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            "--add", metavar="FILE", show_default=False, help="A .pkpass that each phone holds; repeat it."
+            "--add",
+            metavar="PASS",
+            show_default=False,
+            help="A .pkpass that each phone holds: a file, or its address on this machine; repeat it.",
         ),
     ] = None,
     phone: Annotated[
@@ -68,17 +71,14 @@ def emulator(
 
     from rxdesk.wallet.emulator.together import Ports
 
-    try:
-        passes = [(file, file.read_bytes()) for file in add or []]
-    except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
-        raise CliError(message) from error
-    asyncio.run(_run(certificates, passes, phone or ["en"], Ports(apns_port, google_port), as_json=as_json))
+    asyncio.run(
+        _run(certificates, add or [], phone or ["en"], Ports(apns_port, google_port), as_json=as_json)
+    )
 
 
 async def _run(
     folder: Path,
-    passes: Sequence[tuple[Path, bytes]],
+    passes: Sequence[str],
     languages: Sequence[str],
     ports: Ports,
     *,
@@ -97,11 +97,22 @@ async def _run(
 
     async with emulating(folder, "pass.org.example.rxdesk", "TRIAL00000", ports, languages, tell) as running:
         _introduce(running, as_json=as_json)
-        for number, one in enumerate(running.phones, start=1):
-            for file, content in passes:
-                if await one.add(content):
-                    tell(f"phone {number}", "added", file.name)
+        for one in passes:
+            named, content = await _load(running, one)
+            for number, phone in enumerate(running.phones, start=1):
+                if await phone.add(content):
+                    tell(f"phone {number}", "added", named)
         await asyncio.Event().wait()
+
+
+async def _load(running: Running, one: str) -> tuple[str, bytes]:
+    """Give a pass and what to call it: an address holds a token, so its last part alone."""
+    import asyncio
+
+    if one.startswith(("http://", "https://")):
+        return one.rpartition("/")[2], await running.fetch(one)
+    file = Path(one)
+    return file.name, await asyncio.to_thread(file.read_bytes)
 
 
 def _introduce(running: Running, *, as_json: bool) -> None:

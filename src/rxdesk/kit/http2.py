@@ -98,7 +98,7 @@ class Http2Client:
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         connection, target = await self._egress.dial(self._url, connect=self._patience)
-        made = Connection(f"[{target.host}]" if ":" in target.host else target.host, target.port)
+        made = Connection(target.authority)
         try:
             async with asyncio.timeout(self._patience):
                 await loop.create_connection(

@@ -74,8 +74,8 @@ class _Stream:
 class Connection(asyncio.Protocol):
     """One connection: many streams, until the server or the network ends it."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._authority = f"{host}:{port}"
+    def __init__(self, authority: str) -> None:
+        self._authority = authority
         self._loop = asyncio.get_running_loop()
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._filter = GoAwayFilter()

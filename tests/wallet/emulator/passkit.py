@@ -76,6 +76,9 @@ class Service:
             headers={"Last-Modified": format_datetime(changed, usegmt=True)},
         )
 
+    async def download(self, _: web.Request) -> web.Response:
+        return web.Response(body=self.file(), content_type=MEDIA_TYPE)
+
     async def log(self, request: web.Request) -> web.Response:
         self.logs += (await request.json())["logs"]
         return web.Response()
@@ -88,9 +91,9 @@ async def passkit(signer: PassSigner) -> AsyncIterator[Service]:
     @web.middleware
     async def noting(request: web.Request, handler: Any) -> web.StreamResponse:
         answer: web.StreamResponse = await handler(request)
-        service.requests.append(
-            f"{request.method} {request.path.split('/v1/')[1].split('/')[0]} {answer.status}"
-        )
+        if "/v1/" in request.path:
+            what = request.path.split("/v1/")[1].split("/")[0]
+            service.requests.append(f"{request.method} {what} {answer.status}")
         return answer
 
     app = web.Application(middlewares=[noting])
@@ -100,6 +103,7 @@ async def passkit(signer: PassSigner) -> AsyncIterator[Service]:
     app.router.add_get(registration, service.serials)
     app.router.add_get(f"/w/v1/passes/{PASS_TYPE}/{PATIENT.serial}", service.newest)
     app.router.add_post("/w/v1/log", service.log)
+    app.router.add_get("/w/pass.pkpass", service.download)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -191,6 +191,24 @@ def test_a_file_that_is_damaged_is_told(tmp_path: Path) -> None:
     )
 
 
-def test_what_cannot_be_added_is_told(tmp_path: Path) -> None:
-    verb = ("wallet", "emulator", "--certificates", tmp_path, "--add", tmp_path / "none.pkpass")
-    assert "none.pkpass: No such file" in refused(inside(*verb))
+async def test_a_pass_is_loaded_from_its_address(tmp_path: Path) -> None:
+    assert inside("wallet", "certificates", "create-test", "--out", tmp_path).returncode == 0
+    async with passkit(signer_of(tmp_path)) as service:
+        async with emulator(tmp_path, "--add", f"{service.url}/pass.pkpass") as running:
+            assert await running.said() == {"who": "phone 1", "what": "added", "text": "pass.pkpass"}
+        assert len(service.registered) == 1
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("none.pkpass", "none.pkpass)"),
+        ("http://127.0.0.1:9/geheim/pass.pkpass", "the pass's address was answered connect"),
+        ("https://192.0.2.1/geheim/pass.pkpass", "a pass is loaded from this machine only"),
+    ],
+)
+def test_what_cannot_be_added_is_told(tmp_path: Path, added: str, said: str) -> None:
+    ports = ("--apns-port", 0, "--google-port", 0)
+    done = inside("wallet", "emulator", "--certificates", tmp_path, *ports, "--add", added)
+    assert said in refused(done)
+    assert "geheim" not in done.stderr

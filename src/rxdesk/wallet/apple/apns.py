@@ -6,7 +6,7 @@ import json
 import re
 import ssl
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -14,8 +14,6 @@ from rxdesk.kit.clock import Clock, unix
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.http2 import Http2Answer, Http2Client, client_tls
 from rxdesk.wallet.apple.certificates import CertificateError
-
-PRODUCTION: Final = "https://api.push.apple.com"
 
 Verdict = Literal["sent", "gone", "retry", "refused"]
 
@@ -49,7 +47,7 @@ class Pushed(msgspec.Struct, frozen=True):
 class ApnsClient:
     """Pushes to devices that hold passes of one type, over one connection at a time.
 
-    `url` is Apple's or an emulator's; `topic` the pass type that the certificate names.
+    `url` is Apple's (`https://api.push.apple.com`) or an emulator's; `topic` the pass type that the certificate names.
     """
 
     def __init__(self, egress: Egress, url: str, tls: ssl.SSLContext, topic: str, clock: Clock) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import utc_now
-from rxdesk.kit.egress import Egress
+from rxdesk.kit.egress import ANSWER_LIMIT, Egress
 from rxdesk.kit.targets import TargetRefused
 from rxdesk.wallet.apple.trial import TrialFiles, create_chain, files_in, write_new
 from rxdesk.wallet.emulator.apns import Devices
@@ -31,6 +31,11 @@ from rxdesk.wallet.google.account import load_account
 ISSUER: Final = "3388000000000000000"
 _EMAIL = "rxdesk-emulator@example.iam.example.com"
 _LOOPBACK = "http+127.0.0.0/8:*, 127.0.0.0/8:*, http+[::1/128]:*, [::1/128]:*"
+
+
+class FetchError(Exception):
+    """A pass could not be loaded down; the message says why, and not from where: its address holds a token."""
+
 
 Tell = Callable[[str, str, str], None]
 """Takes who (`phone 1`, or a Google object's id), what (`screen`, `complaint`, `ready`) and the text."""
@@ -54,6 +59,17 @@ class Running:
     account_file: Path
     files: TrialFiles
     phones: Sequence[Phone]
+    egress: Egress
+
+    async def fetch(self, url: str) -> bytes:
+        """Load a pass down from its address on loopback. Raises FetchError."""
+        try:
+            outcome = await self.egress.request("GET", url, b"", {}, max_answer=ANSWER_LIMIT)
+        except TargetRefused as refusal:
+            raise FetchError(f"{refusal}; a pass is loaded from this machine only") from refusal
+        if outcome.error is not None:
+            raise FetchError(f"the pass's address was answered {outcome.status or outcome.error}")
+        return outcome.answer
 
 
 @asynccontextmanager
@@ -93,6 +109,7 @@ async def emulating(
             account_file=folder / "google-account.json",
             files=files,
             phones=phones,
+            egress=egress,
         )
 
 
