@@ -43,7 +43,7 @@ class Reckoning:
 
 
 async def _changes(tenant: Tenant) -> Counter[Told]:
-    """The changes that events must tell of, from the history and, for visits, from the rows themselves."""
+    """The changes that events must tell of, from the history and, for a visit's beginning, from the row itself."""
     found: Counter[Told] = Counter()
     for row in await tenant.rows(
         "SELECT subject_kind AS kind, subject_uid AS uid, what, new_value AS new FROM changes "
@@ -53,12 +53,14 @@ async def _changes(tenant: Tenant) -> Counter[Told]:
         if kind == "pharmacy_sku":
             if what == "stock":
                 found["pharmacy_sku_stock_updated", row["uid"], int(row["new"])] += 1
+        elif kind == "visit":
+            found["waiting_room_updated", row["uid"], row["new"]] += 1
         elif what == "doctor_uid":
             found["prescription_updated", row["uid"], "waiting_for_doctor"] += 1
         else:
             found[f"{kind}_{'created' if what == 'created' else 'updated'}", row["uid"], row["new"]] += 1
-    for row in await tenant.rows("SELECT uid, status FROM waiting_room_visits WHERE organisation_id = $1"):
-        found.update({("waiting_room_updated", row["uid"], one): 1 for one in {"waiting", row["status"]}})
+    for row in await tenant.rows("SELECT uid FROM waiting_room_visits WHERE organisation_id = $1"):
+        found["waiting_room_updated", row["uid"], "waiting"] += 1
     return found
 
 

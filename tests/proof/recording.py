@@ -1,6 +1,7 @@
 """A pytest plugin for `make proof`: what passed is not run again, and the results make docs/proof.md.
 
-A result counts for the state of the sources that it was made with: after a change all run again.
+A result counts for the state of the sources that it was made with: after a change all run again. Until then the page
+keeps the old one, and says of which commit each is.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import time
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,20 +31,34 @@ def state() -> str:
     return digest.hexdigest()[:16]
 
 
+def commit() -> str:
+    """Name the commit that is checked out, and whether anything differs from it."""
+    command = ["git", "describe", "--always", "--exclude=*", "--dirty"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 class Recorder:
     def __init__(self) -> None:
         self.state = state()
-        kept = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-        self.results: dict[str, Any] = kept.get("results", {}) if kept.get("state") == self.state else {}
+        self.commit = commit()
+        self.results: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
         self.reported: set[str] = set()
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def _has_passed(self, name: str) -> bool:
+        result = self.results.get(name, {})
+        return bool(result.get("outcome") == "passed" and result["state"] == self.state)
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        if config.args_source is config.ArgsSource.TESTPATHS:  # all were collected: the others are no more
+            present = {item.nodeid for item in items}
+            self.results = {name: result for name, result in self.results.items() if name in present}
         for item in items:
-            if self.results.get(item.nodeid, {}).get("outcome") == "passed":
+            if self._has_passed(item.nodeid):
                 item.add_marker(pytest.mark.skip(reason="passed before, with the same sources"))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid in self.results and report.outcome == "skipped":
+        if report.outcome == "skipped" and self._has_passed(report.nodeid):
             return
         if report.when == "call" or report.outcome != "passed":
             figures = [f"{name}: {value}" for name, value in report.user_properties]
@@ -56,9 +71,11 @@ class Recorder:
                 "seconds": round(report.duration + (before["seconds"] if before else 0), 1),
                 "figures": figures,
                 "at": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
+                "state": self.state,
+                "commit": self.commit,
             }
             RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps({"state": self.state, "results": self.results}, indent=1), "utf-8")
+            RESULTS.write_text(json.dumps(self.results, indent=1), "utf-8")
 
     def pytest_sessionfinish(self) -> None:
         lines = [
@@ -66,17 +83,15 @@ class Recorder:
             "",
             "What `make proof` ran at full size, and what came of it. Made by it; do not edit.",
             "",
-            (
-                f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, "
-                f"{time.strftime('%Y-%m-%d', time.gmtime())}."
-            ),
+            f"Python {platform.python_version()} on {platform.system()} {platform.machine()}.",
             "",
-            "| proof | result | seconds | figures |",
-            "|---|---|---|---|",
+            "| proof | result | seconds | figures | when | commit |",
+            "|---|---|---|---|---|---|",
         ]
         for name, result in sorted(self.results.items()):
             figures = "; ".join(result["figures"])
-            lines.append(f"| `{name}` | {result['outcome']} | {result['seconds']} | {figures} |")
+            made = f"{result['at']} | {result['commit']}"
+            lines.append(f"| `{name}` | {result['outcome']} | {result['seconds']} | {figures} | {made} |")
         PAGE.write_text("\n".join(lines) + "\n", "utf-8")
 
 
