@@ -23,7 +23,8 @@ from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import live
 from rxdesk.waiting_room.forecasts import Forecasts
-from rxdesk.wallet.issuing import Issuer, public_url, signer_of
+from rxdesk.wallet.issuing import Issuer, google_of, public_url, signer_of
+from rxdesk.wallet.saving import Saving, saving_of
 from rxdesk.web import metrics, pages
 from rxdesk.web.answers import App
 from rxdesk.web.asgi import Outer
@@ -81,21 +82,25 @@ def create_app(
         reads=max(1, settings.database_pool_size // 4),
         observe=metrics.stream_observer(settings),
     )
+    egress = Egress(
+        AllowList.parse(settings.egress_allow),
+        ca_file=Path(settings.egress_ca_file) if settings.egress_ca_file else None,
+        resolver=resolver,
+    )
+    issuer = Issuer(sealer, public_url(settings), signer, google_of(settings))
+    saving = saving_of(settings, access, issuer, egress, clock)
     services = Services(
         settings=settings,
         access=access,
         clock=clock,
         limiter=limiter,
-        egress=Egress(
-            AllowList.parse(settings.egress_allow),
-            ca_file=Path(settings.egress_ca_file) if settings.egress_ca_file else None,
-            resolver=resolver,
-        ),
+        egress=egress,
         trusted_proxies=read_networks(settings.trusted_proxies),
         parts={
             Forecasts: forecasts,
             Hub: hub,
-            Issuer: Issuer(sealer, public_url(settings), signer),
+            Issuer: issuer,
+            **({} if saving is None else {Saving: saving}),
         },
     )
 

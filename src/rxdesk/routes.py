@@ -13,6 +13,7 @@ from rxdesk.products import endpoints as products
 from rxdesk.waiting_room import endpoints as waiting_room
 from rxdesk.waiting_room import operations as waiting_room_operations
 from rxdesk.wallet import endpoints as wallet
+from rxdesk.wallet import google_public as wallet_google
 from rxdesk.wallet import operations as wallet_operations
 from rxdesk.wallet import public as wallet_public
 from rxdesk.web.api import Api
@@ -74,5 +75,5 @@ PUBLIC = Api(
     description="What holders of passes and their devices ask, without a key. The routes of devices are those of "
     "Apple's PassKit web service. Addresses begin with `public_url`.",
     document="openapi-public.json",
-    endpoints=wallet_public.ENDPOINTS,
+    endpoints=(*wallet_public.ENDPOINTS, *wallet_google.ENDPOINTS),
 )

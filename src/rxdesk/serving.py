@@ -74,6 +74,10 @@ def check_settings(settings: Settings, encryption_keys: str | None = None) -> No
     readers += [
         ("public_url", _read_public_url, settings.public_url),
         ("apple_certificate_file", lambda _: _read_apple_files(settings), settings.apple_certificate_file),
+        ("google_account_file", lambda _: _read_google_account(settings), settings.google_account_file),
+        ("google_api_url", _read_public_url, settings.google_api_url),
+        ("google_save_url", _read_public_url, settings.google_save_url),
+        ("google_keys_url", _read_public_url, settings.google_keys_url),
     ]
     if encryption_keys is not None:
         readers.append(("encryption_keys", _read_keys, encryption_keys))
@@ -144,6 +148,18 @@ def _read_apple_files(settings: Settings) -> None:
     try:
         signer_of(settings)
     except CertificateError as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_google_account(settings: Settings) -> None:
+    if not (settings.google_account_file or settings.google_issuer):
+        return
+    from rxdesk.wallet.google.account import AccountError  # noqa: PLC0415 (likewise)
+    from rxdesk.wallet.issuing import google_of  # noqa: PLC0415 (likewise)
+
+    try:
+        google_of(settings)
+    except AccountError as error:
         raise ValueError(str(error)) from error
 
 

@@ -72,6 +72,11 @@ class Settings:
     apple_key_password: str
     apple_intermediate_file: str
     apple_push_url: str
+    google_account_file: str
+    google_issuer: str
+    google_api_url: str
+    google_save_url: str
+    google_keys_url: str
     log_level: str
 
 

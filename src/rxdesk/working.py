@@ -35,9 +35,10 @@ from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import calling, habits
 from rxdesk.waiting_room.lifecycle import Rules
-from rxdesk.wallet import pushing
+from rxdesk.wallet import google_pushing, pushing
 from rxdesk.wallet.apple.apns import ApnsClient, Pushed, apns_tls
-from rxdesk.wallet.issuing import signer_of
+from rxdesk.wallet.issuing import Issuer, google_of, public_url, signer_of
+from rxdesk.wallet.saving import giver_of
 from rxdesk.web import metrics
 from rxdesk.webhooks import retention
 from rxdesk.webhooks.delivery import Deliveries, Prepared
@@ -61,6 +62,7 @@ class Composed:
     worker: Worker[Prepared, Recorded]
     pusher: Worker[pushing.Prepared, Pushed] | None  # where there is a certificate to push with
     push_client: ApnsClient | None
+    google: Worker[google_pushing.Prepared, google_pushing.GooglePushed] | None  # where there is an account
     deliveries: Deliveries
     pool: Pool
     access: Access
@@ -115,7 +117,16 @@ def compose(
             pushing.Pushes(access, client, clock, chance).work(),
             clock=clock,
         )
-    return Composed(worker, pusher, client, deliveries, pool, access, settings, clock)
+    issuer = Issuer(sealer, public_url(settings), google=google_of(settings))
+    giver = giver_of(settings, issuer, egress, clock)
+    google = None
+    if giver is not None:
+        google = Worker(
+            connector(dict(connect), statement_seconds=seconds, name=name, probed=True, queueing=True),
+            google_pushing.GooglePushes(access, giver, clock, chance).work(),
+            clock=clock,
+        )
+    return Composed(worker, pusher, client, google, deliveries, pool, access, settings, clock)
 
 
 def _push_client(settings: Settings, egress: Egress, clock: Clock) -> ApnsClient | None:
@@ -144,8 +155,8 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
         asyncio.create_task(_now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
     ]
     try:
-        workers = [one.run(stopping) for one in (composed.worker, composed.pusher) if one is not None]
-        await asyncio.gather(*workers)
+        workers = (composed.worker, composed.pusher, composed.google)
+        await asyncio.gather(*(one.run(stopping) for one in workers if one is not None))
     finally:
         for task in beside:
             task.cancel()

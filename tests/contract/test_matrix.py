@@ -274,7 +274,7 @@ _NO_FREE_TEXT = {
     "skus": {"pzn"},
     "orders": {"shipping_costs_currency"},
     "notification_subscriptions": {"notification_type", "payload_version", "deactivated_reason"},
-    "wallet_pass_templates": {"pass_type"},
+    "wallet_pass_templates": {"pass_type", "google_class"},
     "wallet_passes": {"public_id"},
     "wallet_template_images": {"name"},
     "wallet_checks": {"result"},

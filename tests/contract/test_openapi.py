@@ -128,6 +128,9 @@ DELETE /{public_code}/v1/devices/{device}/registrations/{pass_type}/{serial} ope
 GET /{public_code}/v1/devices/{device}/registrations/{pass_type} open 200
 GET /{public_code}/v1/passes/{pass_type}/{serial} open 200
 POST /{public_code}/v1/log open 200
+GET /{token}/google open 303
+POST /{public_code}/v1/google open 200
+GET /{public_code}/images/{template}/{version}/{image} open 200
 """,
 }
 
@@ -175,13 +178,14 @@ def _contents(api: Api) -> list[tuple[str, str, dict[str, Any]]]:
             body = operation["requestBody"]["content"]["application/json"]
             found.append((f"{at} body", api.base, body))
         for status, response in operation["responses"].items():
-            if status in ("204", "304"):
+            if status in ("204", "303", "304"):
                 assert "content" not in response
             elif "content" not in response:  # Apple's protocol has none there
                 assert (api.open, status[0]) == (True, "2")
             else:
-                [content] = response["content"].values()
-                found.append((f"{at} {status}", api.base, content))
+                kinds = response["content"]
+                assert len(kinds) == 1 or (status, *kinds) == ("503", "application/json", "text/html")
+                found += [(f"{at} {status} {kind}", api.base, content) for kind, content in kinds.items()]
     return found
 
 

@@ -330,6 +330,8 @@ async def _fill_wallet(tenant: Tenant, mark: str, template: str, wallet_pass: st
     registration = {"device_identifier": f"device-{mark}", "push_token": f"token-{mark}"}
     made = {"created_at": LONG_AGO, "updated_at": LONG_AGO}
     await put(tenant, "wallet_registrations", wallet_pass_uid=wallet_pass, **registration, **made)
+    callback = {"saved_at": LONG_AGO, "callback_ends_at": 1, "callback_nonce": f"nonce-{mark}"}
+    await put(tenant, "wallet_google_passes", wallet_pass_uid=wallet_pass, **callback)
     await put(tenant, "wallet_device_logs", uid=f"wdl-{mark}", message=f"log {mark}", logged_at=LONG_AGO)
     by = {"actor_kind": "key", "actor_uid": f"actor-{mark}", "checked_at": LONG_AGO}
     await put(tenant, "wallet_checks", uid=f"wpc-{mark}", result="valid", wallet_pass_uid=wallet_pass, **by)

@@ -85,6 +85,8 @@ def _findings(data_dir: Any, config: Any, port: int | None) -> list[Finding]:  #
         findings.append(_redis(settings))
     if settings.apple_certificate_file:
         findings.append(_apple_certificate(settings))
+    if settings.google_account_file or settings.google_issuer:
+        findings.append(_google_account(settings))
     findings.append(_port("port", settings.address, settings.port, serving=serving))
     if settings.metrics_port:
         findings.append(
@@ -345,6 +347,23 @@ def _apple_certificate(settings: Settings) -> Finding:
         return f"{until}: {days} days"
 
     return _finding("Apple's certificate", look)
+
+
+def _google_account(settings: Settings) -> Finding:
+    from rxdesk.cli.common import CliError
+    from rxdesk.wallet.google.account import AccountError
+    from rxdesk.wallet.issuing import google_of
+
+    def look() -> str:
+        try:
+            google = google_of(settings)
+        except AccountError as error:
+            raise CliError(str(error)) from error
+        if google is None:
+            raise CliError("it is not there")
+        return f"{google.account.email}, for the issuer {google.number}"
+
+    return _finding("Google's service account", look)
 
 
 def _port(name: str, address: str, port: int, *, serving: bool) -> Finding:

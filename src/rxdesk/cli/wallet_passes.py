@@ -228,11 +228,12 @@ def verify(
 
 def _issuer(settings: Settings, tx: Transaction) -> Issuer:
     from rxdesk.wallet.apple.certificates import CertificateError
-    from rxdesk.wallet.issuing import Issuer, public_url, signer_of
+    from rxdesk.wallet.google.account import AccountError
+    from rxdesk.wallet.issuing import Issuer, google_of, public_url, signer_of
 
     try:
-        return Issuer(tx.sealer, public_url(settings), signer_of(settings))
-    except CertificateError as error:
+        return Issuer(tx.sealer, public_url(settings), signer_of(settings), google_of(settings))
+    except (CertificateError, AccountError) as error:
         raise CliError(str(error)) from error
 
 

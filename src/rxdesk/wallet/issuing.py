@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +19,14 @@ from rxdesk.wallet.apple.certificates import CertificateError, PassSigner, load_
 from rxdesk.wallet.apple.package import build_pass
 from rxdesk.wallet.card import VALUE, Barcode, Card, Field, Kind, Link, Text, WebService
 from rxdesk.wallet.design import MESSAGE_KEY, PLACES, Design, Words, fields_of
+from rxdesk.wallet.google.account import AccountError, GoogleIssuer, load_account
 from rxdesk.wallet.placeholders import fill, values_of
 from rxdesk.wallet.schemas import Links, PassStatus
 from rxdesk.wallet.tokens import Identity, Purpose, Reference
 
 # What the device shows where no message was sent yet: a field must have been there to be seen changing.
 _NO_MESSAGE: Final = "–"
+_ISSUER: Final = re.compile(r"[0-9]{1,32}", re.ASCII)
 _MESSAGE_LABEL: Final = Text("Message", {"de": "Nachricht"})
 
 
@@ -47,7 +50,15 @@ class Held(msgspec.Struct, kw_only=True):
     pass_type: Kind
     fields: list[str]
     design: Design
+    template_tag: int
+    google_class: str | None
+    image_names: list[str]
     images: dict[str, str] | None
+
+    @property
+    def fits_google(self) -> bool:
+        """Whether Google Wallet shows such a pass: a store card needs a logo."""
+        return self.pass_type != "storeCard" or "logo" in self.image_names  # noqa: S105 (a kind of pass)
 
 
 def read_held(body: str) -> Held:
@@ -84,16 +95,39 @@ def signer_of(settings: Settings) -> PassSigner | None:
     return load_signer(certificate, key, intermediate, settings.apple_key_password)
 
 
+def google_of(settings: Settings) -> GoogleIssuer | None:
+    """Give who issues passes for Google Wallet; None: nobody is configured.
+
+    Raises AccountError when the file cannot be used, or one of the two settings is missing or of wrong form.
+    """
+    number, file = settings.google_issuer, settings.google_account_file
+    if not number and not file:
+        return None
+    if not file:
+        raise AccountError("google_account_file is not set, and google_issuer is of no use without it")
+    if _ISSUER.fullmatch(number) is None:
+        raise AccountError("google_issuer must be the number of the issuer's account: digits only")
+    return GoogleIssuer(number, load_account(Path(file)))
+
+
 class Issuer:
     """Makes what holders are given.
 
-    `base` is the server's address as phones reach it; without a `signer` there are no passes for Apple Wallet.
+    `base` is the server's address as phones reach it; without a `signer` there are no passes for Apple Wallet, without
+    `google` none for Google Wallet.
     """
 
-    def __init__(self, sealer: Sealer, base: str, signer: PassSigner | None = None) -> None:
+    def __init__(
+        self,
+        sealer: Sealer,
+        base: str,
+        signer: PassSigner | None = None,
+        google: GoogleIssuer | None = None,
+    ) -> None:
         self._sealer = sealer
         self._base = base.rstrip("/") + "/w"
         self.signer = signer
+        self.google = google
 
     def identity(self, organisation_id: int, held: Held) -> Identity | None:
         """Open what a pass's tokens are made from; None: it has never been issued."""
@@ -108,10 +142,18 @@ class Issuer:
         same_code = reference.public_code == held.public_code
         return identity is not None and same_code and tokens.fits(reference, identity, purpose)
 
-    def links(self, public_code: str, identity: Identity) -> Links:
+    def links(self, held: Held, identity: Identity) -> Links:
         """Give a pass's addresses."""
-        page = f"{self._base}/{tokens.make_token(public_code, identity, 'landing')}"
-        return Links(landing_page=page, apple_wallet=f"{page}/pass.pkpass" if self.signer else None)
+        page = f"{self._base}/{tokens.make_token(held.public_code, identity, 'landing')}"
+        return Links(
+            landing_page=page,
+            apple_wallet=f"{page}/pass.pkpass" if self.signer else None,
+            google_wallet=f"{page}/google" if self.google and held.fits_google else None,
+        )
+
+    def callback_url(self, public_code: str) -> str:
+        """Give the address that Google tells when a holder saves or deletes a pass."""
+        return f"{self._base}/{public_code}/v1/google"
 
     def links_of(self, organisation_id: int, held: Held) -> Links:
         """Give the addresses of a pass that has been issued."""
@@ -119,7 +161,7 @@ class Issuer:
         if identity is None:
             message = "a pass without an identity has no addresses"
             raise RuntimeError(message)
-        return self.links(held.public_code, identity)
+        return self.links(held, identity)
 
     def apple_pass(self, organisation_id: int, held: Held, now: datetime) -> bytes:
         """Build a pass's signed file for Apple Wallet."""
@@ -146,6 +188,7 @@ class Issuer:
             foreground=design.foreground,
             label_colour=design.label_colour,
             images={name: base64.b64decode(text) for name, text in (held.images or {}).items()},
+            image_urls=self._image_urls(held),
             **_fields(held, design),
             links=tuple(
                 Link(key=link.key, label=design.text(link.label), url=link.url) for link in design.links
@@ -155,6 +198,16 @@ class Issuer:
             voided=held.status == "revoked",
             web_service=None if identity is None else self._web_service(held, identity),
         )
+
+    def class_mark(self, held: Held) -> str:
+        """Give what tells apart the class that Google is given now from each that it was given before."""
+        number = "" if self.google is None else self.google.number
+        return f"{number} {held.template_tag} {self.callback_url(held.public_code)}"
+
+    def _image_urls(self, held: Held) -> dict[str, str]:
+        """Give the addresses of images; each change of the template gives new ones, since they are kept."""
+        folder = f"{self._base}/{held.public_code}/images/{held.template_uid}/{held.template_tag}"
+        return {name: f"{folder}/{name}.png" for name in held.image_names}
 
     def _web_service(self, held: Held, identity: Identity) -> WebService:
         token = tokens.make_token(held.public_code, identity, "device")

@@ -50,11 +50,16 @@ font-weight:600;text-decoration:none}
 """
 _WORDS: Final = {
     "add_apple": Text("Add to Apple Wallet", {"de": "Zu Apple Wallet hinzufügen"}),
+    "add_google": Text("Save to Google Wallet", {"de": "In Google Wallet speichern"}),
     "scan": Text("Scan this with your phone.", {"de": "Scannen Sie dies mit Ihrem Telefon."}),
     "show": Text("Show the code on this page.", {"de": "Zeigen Sie den Code auf dieser Seite vor."}),
     "revoked": Text("This card is no longer valid.", {"de": "Diese Karte ist nicht mehr gültig."}),
     "expired": Text("This card has expired.", {"de": "Diese Karte ist abgelaufen."}),
     "absent": Text("There is no such card.", {"de": "Diese Karte gibt es nicht."}),
+    "later": Text(
+        "Google Wallet cannot be reached at present. Please try again later.",
+        {"de": "Google Wallet ist zurzeit nicht erreichbar. Bitte versuchen Sie es später noch einmal."},
+    ),
     "code": Text("QR code of the card", {"de": "QR-Code der Karte"}),
     "here": Text("QR code of this page", {"de": "QR-Code dieser Seite"}),
 }
@@ -69,6 +74,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["active", "revoked", "expired"]
     landing_page: str
     apple_wallet: str | None
+    google_wallet: str | None
     device: Device
     language: str
 
@@ -117,10 +123,10 @@ def render(shown: Shown) -> tuple[bytes, str]:
     return _document(card.title.in_language(language), language, style, body)
 
 
-def render_absent(accepted: str) -> tuple[bytes, str]:
-    """Make the page where there is no pass, and its policy."""
+def render_notice(accepted: str, word: Literal["absent", "later"]) -> tuple[bytes, str]:
+    """Make the page where there is no pass, or that Google is away, and its policy."""
     language = language_of(accepted, _OWN_LANGUAGES)
-    text = _WORDS["absent"].in_language(language)
+    text = _WORDS[word].in_language(language)
     style = _STYLE.replace("BACKGROUND", "#fff").replace("FOREGROUND", "#000").replace("LABEL", "#000")
     return _document(text, language, style, f'<main><p class="note">{escape(text)}</p></main>')
 
@@ -179,9 +185,11 @@ def _below(shown: Shown) -> Iterator[str]:
     if shown.status != "active":
         yield f'<p class="note">{words(shown.status)}</p>'
         return
-    if shown.apple_wallet is not None and shown.device != "android":
-        yield f'<a class="add" href="{escape(shown.apple_wallet)}">{words("add_apple")}</a>'
-    elif shown.card.barcode is not None:
+    offers = (("add_apple", shown.apple_wallet, "android"), ("add_google", shown.google_wallet, "apple"))
+    offered = [(name, address) for name, address, other in offers if address and shown.device != other]
+    for name, address in offered:
+        yield f'<a class="add" href="{escape(address)}">{words(name)}</a>'
+    if not offered and shown.card.barcode is not None:
         yield f'<p class="note">{words("show")}</p>'
     if shown.device == "other":
         image = f'<img src="{_qr(shown.landing_page)}" alt="{words("here")}">'

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rxdesk.access import Read
 from rxdesk.wallet.queries import PASS_STATUS
 
 # The holder is the patient where the pass is linked to one, else what the pass itself was given. A change of the
-# template is one of each of its passes. $5: now, $6: the tag for which the reader has the images already, or NULL
-_PASS = f"""
+# template is one of each of its passes. `unless`: the tag for which the reader has the images already, or NULL
+PASS: Final = f"""
 SELECT json_build_object(
   'uid', p.uid, 'public_code', o.public_code, 'organisation', o.display_name,
   'public_id', p.public_id, 'sealed_secret', encode(p.sealed_secret, 'base64'),
-  'status', {PASS_STATUS.format(now="$5")}, 'expires_at', unix_seconds(p.expires_at),
+  'status', {PASS_STATUS.format(now="{now}")}, 'expires_at', unix_seconds(p.expires_at),
   'tag', greatest(p.tag, t.tag), 'message', p.message, 'shop_customer_id', p.shop_customer_id,
   'personal', json_build_object(
     'display_name', coalesce(h.display_name, p.display_name),
@@ -19,8 +21,11 @@ SELECT json_build_object(
     'last_name', coalesce(h.last_name, p.last_name)),
   'field_values', p.field_values::text,
   'template_uid', t.uid, 'display_name', t.display_name, 'pass_type', t.pass_type, 'fields', t.fields,
-  'design', t.design,
-  'images', CASE WHEN $6::bigint IS DISTINCT FROM greatest(p.tag, t.tag) THEN coalesce((
+  'design', t.design, 'template_tag', t.tag, 'google_class', t.google_class,
+  'image_names', coalesce((
+    SELECT json_agg(DISTINCT i.name) FROM wallet_template_images i
+    WHERE i.organisation_id = $1 AND i.wallet_pass_template_uid = t.uid), '[]'),
+  'images', CASE WHEN {{unless}} IS DISTINCT FROM greatest(p.tag, t.tag) THEN coalesce((
     SELECT json_object_agg(i.name || '@' || i.scale || 'x', encode(i.png, 'base64'))
     FROM wallet_template_images i
     WHERE i.organisation_id = $1 AND i.wallet_pass_template_uid = t.uid), json_build_object()) END
@@ -32,10 +37,25 @@ JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass
 LEFT JOIN patients h ON h.organisation_id = $1 AND h.uid = p.patient_uid AND h.deleted_at IS NULL
 WHERE p.organisation_id = $1 AND p.deleted_at IS NULL AND {{found}}"""
 
-# $4: uid
-BY_UID = Read(_PASS.format(found="p.uid = $4"))
-# $4: what its tokens begin with behind the organisation's public code
-BY_PUBLIC_ID = Read(_PASS.format(found="p.public_id = $4"))
+# What a template's class at Google was given as. $2 the template, $3 `Issuer.class_mark`
+CLASS_GIVEN: Final = """
+UPDATE wallet_pass_templates SET google_class = $3
+WHERE organisation_id = $1 AND uid = $2 AND google_class IS DISTINCT FROM $3"""
+
+_NAMES = {"now": "$5", "unless": "$6::bigint"}
+
+# $4: uid, $5: now, $6: `unless`
+BY_UID = Read(PASS.format(found="p.uid = $4", **_NAMES))
+# $4: what its tokens begin with behind the organisation's public code, $5 and $6 likewise
+BY_PUBLIC_ID = Read(PASS.format(found="p.public_id = $4", **_NAMES))
+
+# $4: the template, $5: the image's name. The largest that there is.
+IMAGE = Read("""
+SELECT encode(i.png, 'base64') AS body FROM wallet_template_images i
+JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = i.wallet_pass_template_uid AND t.deleted_at IS NULL
+WHERE i.organisation_id = $1 AND i.wallet_pass_template_uid = $4 AND i.name = $5
+ORDER BY i.scale DESC LIMIT 1
+""")
 
 # $4: uid
 TEMPLATE = Read("""

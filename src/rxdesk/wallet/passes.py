@@ -89,7 +89,7 @@ async def issue(tx: Transaction, uid: str, issuer: Issuer) -> IssuedPass:
         wallet_pass_template_uid=held.template_uid,
         shop_customer_id=held.shop_customer_id,
         status=held.status,
-        links=issuer.links(held.public_code, identity),
+        links=issuer.links(held, identity),
     )
 
 

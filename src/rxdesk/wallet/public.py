@@ -6,6 +6,7 @@ token that is not the pass's, one of a pass that is gone, and a pass that never 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Final
@@ -32,16 +33,20 @@ _PATH = {
     "pass_type": "Pass type identifier",
     "serial": "Uid of the pass",
     "token": "The pass's token, unguessable",
+    "template": "Uid of the template",
+    "version": "Of the template; any is answered with the newest",
+    "image": "Name of the image, and .png",
 }
 _TOKEN = {"Authorization": "`ApplePass` and the token that the pass holds"}
-_PRIVATE = {"X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
+PRIVATE = {"X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "no-referrer"}
 
 
-def _of(*names: str) -> dict[str, str]:
+def path_of(*names: str) -> dict[str, str]:
+    """Describe parameters of a path."""
     return {name: _PATH[name] for name in names}
 
 
-async def _proved(
+async def proved(
     visit: Visit, token: str, purpose: Purpose, read: Read, uid: str | None = None, unless: int | None = None
 ) -> tuple[int, Held]:
     """Give the organisation and the pass that a token proves. 404: it proves none.
@@ -70,7 +75,7 @@ async def _proved(
     tag="Holder",
     summary="The page of a pass",
     description="Shows the card's face, and offers what the device can do with it.",
-    path_parameters=_of("token"),
+    path_parameters=path_of("token"),
     media_type="text/html",
     answer_example="<!doctype html>…",
 )
@@ -78,12 +83,10 @@ async def show_wallet_page(visit: Visit) -> Answer:
     """Answer with the page."""
     accepted = visit.header(b"accept-language")
     try:
-        organisation_id, held = await _proved(
-            visit, visit.text("token"), "landing", pass_queries.BY_PUBLIC_ID
-        )
+        organisation_id, held = await proved(visit, visit.text("token"), "landing", pass_queries.BY_PUBLIC_ID)
     except ApiError:
-        content, policy = page.render_absent(accepted)
-        return _html(404, content, policy)
+        content, policy = page.render_notice(accepted, "absent")
+        return html(404, content, policy)
     issuer = visit.services.part(Issuer)
     card = issuer.card(organisation_id, held)
     links = issuer.links_of(organisation_id, held)
@@ -93,15 +96,18 @@ async def show_wallet_page(visit: Visit) -> Answer:
             status=held.status,
             landing_page=links.landing_page,
             apple_wallet=links.apple_wallet,
+            google_wallet=links.google_wallet,
             device=page.device_of(visit.header(b"user-agent")),
             language=page.language_of(accepted, page.languages_of(card)),
         )
     )
-    return _html(200, content, policy)
+    return html(200, content, policy)
 
 
-def _html(status: int, content: bytes, policy: str) -> Answer:
-    headers = {**_PRIVATE, "Content-Security-Policy": policy, "Vary": "Accept-Language, User-Agent"}
+def html(status: int, content: bytes, policy: str, more: Mapping[str, str] | None = None) -> Answer:
+    """Answer with a page under its policy."""
+    own = {"Content-Security-Policy": policy, "Vary": "Accept-Language, User-Agent"}
+    headers = {**PRIVATE, **own, **(more or {})}
     return Answer(status, content, headers, page.MEDIA_TYPE.encode())
 
 
@@ -110,17 +116,17 @@ def _html(status: int, content: bytes, policy: str) -> Answer:
     "/{token}/pass.pkpass",
     tag="Holder",
     summary="A pass for Apple Wallet",
-    path_parameters=_of("token"),
+    path_parameters=path_of("token"),
     media_type=package.MEDIA_TYPE,
     answer_example="PK…",
 )
 async def get_apple_pass(visit: Visit) -> Answer:
     """Answer with the signed file of a pass that is not revoked."""
     issuer = visit.services.part(Issuer)
-    organisation_id, held = await _proved(visit, visit.text("token"), "landing", pass_queries.BY_PUBLIC_ID)
+    organisation_id, held = await proved(visit, visit.text("token"), "landing", pass_queries.BY_PUBLIC_ID)
     if issuer.signer is None or held.status == "revoked":
         raise errors.not_found()
-    return Answer(200, issuer.apple_pass(organisation_id, held, visit.now), _PRIVATE, _PASS_TYPE)
+    return Answer(200, issuer.apple_pass(organisation_id, held, visit.now), PRIVATE, _PASS_TYPE)
 
 
 # ------------------------------------------------------------------------------------------------- the device
@@ -134,14 +140,14 @@ async def _device_s(visit: Visit, unless: int | None = None) -> tuple[int, Held]
     if not token.startswith(visit.text("public_code") + "."):
         raise errors.token_invalid()
     try:
-        return await _proved(visit, token, "device", pass_queries.BY_UID, visit.uid("serial"), unless)
+        return await proved(visit, token, "device", pass_queries.BY_UID, visit.uid("serial"), unless)
     except ApiError as error:
         raise errors.token_invalid() from error
 
 
 def _device(visit: Visit) -> str:
     device = visit.text("device")
-    if not is_uid(device):
+    if not is_uid(device) or device == telling.GOOGLE:
         raise errors.not_found()
     return device
 
@@ -154,7 +160,7 @@ def _device(visit: Visit) -> str:
     description="201 when it is new, 200 when it was registered; the push token is replaced.",
     status=201,
     updated=200,
-    path_parameters=_of("public_code", "device", "pass_type", "serial"),
+    path_parameters=path_of("public_code", "device", "pass_type", "serial"),
     header_parameters=_TOKEN,
     body=passkit.Registration,
     body_example=passkit.Registration(push_token="8f3c1b0a9d2e4f50"),  # noqa: S106 (an example)
@@ -176,7 +182,7 @@ async def register_device(visit: Visit) -> Answer:
     "/{public_code}/v1/devices/{device}/registrations/{pass_type}/{serial}",
     tag="Device",
     summary="End a pass's registration on a device",
-    path_parameters=_of("public_code", "device", "pass_type", "serial"),
+    path_parameters=path_of("public_code", "device", "pass_type", "serial"),
     header_parameters=_TOKEN,
     errors=(401,),
 )
@@ -198,7 +204,7 @@ async def unregister_device(visit: Visit) -> Answer:
     description="204 when there are none, and for a device that is not known. A `passesUpdatedSince` that was never "
     "given counts as none.",
     nothing=204,
-    path_parameters=_of("public_code", "device", "pass_type"),
+    path_parameters=path_of("public_code", "device", "pass_type"),
     query=passkit.Since,
     answer=passkit.Serials,
     answer_example=passkit.Serials(serial_numbers=["wp-abc123"], last_updated="1711700000"),
@@ -226,7 +232,7 @@ async def list_changed_passes(visit: Visit) -> Answer:
     tag="Device",
     summary="The newest version of a pass",
     description="304 when it is that of `If-Modified-Since`.",
-    path_parameters=_of("public_code", "pass_type", "serial"),
+    path_parameters=path_of("public_code", "pass_type", "serial"),
     header_parameters={
         **_TOKEN,
         "If-Modified-Since": "The `Last-Modified` of the version that the device has",
@@ -262,7 +268,7 @@ def _seconds(date: str) -> int | None:
     tag="Device",
     summary="Report an error of the device's",
     description="The newest are kept for the operator: `rxdesk wallet logs`.",
-    path_parameters=_of("public_code"),
+    path_parameters=path_of("public_code"),
     body=passkit.Logs,
     body_example=passkit.Logs(logs=["[2026-03-04 10:00:00 +0000] Get pass task … encountered error: …"]),
 )

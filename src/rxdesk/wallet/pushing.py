@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -39,16 +39,16 @@ CROSS JOIN LATERAL (
   SELECT push_token FROM wallet_registrations WHERE organisation_id = $1 AND device_identifier = w.device_identifier
     AND wallet_pass_uid = w.wallet_pass_uid LIMIT 1) r"""
 
-# Only jobs that are still this worker's. What the device has fetched meanwhile stays so.
-# $2 uids, $3 workers, $4 fates, $5 reasons, $6 when next or NULL, $7 now, $8 attempts made: 1 or 0
-_RECORD = f"""
+# Only jobs of a kind that are still this worker's. What the device has fetched meanwhile stays so.
+# $2 uids, $3 workers, $4 fates, $5 reasons, $6 when next or NULL, $7 now, $8 attempts made: 1 or 0, $9 the kind
+RECORD: Final = """
 WITH ours AS (
   SELECT e.*, j.place FROM (
     SELECT * FROM unnest($2::text[], $3::int[], $4::text[], $5::text[], $6::timestamptz[])
       AS e (uid, worker, fate, reason, next_at) ORDER BY uid
   ) e CROSS JOIN LATERAL (
     SELECT ctid AS place FROM jobs
-    WHERE organisation_id = $1 AND kind = '{KIND}' AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker
+    WHERE organisation_id = $1 AND kind = $9 AND uid = e.uid AND worker_id IS NOT DISTINCT FROM e.worker
     FOR UPDATE
   ) j
 ), changed AS (
@@ -72,6 +72,10 @@ _PRUNE = """
 DELETE FROM wallet_pushes WHERE organisation_id = $1 AND uid = ANY (ARRAY(
   SELECT uid FROM wallet_pushes WHERE organisation_id = $1 AND status <> 'queued' AND updated_at < $2
   ORDER BY updated_at LIMIT $3))"""
+
+
+Fate: TypeAlias = tuple[Claim, str, str | None, datetime | None]
+"""A claim, the status of its push, the reason for it, and when it is tried again."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -139,30 +143,37 @@ class Pushes:
         if pushed.verdict == "sent":
             return "sent", None, None
         if pushed.verdict == "retry":
-            asked = policy.retry_after_seconds(pushed.retry_after, now)
-            seconds = policy.retry_seconds(prepared.attempts + 1, chance=self.chance(), retry_after=asked)
-            if seconds is not None:
-                return "queued", pushed.reason, now + timedelta(seconds=seconds)
+            next_at = retry_at(prepared.attempts, pushed.retry_after, now, self.chance())
+            if next_at is not None:
+                return "queued", pushed.reason, next_at
         return "failed", pushed.reason, None
 
-    async def _write(
-        self,
-        organisation_id: int,
-        fates: Sequence[tuple[Claim, str, str | None, datetime | None]],
-        *,
-        attempted: bool,
-    ) -> None:
-        await self.access.rows(
-            organisation_id,
-            _RECORD,
-            [claim.uid for claim, *_ in fates],
-            [claim.worker for claim, *_ in fates],
-            [fate for _, fate, _, _ in fates],
-            [reason for _, _, reason, _ in fates],
-            [next_at for *_, next_at in fates],
-            self.clock(),
-            int(attempted),
-        )
+    async def _write(self, organisation_id: int, fates: Sequence[Fate], *, attempted: bool) -> None:
+        arguments = record_arguments(KIND, fates, self.clock(), attempted=attempted)
+        await self.access.rows(organisation_id, RECORD, *arguments)
+
+
+def record_arguments(
+    kind: str, fates: Sequence[Fate], now: datetime, *, attempted: bool
+) -> tuple[object, ...]:
+    """Give what `RECORD` takes behind the organisation."""
+    return (
+        [claim.uid for claim, *_ in fates],
+        [claim.worker for claim, *_ in fates],
+        [fate for _, fate, _, _ in fates],
+        [reason for _, _, reason, _ in fates],
+        [next_at for *_, next_at in fates],
+        now,
+        int(attempted),
+        kind,
+    )
+
+
+def retry_at(attempts: int, retry_after: str | None, now: datetime, chance: float) -> datetime | None:
+    """Give when a push is tried again that has now failed once more; None: it has had its chances."""
+    asked = policy.retry_after_seconds(retry_after, now)
+    seconds = policy.retry_seconds(attempts + 1, chance=chance, retry_after=asked)
+    return None if seconds is None else now + timedelta(seconds=seconds)
 
 
 async def prune(tx: Transaction, before: datetime) -> bool:

@@ -85,11 +85,13 @@ class Links(msgspec.Struct, kw_only=True):
     """Addresses for the holder of a pass: whoever has one has the pass.
 
     `landing_page` shows the card and offers what suits the device. `apple_wallet` is the pass itself, null where the
-    server has no certificate of Apple's.
+    server has no certificate of Apple's. `google_wallet` leads to Google, which saves the pass; null where the server
+    has no account of Google's, and for a store card without a logo.
     """
 
     landing_page: str
     apple_wallet: str | None
+    google_wallet: str | None
 
 
 class IssuedPass(Pass, kw_only=True):
@@ -202,6 +204,7 @@ ISSUED_EXAMPLE = IssuedPass(
     links=Links(
         landing_page="https://passes.example/w/mdv4kx7w.9Vd0Tq3yJm5cRz1B.8kQpZ2nW4vXs6tYb0uLhEg",
         apple_wallet="https://passes.example/w/mdv4kx7w.9Vd0Tq3yJm5cRz1B.8kQpZ2nW4vXs6tYb0uLhEg/pass.pkpass",
+        google_wallet="https://passes.example/w/mdv4kx7w.9Vd0Tq3yJm5cRz1B.8kQpZ2nW4vXs6tYb0uLhEg/google",
     ),
 )
 REVOKED_EXAMPLE = Pass(

@@ -1,32 +1,54 @@
-"""Devices are told that a pass has changed: a push for each, queued in the transaction that changes it."""
+"""Devices are told that a pass has changed: a push for each, queued in the transaction that changes it.
+
+Google stands for all devices that hold the pass in its wallet: it is one of the pass's devices while it is saved there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from rxdesk.access import Read, Transaction
 from rxdesk.jobs.queue import CHANNEL
 
 KIND: Final = "wallet_push"
+GOOGLE_KIND: Final = "google_push"
+GOOGLE: Final = "google"
+"""What Google is called among the devices of a pass; no other can be called so."""
 # All go to one server over one connection, which no single device may hold up: so many queues, by the device.
 _QUEUES = 64
 
-# What becomes of `changed (wallet_pass_uid, push_notification_uid)`. $2 the tag, $3 now
-_PUSHED = f"""
+# What becomes of `held (wallet_pass_uid, push_notification_uid, device_identifier, tag)`. $3 now
+_QUEUED = f"""
 added AS (
   INSERT INTO wallet_pushes (organisation_id, uid, wallet_pass_uid, device_identifier, push_notification_uid, tag,
     status, created_at, updated_at)
-  SELECT $1, 'wpu-' || replace(gen_random_uuid()::text, '-', ''), c.wallet_pass_uid, r.device_identifier,
-    c.push_notification_uid, $2, 'queued', $3, $3
-  FROM changed c JOIN wallet_registrations r ON r.organisation_id = $1 AND r.wallet_pass_uid = c.wallet_pass_uid
-  RETURNING uid, device_identifier
+  SELECT $1, 'wpu-' || replace(gen_random_uuid()::text, '-', ''), h.wallet_pass_uid, h.device_identifier,
+    h.push_notification_uid, h.tag, 'queued', $3, $3
+  FROM held h
+  RETURNING uid, wallet_pass_uid, device_identifier
 ), routed AS (
   INSERT INTO jobs (organisation_id, uid, kind, lane, endpoint, due_at)
-  SELECT $1, a.uid, '{KIND}', 'first', hashtextextended(a.device_identifier, 0) & {_QUEUES - 1}, $3 FROM added a
-  RETURNING true
+  SELECT $1, a.uid, r.kind, 'first', hashtextextended(r.queue, 0) & {_QUEUES - 1}, $3
+  FROM added a CROSS JOIN LATERAL (
+    SELECT '{GOOGLE_KIND}' AS kind, a.wallet_pass_uid AS queue WHERE a.device_identifier = '{GOOGLE}'
+    UNION ALL
+    SELECT '{KIND}', a.device_identifier WHERE a.device_identifier <> '{GOOGLE}'
+  ) r
+  RETURNING kind
 )
-SELECT CASE WHEN EXISTS (SELECT FROM routed) THEN pg_notify('{CHANNEL}', '{KIND}') END"""
+SELECT pg_notify('{CHANNEL}', r.kind) FROM (SELECT DISTINCT kind FROM routed) r"""
+
+# The devices of `changed (wallet_pass_uid, push_notification_uid)`. $2 the tag
+_PUSHED = f"""
+held AS (
+  SELECT c.wallet_pass_uid, c.push_notification_uid, r.device_identifier, $2::bigint AS tag
+  FROM changed c JOIN wallet_registrations r ON r.organisation_id = $1 AND r.wallet_pass_uid = c.wallet_pass_uid
+  UNION ALL
+  SELECT c.wallet_pass_uid, c.push_notification_uid, '{GOOGLE}', $2
+  FROM changed c JOIN wallet_google_passes g ON g.organisation_id = $1 AND g.wallet_pass_uid = c.wallet_pass_uid
+    AND g.saved_at IS NOT NULL
+), {_QUEUED}"""
 
 # $4 passes, $5 notifications
 _OF_PASSES = f"""
@@ -39,6 +61,20 @@ WITH changed AS (
   SELECT p.uid AS wallet_pass_uid, NULL::text AS push_notification_uid FROM wallet_passes p
   WHERE p.organisation_id = $1 AND p.wallet_pass_template_uid = $4 AND p.deleted_at IS NULL
 ), {_PUSHED}"""
+
+# What Google was given before, and is not the newest. $2 passes, $4 the tags that Google has of them
+_TO_GOOGLE = f"""
+WITH held AS (
+  SELECT DISTINCT p.uid AS wallet_pass_uid, NULL::text AS push_notification_uid, '{GOOGLE}' AS device_identifier,
+    greatest(p.tag, t.tag) AS tag
+  FROM unnest($2::text[], $4::bigint[]) AS s (wallet_pass_uid, tag)
+  JOIN wallet_google_passes g ON g.organisation_id = $1 AND g.wallet_pass_uid = s.wallet_pass_uid
+    AND g.saved_at IS NOT NULL
+  JOIN wallet_passes p ON p.organisation_id = $1 AND p.uid = s.wallet_pass_uid AND p.deleted_at IS NULL
+  JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
+    AND t.deleted_at IS NULL
+  WHERE greatest(p.tag, t.tag) > s.tag
+), {_QUEUED}"""
 
 # The device has asked and has been told. $2 the device, $3 passes, $4 the tag
 TOLD: Final = """
@@ -98,3 +134,8 @@ async def tell_devices(
 async def tell_devices_of_template(tx: Transaction, tag: int, uid: str) -> None:
     """Have the devices that hold a pass of this template pushed."""
     await tx.connection.execute(_OF_TEMPLATE, tx.organisation_id, tag, tx.now, uid)
+
+
+async def tell_google(tx: Transaction, has: Mapping[str, int]) -> None:
+    """Have Google given those of these saved passes that have changed since the tags that it has of them."""
+    await tx.connection.execute(_TO_GOOGLE, tx.organisation_id, list(has), tx.now, list(has.values()))

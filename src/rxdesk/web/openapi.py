@@ -114,6 +114,7 @@ _OPEN_ERRORS: dict[int, tuple[str, type, list[tuple[str, Any]]]] = {
     413: ("The body is too large", Error, [("large", {"error": "The body is larger than 16384 bytes"})]),
 }
 _ALWAYS = (401, 429, 500, 503)
+_SEE_OTHER = 303
 _HEADERS = {
     "RequestId": ("X-Request-Id", "Names the request in our log", _REQUEST_ID),
     "RateLimit": ("RateLimit", "What is left of each window", '"second";r=9;t=1, "minute";r=599;t=60'),
@@ -252,6 +253,9 @@ _PATH_EXAMPLES = {
     "device": "6b1f0c5e9a7d4e32b8c1a0f9d2e37c54",
     "pass_type": "pass.org.example.patients",
     "serial": "wp-abc123",
+    "template": "wpt-abc123",
+    "version": "1711700000",
+    "image": "logo.png",
 }
 # Of required parameters only: the page sends an example as it stands, and of an optional one it would spoil the
 # call. An optional one says its form in its description.
@@ -291,14 +295,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 def _success(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
     """Describe the answers that are no errors, by status."""
-    done: dict[str, Any] = {"description": "Done", "headers": _headers(operation, operation.status)}
-    examples = [("example", operation.answer_example)]
-    if operation.streams:
-        done["content"] = _content({"type": "string"}, examples, media_type="text/event-stream")
-    elif operation.media_type:
-        done["content"] = _content({"type": "string"}, examples, media_type=operation.media_type)
-    elif operation.answer is not None:
-        done["content"] = _content(by_type[repr(operation.answer)], examples)
+    done = _done(operation, by_type)
     found = {str(operation.status): done}
     if operation.updated is not None:
         found[str(operation.updated)] = {**done, "description": "It was there, and is changed"}
@@ -314,6 +311,20 @@ def _success(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
         for one in (done, found["304"]):
             one["headers"]["Last-Modified"] = {"$ref": "#/components/headers/LastModified"}
     return found
+
+
+def _done(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
+    done: dict[str, Any] = {"description": "Done", "headers": _headers(operation, operation.status)}
+    examples = [("example", operation.answer_example)]
+    if operation.streams:
+        done["content"] = _content({"type": "string"}, examples, media_type="text/event-stream")
+    elif operation.status == _SEE_OTHER:
+        done["headers"]["Location"] = {"description": "Where to go on", "schema": {"type": "string"}}
+    elif operation.media_type:
+        done["content"] = _content({"type": "string"}, examples, media_type=operation.media_type)
+    elif operation.answer is not None:
+        done["content"] = _content(by_type[repr(operation.answer)], examples)
+    return done
 
 
 def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
@@ -332,8 +343,8 @@ def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
         statuses |= {400, 409, 422}
     responses = _success(operation, by_type)
     for status in sorted(statuses):
+        page = _content({"type": "string"}, [("page", "<!doctype html>…")], media_type="text/html")
         if status == 404 and operation.media_type == "text/html":  # noqa: PLR2004 (a status)
-            page = _content({"type": "string"}, [("page", "<!doctype html>…")], media_type="text/html")
             responses["404"] = {"description": "There is none", "content": page}
             continue
         text, kind, examples = (_OPEN_ERRORS if operation.open else _ERRORS).get(status, _ERRORS[status])
@@ -342,6 +353,8 @@ def _responses(operation: Operation, by_type: dict[str, Any]) -> dict[str, Any]:
             "headers": _headers(operation, status),
             "content": _content(by_type[repr(kind)], examples),
         }
+        if status == 503 and operation.status == _SEE_OTHER:  # noqa: PLR2004 (a status)
+            responses["503"]["content"] |= page  # where to go on is not reached
     return responses
 
 

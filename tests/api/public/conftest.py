@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.api.public.pushing import settings_of
 from tests.api.wallet.cards import make_template, put, token_of
 from tests.conftest import InProcess, Live, in_process, start_live, stop_live
@@ -96,6 +97,12 @@ def serving(cluster: embedded.Address, today: TrialFiles) -> Iterator[Live]:
     live = start_live(cluster, **settings_of(today))
     yield live
     stop_live(live)
+
+
+@pytest.fixture(scope="session")
+def account_key() -> rsa.RSAPrivateKey:
+    """The key of a service account at Google."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture

@@ -39,9 +39,9 @@ async def test_made_then_changed(cluster: embedded.Address, tenant: Tenant) -> N
             "shop_customer_id": "cust-1",
             "status": "active",
         }
-        assert links.keys() == {"landing_page", "apple_wallet"}
+        assert links.keys() == {"landing_page", "apple_wallet", "google_wallet"}
         assert links["landing_page"].startswith(f"https://passes.example/w/{code}.")
-        assert links["apple_wallet"] is None
+        assert (links["apple_wallet"], links["google_wallet"]) == (None, None)
         changed = await put(
             inside.client, tenant, template, display_name="Max M.", field_values={"points": 130}
         )

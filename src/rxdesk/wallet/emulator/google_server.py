@@ -32,7 +32,7 @@ class GoogleServer:
     ) -> None:
         self.double = double
         self.signer = signer
-        self._deliver = deliver
+        self.deliver = deliver
         self._lock = threading.Lock()
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
@@ -80,11 +80,11 @@ class GoogleServer:
 
     def _call_back(self, event: Literal["save", "del"], object_id: str) -> None:
         url = self.double.callback_url(object_id)
-        if url is None or self._deliver is None:
+        if url is None or self.deliver is None:
             return
         class_id = self.double.kept[object_id]["classId"]
         issuer, now = self.double.issuer, self.double.clock()
-        self._deliver(url, self.signer.callback(event, class_id, object_id, issuer, now))
+        self.deliver(url, self.signer.callback(event, class_id, object_id, issuer, now))
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -31,6 +31,13 @@ class ServiceAccount(msgspec.Struct, frozen=True):
     token_url: str
 
 
+class GoogleIssuer(msgspec.Struct, frozen=True):
+    """An issuer of passes, by its number at Google, and who speaks for it."""
+
+    number: str
+    account: ServiceAccount
+
+
 def load_account(file: Path) -> ServiceAccount:
     """Read the JSON file that Google makes for a key of a service account. Raises AccountError."""
     try:

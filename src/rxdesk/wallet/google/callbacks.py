@@ -47,16 +47,31 @@ class _RootKeys(msgspec.Struct):
     keys: list[RootKey]
 
 
-class _Intermediate(msgspec.Struct, rename="camel"):
+class Intermediate(msgspec.Struct, rename="camel"):
+    """The key that signs callbacks, as text, and the signatures that root keys have made of it."""
+
     signed_key: str
     signatures: Annotated[list[str], msgspec.Meta(min_length=1, max_length=16)]
 
 
-class _Envelope(msgspec.Struct, rename="camel"):
+class Envelope(msgspec.Struct, rename="camel"):
+    """What comes: `signed_message` is a `Callback` as text, of which `signature` is by the intermediate key."""
+
     signature: str
-    intermediate_signing_key: _Intermediate
+    intermediate_signing_key: Intermediate
     protocol_version: str
     signed_message: str
+
+    @classmethod
+    def example(cls) -> Envelope:
+        """Give one as it looks."""
+        key = Intermediate(
+            signed_key='{"keyValue":"MFkw…","keyExpiration":"1711786400000"}', signatures=["MEUC…"]
+        )
+        message = (
+            '{"classId":"3388….wpt-abc123","objectId":"3388….wp-abc123","eventType":"save","expTimeMillis":…'
+        )
+        return cls("MEQC…", key, PROTOCOL, message)
 
 
 class _SignedKey(msgspec.Struct, rename="camel"):
@@ -81,7 +96,7 @@ def verify_callback(body: bytes, issuer: str, roots: list[RootKey], now: datetim
     """
     millis = int(now.timestamp() * 1000)
     try:
-        envelope = msgspec.json.decode(body, type=_Envelope)
+        envelope = msgspec.json.decode(body, type=Envelope)
         signed_key = envelope.intermediate_signing_key.signed_key
         intermediate = msgspec.json.decode(signed_key.encode(), type=_SignedKey)
     except (msgspec.MsgspecError, UnicodeEncodeError) as error:

@@ -39,13 +39,23 @@ class Told(msgspec.Struct, frozen=True):
     `gone`: Google has no such class or object (404). `limited`: the holder has been notified too often today. `retry`:
     later, the same again. `refused`: never will this be taken as it is.
     `reason` is Google's word for it, or what kept an answer from coming (`dns`, `connect`, `tls`, `timeout`,
-    `redirect`, `too_large`); None when done.
+    `redirect`, `too_large`); None when done. `messages` are the ids of those that the object has, where the answer
+    is the object.
     """
 
     verdict: Verdict
     status: int | None
     reason: str | None
     retry_after: str | None = None
+    messages: tuple[str, ...] = ()
+
+
+class _Message(msgspec.Struct):
+    id: str = ""
+
+
+class _Object(msgspec.Struct):
+    messages: list[_Message] = []
 
 
 class _Token(msgspec.Struct):
@@ -157,7 +167,7 @@ def judge(outcome: Outcome) -> Told:
     if status is None or outcome.error not in (None, "status"):
         return Told("retry", status, outcome.error)
     if outcome.error is None:
-        return Told("done", status, None)
+        return Told("done", status, None, messages=_messages(outcome.answer))
     reason = _reason(outcome.answer)
     verdict = _verdict(status, (reason or "").lower())
     return Told(verdict, status, reason, outcome.retry_after if verdict in ("limited", "retry") else None)
@@ -189,6 +199,13 @@ def _reason(body: bytes) -> str | None:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, str) else None
+
+
+def _messages(body: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(message.id for message in msgspec.json.decode(body, type=_Object).messages)
+    except msgspec.MsgspecError:
+        return ()
 
 
 def _segment(text: str) -> str:

@@ -1,0 +1,153 @@
+"""Passes in Google Wallet: Google is given what it needs of one, and says when a holder saves or deletes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from rxdesk import errors
+from rxdesk.access import Access, Transaction
+from rxdesk.kit.clock import Clock
+from rxdesk.kit.egress import Egress
+from rxdesk.kit.targets import TargetRefused
+from rxdesk.settings import Settings
+from rxdesk.wallet import pass_queries
+from rxdesk.wallet.card import Card
+from rxdesk.wallet.google.account import GoogleIssuer
+from rxdesk.wallet.google.callbacks import Callback
+from rxdesk.wallet.google.client import GoogleWallet, Told
+from rxdesk.wallet.google.keys import RootKeys
+from rxdesk.wallet.google.links import save_link
+from rxdesk.wallet.issuing import Held, Issuer
+from rxdesk.wallet.telling import tell_google
+
+_DONE: Final = Told("done", None, None)
+_FORBIDDEN: Final = Told("retry", None, "forbidden")
+
+_PASS = (
+    "SELECT true FROM wallet_passes p WHERE p.organisation_id = $1 AND p.uid = $2 AND p.deleted_at IS NULL"  # noqa: S105 (a statement)
+)
+
+# An older callback than the last one, and the same once more, change nothing. $3 since when it is saved, or NULL
+_SAID = """
+INSERT INTO wallet_google_passes AS g (organisation_id, wallet_pass_uid, saved_at, callback_ends_at, callback_nonce)
+VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (organisation_id, wallet_pass_uid) DO UPDATE
+SET saved_at = excluded.saved_at, callback_ends_at = excluded.callback_ends_at,
+  callback_nonce = excluded.callback_nonce
+WHERE g.callback_ends_at < excluded.callback_ends_at
+  OR g.callback_ends_at = excluded.callback_ends_at AND g.callback_nonce <> excluded.callback_nonce
+RETURNING true"""
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What became of giving Google a pass; `class_mark` is what its class was given as, None where Google had it."""
+
+    told: Told
+    class_mark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Giver:
+    """Gives Google classes and objects. It holds no connection to the database."""
+
+    client: GoogleWallet
+    issuer: Issuer
+
+    async def give_class(self, held: Held, card: Card, *, again: bool = False) -> Given:
+        """Give the class of a pass, unless Google has it as it is now; `again`: in any case."""
+        if not held.fits_google:
+            return Given(Told("refused", None, "no_logo"))
+        mark = self.issuer.class_mark(held)
+        if held.google_class == mark and not again:
+            return Given(_DONE)
+        try:
+            told = await self.client.put_class(card, self.issuer.callback_url(held.public_code))
+        except TargetRefused:  # by the policy of egress, which an operator can change
+            return Given(_FORBIDDEN)
+        return Given(told, mark if told.verdict == "done" else None)
+
+    async def give(self, held: Held, card: Card, *, make: bool) -> Given:
+        """Give the object of a pass, and its class before it where that is needed.
+
+        With `make` an object is made that is not there; else it is `gone`.
+        """
+        given = await self.give_class(held, card)
+        if given.told.verdict != "done":
+            return given
+        told = await self._put(card, make=make)
+        if told.reason == "classNotFound" and given.class_mark is None:  # what is noted here is not so there
+            given = await self.give_class(held, card, again=True)
+            if given.told.verdict != "done":
+                return given
+            told = await self._put(card, make=make)
+        return Given(told, given.class_mark)
+
+    async def _put(self, card: Card, *, make: bool) -> Told:
+        try:
+            return await (self.client.put_object(card) if make else self.client.change_object(card))
+        except TargetRefused:
+            return _FORBIDDEN
+
+
+def giver_of(settings: Settings, issuer: Issuer, egress: Egress, clock: Clock) -> Giver | None:
+    """Give what speaks to Google for an issuer; None where there is no account."""
+    google = issuer.google
+    if google is None:
+        return None
+    client = GoogleWallet(egress, google.account, google.number, clock, settings.google_api_url)
+    return Giver(client, issuer)
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What the routes of Google Wallet need; `save_url` is Google's, or an emulator's."""
+
+    access: Access
+    google: GoogleIssuer
+    giver: Giver
+    keys: RootKeys
+    save_url: str
+    clock: Clock
+
+    async def link(self, organisation_id: int, held: Held) -> str | None:
+        """Give the address at which Google saves a pass, once Google has what it needs for that; None: not now."""
+        card = self.giver.issuer.card(organisation_id, held)
+        link = save_link(card, self.google.number, self.google.account, self.clock(), save_url=self.save_url)
+        if link.whole:
+            given = await self.giver.give_class(held, card)
+        else:
+            given = await self.giver.give(held, card, make=True)
+        if given.class_mark is not None:
+            await self.access.rows(
+                organisation_id, pass_queries.CLASS_GIVEN, held.template_uid, given.class_mark
+            )
+        return link.url if given.told.verdict == "done" else None
+
+    async def note(self, tx: Transaction, callback: Callback) -> None:
+        """Note what Google says of a pass; one that is saved is given to Google as it is now.
+
+        404: there is no such pass.
+        """
+        uid = callback.object_id.removeprefix(f"{self.google.number}.")
+        if not await tx.connection.fetchval(_PASS, tx.organisation_id, uid):
+            raise errors.not_found()
+        saved_at = tx.now if callback.event_type == "save" else None
+        heeded = await tx.connection.fetchval(
+            _SAID, tx.organisation_id, uid, saved_at, callback.exp_time_millis, callback.nonce
+        )
+        if heeded and saved_at is not None:
+            await tell_google(tx, {uid: -1})
+
+
+def saving_of(
+    settings: Settings, access: Access, issuer: Issuer, egress: Egress, clock: Clock
+) -> Saving | None:
+    """Give what the routes need; None where there is no account."""
+    giver = giver_of(settings, issuer, egress, clock)
+    if giver is None or issuer.google is None:
+        return None
+    keys = RootKeys(egress, clock, settings.google_keys_url)
+    return Saving(access, issuer.google, giver, keys, settings.google_save_url, clock)
