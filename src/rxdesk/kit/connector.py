@@ -11,8 +11,10 @@ import ssl
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeAlias
 
+from aiohttp import ClientPayloadError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 from rxdesk.kit.targets import Target
@@ -24,9 +26,12 @@ _Place: TypeAlias = tuple[str, str, int]  # scheme, host, port
 
 _INTERIM_LIMIT = 16
 _PIECE = 4096
+_END_OF_HEADER = b"\r\n\r\n"
 _TLS_CLOSE_PATIENCE = 1.0
 # A kept connection goes to addresses that were judged when it was made; after so long they are judged again.
 _OLDEST_SECONDS = 60.0
+# Bytes that the system takes at once from a connection that is idle.
+_TAKEN_AT_ONCE = 1 << 16
 # Of an answer's header, in bytes and lines.
 _LINE_LIMIT = 8190
 _HEADER_COUNT_LIMIT = 100
@@ -46,7 +51,8 @@ class ResponseReader(ResponseHandler):
     """Reads an answer, gives up on a receiver that sends interim (1xx) answers without end, closes at once.
 
     An interim answer costs far more to parse than its bytes cost to send, and the deadline only looks between
-    two reads: so what came is parsed in small pieces.
+    two reads: so what came is parsed in small pieces. A header is parsed apart from what follows it, since the
+    parser forgets what it has read of a piece in which it finds a fault.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -54,12 +60,13 @@ class ResponseReader(ResponseHandler):
         self.born = loop.time()
         self.idle_since = self.born
         self.heard = False
-        self._answered = False
+        self._asked = 0
         self._seen = 0
+        self._body: StreamReader | None = None
 
     async def ask(self, request: bytes) -> tuple[RawResponseMessage, StreamReader]:
         """Send a request; give its answer's header and the body, which is read as it comes."""
-        self.heard, self._answered, self._seen = False, False, 0
+        self.heard, self._asked, self._seen, self._body = False, len(request), 0, None
         self.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -75,20 +82,48 @@ class ResponseReader(ResponseHandler):
             if not _is_interim(message):
                 return message, body
 
-    def has_sent(self) -> bool:
-        """Tell whether the whole request is on its way: an answer may come before that."""
-        return self.transport is not None and not self.transport.get_write_buffer_size()
+    def is_reusable(self) -> bool:
+        """Tell whether another request may follow: the last one has left, and its answer is all that came."""
+        return not self.should_close and self._has_sent() and self._has_ended()
+
+    def _has_sent(self) -> bool:
+        """Tell whether the whole request is surely on its way: an answer may come before that.
+
+        A transport of TLS does not tell what waits in the one below it.
+        """
+        if self.transport is None or self.transport.get_write_buffer_size():
+            return False
+        return self._asked <= _TAKEN_AT_ONCE or self.transport.get_extra_info("ssl_object") is None
+
+    def _has_ended(self) -> bool:
+        """Tell whether the parser is between two answers: one that has begun would be cut short here."""
+        try:
+            return self._parser is not None and self._parser.feed_eof() is None
+        except HttpProcessingError:
+            return False
 
     def data_received(self, data: bytes) -> None:
         """Take what came; of an answer that nobody asked for, none."""
-        if data and self._answered:
-            self.close()
-            return
-        self.heard |= bool(data)  # nothing: aiohttp only goes on with what it has
-        for start in range(0, len(data) or 1, _PIECE):
-            if self._seen > _INTERIM_LIMIT:
+        if not data:  # aiohttp goes on with what it has
+            self._parse(data)
+        start = 0
+        while start < len(data) and self.exception() is None:
+            if self._body is not None and self._body.is_eof():
+                self.close()
                 return
-            super().data_received(data[start : start + _PIECE])
+            end = start + _PIECE
+            if self._body is None:
+                header = data.find(_END_OF_HEADER, start, end)
+                end = header + len(_END_OF_HEADER) if header >= 0 else end
+            self.heard = True
+            self._parse(data[start:end])
+            start = end
+
+    def _parse(self, piece: bytes) -> None:
+        """Have a piece parsed; where it breaks the form of a body, tell who reads that: the parser tells nobody."""
+        super().data_received(piece)
+        if self.exception() is not None and self._body is not None and not self._body.is_eof():
+            self._body.set_exception(ClientPayloadError("the body breaks its form"))
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Pass an answer on, or give up."""
@@ -96,14 +131,13 @@ class ResponseReader(ResponseHandler):
         if self._seen <= _INTERIM_LIMIT:
             super().feed_data(data, size)
             message, body = data
+            if message.code == _SWITCHING_PROTOCOLS or (body.is_eof() and _announces_body(message)):
+                self.force_close()
             if not _is_interim(message):
-                body.on_eof(self._end)
+                self._body = body
         elif self._seen == _INTERIM_LIMIT + 1:
             self.abort()
             self.set_exception(Failed("too_large"))
-
-    def _end(self) -> None:
-        self._answered = True
 
     def close(self) -> None:
         """Say goodbye (TLS's closing alert) and close without waiting for an answer to it.
@@ -114,6 +148,10 @@ class ResponseReader(ResponseHandler):
         if self.transport is not None and self.exception() is None:
             self.transport.close()
         self.abort()
+
+
+def _announces_body(message: RawResponseMessage) -> bool:
+    return message.chunked or message.headers.get("Content-Length", "0") != "0"
 
 
 def _is_interim(message: RawResponseMessage) -> bool:
@@ -166,7 +204,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         now = loop.time()
         old = now - reader.born > _OLDEST_SECONDS
-        if not self._keep_seconds or old or reader.should_close or not reader.has_sent():
+        if not self._keep_seconds or old or not reader.is_reusable():
             reader.close()
             return
         reader.idle_since = now
