@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from tests.kit.test_egress import Pki, pki  # noqa: F401 - a fixture
 from tests.kit.test_egress_kept import OK, answering, keeping, receiving, send
 
-from rxdesk.kit.addresses import AllowList
+from rxdesk.kit import connector
+from rxdesk.kit.addresses import Address, AllowList
 from rxdesk.kit.egress import Egress
+from rxdesk.kit.sockets import connect_tcp
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -112,3 +115,22 @@ async def test_over_tls_too_an_answer_before_the_request_has_left_closes_the_con
     for writer in accepted:
         writer.transport.abort()
     assert len(accepted) == 2
+
+
+async def test_no_more_than_so_many_connections_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the receivers of a few seconds would take all the files that a process may open."""
+    monkeypatch.setattr(connector, "_MOST_IDLE", 3)
+    opened: list[socket.socket] = []
+
+    async def connect(address: Address, port: int) -> socket.socket:
+        opened.append(await connect_tcp(address, port))
+        return opened[-1]
+
+    async with receiving(answering(OK)) as receiver, keeping(connect=connect) as egress:
+        for number in range(8):
+            await send(egress, receiver.url(f"host-{number}.localhost"))
+        await send(egress, receiver.url("host-5.localhost"))
+        await send(egress, receiver.url("host-8.localhost"))
+        await asyncio.sleep(0.02)
+        waiting = [number for number, one in enumerate(opened) if one.fileno() != -1]
+    assert waiting == [5, 7, 8], "what has waited longest makes room"

@@ -30,6 +30,8 @@ _END_OF_HEADER = b"\r\n\r\n"
 _TLS_CLOSE_PATIENCE = 1.0
 # A kept connection goes to addresses that were judged when it was made; after so long they are judged again.
 _OLDEST_SECONDS = 60.0
+# Connections that wait: a process may often open 1,024 files, and has other uses for them.
+_MOST_IDLE = 256
 # Bytes that the system takes at once from a connection that is idle.
 _TAKEN_AT_ONCE = 1 << 16
 # Of an answer's header, in bytes and lines.
@@ -165,16 +167,14 @@ class Connections:
         self._tls = tls
         self._keep_seconds = keep_seconds
         self._idle: dict[_Place, list[ResponseReader]] = {}
+        self._waiting = 0
         self._sweeper: asyncio.TimerHandle | None = None
 
     def kept(self, target: Target) -> ResponseReader | None:
         """Give a connection that waits for a request to the target's place."""
         place = (target.scheme, target.host, target.port)
-        idle = self._idle.get(place, [])
-        while idle:
-            reader = idle.pop()
-            if not idle:
-                del self._idle[place]
+        while place in self._idle:
+            reader = self._take(place, -1)
             if self._usable(reader, asyncio.get_running_loop().time()):
                 return reader
             reader.close()
@@ -208,7 +208,12 @@ class Connections:
             reader.close()
             return
         reader.idle_since = now
-        self._idle.setdefault((target.scheme, target.host, target.port), []).append(reader)
+        place = (target.scheme, target.host, target.port)
+        # The place whose last one came back longest ago comes first.
+        self._idle[place] = [*self._idle.pop(place, []), reader]
+        self._waiting += 1
+        if self._waiting > _MOST_IDLE:
+            self._take(next(iter(self._idle)), 0).close()
         if self._sweeper is None:
             self._sweeper = loop.call_later(self._keep_seconds, self._sweep, loop)
 
@@ -222,6 +227,16 @@ class Connections:
             for reader in idle:
                 reader.close()
         self._idle.clear()
+        self._waiting = 0
+
+    def _take(self, place: _Place, number: int) -> ResponseReader:
+        """Take the connection of a number out of those that wait."""
+        idle = self._idle[place]
+        reader = idle.pop(number)
+        if not idle:
+            del self._idle[place]
+        self._waiting -= 1
+        return reader
 
     def _usable(self, reader: ResponseReader, now: float) -> bool:
         return now - reader.idle_since < self._keep_seconds and reader.is_connected()
@@ -231,10 +246,8 @@ class Connections:
         self._sweeper = None
         now = loop.time()
         for place, idle in list(self._idle.items()):
-            for reader in [one for one in idle if not self._usable(one, now)]:
-                reader.close()
-                idle.remove(reader)
-            if not idle:
-                del self._idle[place]
+            for number in reversed(range(len(idle))):
+                if not self._usable(idle[number], now):
+                    self._take(place, number).close()
         if self._idle:
             self._sweeper = loop.call_later(self._keep_seconds, self._sweep, loop)
