@@ -83,6 +83,29 @@ async def test_a_body_that_is_announced_where_none_belongs_is_not_waited_for(bod
     assert receiver.accepted == 2
 
 
+@pytest.mark.parametrize(
+    ("head", "piece", "status", "error"),
+    [
+        (b"", b"\r\n", None, "too_large"),
+        (CHUNKED + b"1;", b"a", 200, None),
+        (CHUNKED, b"0", 200, None),
+    ],
+    ids=["empty lines", "extension of a chunk", "size of a chunk"],
+)
+async def test_what_is_no_part_of_an_answer_has_an_end_too(
+    head: bytes, piece: bytes, status: int | None, error: str | None
+) -> None:
+    async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _number: int) -> bool:
+        writer.write(head)
+        while True:
+            writer.write(piece * 65536)
+            await writer.drain()
+
+    async with receiving(endless) as receiver, keeping() as egress:
+        outcome = await send(egress, receiver.url(), total=20.0)
+    assert (outcome.status, outcome.error) == (status, error)
+
+
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: upgrade\r\nUpgrade: websocket\r\n"])
 async def test_another_protocol_is_not_spoken(upgrade: bytes) -> None:
     switching = b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\n"

@@ -27,6 +27,8 @@ _Place: TypeAlias = tuple[str, str, int]  # scheme, host, port
 _INTERIM_LIMIT = 16
 _PIECE = 4096
 _END_OF_HEADER = b"\r\n\r\n"
+# Bytes that are taken of an answer with all that is around its parts, some of which no other limit sees.
+_MOST_TAKEN = 1 << 23
 _TLS_CLOSE_PATIENCE = 1.0
 # A kept connection goes to addresses that were judged when it was made; after so long they are judged again.
 _OLDEST_SECONDS = 60.0
@@ -63,12 +65,15 @@ class ResponseReader(ResponseHandler):
         self.idle_since = self.born
         self.heard = False
         self._asked = 0
+        self._taken = 0
+        self._cuts = 0
         self._seen = 0
         self._body: StreamReader | None = None
 
     async def ask(self, request: bytes) -> tuple[RawResponseMessage, StreamReader]:
         """Send a request; give its answer's header and the body, which is read as it comes."""
-        self.heard, self._asked, self._seen, self._body = False, len(request), 0, None
+        self.heard, self._asked, self._body = False, len(request), None
+        self._taken = self._cuts = self._seen = 0
         self.set_response_params(
             read_until_eof=True,
             auto_decompress=False,
@@ -113,19 +118,37 @@ class ResponseReader(ResponseHandler):
             if self._body is not None and self._body.is_eof():
                 self.close()
                 return
-            end = start + _PIECE
-            if self._body is None:
-                header = data.find(_END_OF_HEADER, start, end)
-                end = header + len(_END_OF_HEADER) if header >= 0 else end
+            end = self._end_of_piece(data, start)
             self.heard = True
             self._parse(data[start:end])
             start = end
+        self._taken += len(data)
+        if self._taken > _MOST_TAKEN and self.exception() is None:
+            self._give_up()
+
+    def _end_of_piece(self, data: bytes, start: int) -> int:
+        """Give where a piece ends: not beyond a header, as long as there are no more of those than answers to count."""
+        if self._body is None and self._cuts <= _INTERIM_LIMIT:
+            header = data.find(_END_OF_HEADER, start, start + _PIECE)
+            if header >= 0:
+                self._cuts += 1
+                return header + len(_END_OF_HEADER)
+        return start + _PIECE
+
+    def _give_up(self) -> None:
+        self.abort()
+        self.set_exception(Failed("too_large"))
+        self._spoil_body()
 
     def _parse(self, piece: bytes) -> None:
         """Have a piece parsed; where it breaks the form of a body, tell who reads that: the parser tells nobody."""
         super().data_received(piece)
-        if self.exception() is not None and self._body is not None and not self._body.is_eof():
-            self._body.set_exception(ClientPayloadError("the body breaks its form"))
+        if self.exception() is not None:
+            self._spoil_body()
+
+    def _spoil_body(self) -> None:
+        if self._body is not None and not self._body.is_eof():
+            self._body.set_exception(ClientPayloadError("no more will be read"))
 
     def feed_data(self, data: tuple[RawResponseMessage, StreamReader], size: int = 0) -> None:
         """Pass an answer on, or give up."""
@@ -138,8 +161,7 @@ class ResponseReader(ResponseHandler):
             if not _is_interim(message):
                 self._body = body
         elif self._seen == _INTERIM_LIMIT + 1:
-            self.abort()
-            self.set_exception(Failed("too_large"))
+            self._give_up()
 
     def close(self) -> None:
         """Say goodbye (TLS's closing alert) and close without waiting for an answer to it.
