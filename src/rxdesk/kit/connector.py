@@ -225,7 +225,7 @@ class Connections:
         """Have a connection back, the answer on which was read to its end."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        old = now - reader.born > _OLDEST_SECONDS
+        old = now - reader.born >= _OLDEST_SECONDS
         if not self._keep_seconds or old or not reader.is_reusable():
             reader.close()
             return
