@@ -11,10 +11,18 @@ from rxdesk.kit.uids import new_uid
 
 Subject: TypeAlias = Literal["order", "prescription", "pharmacy_order", "pharmacy_sku", "visit", "duty"]
 
-_RECORD = """
+# A moment after the last change of a row, which a change is not to have a time before: a request has its time before it
+# has the row's lock, and may get that after one that began later. Whoever notes a change holds the lock.
+AFTER_LAST = """
+SELECT b.changed_at + interval '1 microsecond' FROM changes b
+WHERE b.organisation_id = $1 AND b.subject_uid = {uid} AND b.subject_kind = {kind}
+ORDER BY b.changed_at DESC LIMIT 1"""
+
+_RECORD = f"""
 INSERT INTO changes (organisation_id, uid, subject_kind, subject_uid, what, old_value, new_value, reason, changed_at,
   actor_kind, actor_uid)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"""
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
+  greatest($9::timestamptz, ({AFTER_LAST.format(uid="$4", kind="$3")})), $10, $11)"""
 
 _SHOWN = """json_build_object(
   'uid', h.uid, 'what', h.what, 'old', h.old_value, 'new', h.new_value, 'reason', h.reason,
@@ -76,7 +84,7 @@ async def record(
     new: object = None,
     reason: str | None = None,
 ) -> None:
-    """Note one change of a row: `what` is the member that changed, or `created`."""
+    """Note one change of a row that this transaction has locked: `what` is the member that changed, or `created`."""
     await tx.connection.execute(
         _RECORD,
         tx.organisation_id,

@@ -68,7 +68,7 @@ def test_a_day_at_work(at: list[str]) -> None:
     assert room(at, "cancel", "q-2", "--reason", "by phone").stdout == "q-2: cancelled\n"
     assert room(at, "call-next", "doc-2").stdout.startswith("q-1: ")
     assert room(at, "call-next", "doc-2").stdout == "nobody is due\n"
-    assert "still has a patient" in refused(room(at, "off-duty", "doc-2"))
+    assert refused(room(at, "off-duty", "doc-2")) == "rxdesk: The doctor still has a patient: q-1"
     assert room(at, "pause", "doc-1", "--minutes", "5").stdout == "doc-1: paused shop-1\n"
     assert room(at, "resume", "doc-1").stdout == "doc-1: on shop-1\n"
     assert room(at, "off-duty", "doc-1").stdout == "doc-1: off\n"

@@ -245,3 +245,29 @@ async def test_without_a_notice_the_table_is_looked_at_all_the_same(
                 datetime.now(UTC),
             )
         await eventually(lambda: bench.recorded == ["one", "silent"], 3)
+
+
+async def test_a_notice_during_a_fault_is_heeded(
+    cluster: embedded.Address, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lane of first attempts has been walked when the claim of retries fails; then new work comes."""
+    claim = queue.claim
+    failed = False
+
+    async def fails_once(connection: Connection, kind: str, lane: str, **more: Any) -> Any:
+        nonlocal failed
+        if lane == "retry" and not failed:
+            failed = True
+            await bench.put("new")
+            raise OSError
+        return await claim(connection, kind, lane, **more)
+
+    monkeypatch.setattr(queue, "claim", fails_once)
+    monkeypatch.setattr(loop_module, "POLL_SECONDS", 30.0)
+    bench.go.clear()
+    async with bench.lock:
+        await bench.put_one("again", 15, "retry", datetime.now(UTC))
+    async with working(cluster, bench):
+        await eventually(lambda: len(bench.performed) == 2, 3)
+        bench.go.set()
+        await eventually(lambda: len(bench.recorded) == 2)

@@ -50,7 +50,8 @@ class Recorder:
         return bool(result.get("outcome") == "passed" and result["state"] == self.state)
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        if config.args_source is config.ArgsSource.TESTPATHS:  # all were collected: the others are no more
+        whole = config.args_source is config.ArgsSource.TESTPATHS and not config.getoption("ignore")
+        if whole:  # all were collected: the others are no more
             present = {item.nodeid for item in items}
             self.results = {name: result for name, result in self.results.items() if name in present}
         for item in items:

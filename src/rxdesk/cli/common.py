@@ -273,6 +273,8 @@ def refusal(error: ApiError) -> str:
             if "field" in body
             else "there is no such uid in this organisation"
         )
+    if "queue_uid" in body:
+        text += f": {body['queue_uid']}"
     for fault in body.get("details", ()):
         text += f"; {fault['field']} {fault['message']}"
     if "allowed" in body:

@@ -119,6 +119,7 @@ class Worker(Generic[P, R]):
                     if session is not None and (session.lost() or isinstance(error, TimeoutError)):
                         session.end()
                         session = None
+                    self._begun.clear()  # the pause swallows what wakes us, and a lost connection its notices
                     await self._pause(pause)
                     pause = min(pause * 2, _RECONNECT_SECONDS[1])
             await self._drain(session, stop_seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from rxdesk import errors
 from rxdesk.access import Transaction
+from rxdesk.history import AFTER_LAST
 from rxdesk.kit.uids import new_uid
 from rxdesk.waiting_room.forecasts import Window
 from rxdesk.waiting_room.rooms import LOCKED
@@ -61,7 +62,8 @@ FROM given g LEFT JOIN visit v ON true"""
 
 # Gives the status that it was in; what it is judged by is the row as it is once the locks are had. A visit that has
 # ended stays so, and nothing is locked for it. Nor is one cancelled that a doctor has whose rooms are not locked, as
-# the patient was called before the locks were had: `unlocked` says so.
+# the patient was called before the locks were had: `unlocked` says so. Its time in the history is after that of the
+# last step, of which the row alone tells if it was taken while this waited.
 # $5 the visit's uid, $6 the event's, $7 the change's
 _CANCEL = f"""
 WITH present AS MATERIALIZED (
@@ -77,7 +79,7 @@ WITH present AS MATERIALIZED (
   WHERE r.organisation_id = $1 AND r.uid = room.uid
   RETURNING r.uid
 ), visit AS MATERIALIZED (
-  SELECT v.uid, v.status,
+  SELECT v.uid, v.status, v.updated_at AS stepped_at,
     v.status = 'allocated' AND v.doctor_uid IS DISTINCT FROM (SELECT p.doctor_uid FROM present p) AS unlocked
   FROM waiting_room_visits v CROSS JOIN (SELECT count(*) FROM raised) locked
   WHERE v.organisation_id = $1 AND v.uid = $5 AND v.deleted_at IS NULL FOR NO KEY UPDATE OF v
@@ -86,11 +88,13 @@ WITH present AS MATERIALIZED (
     actor_uid = $4
   FROM visit v
   WHERE w.organisation_id = $1 AND w.uid = v.uid AND v.status IN ('waiting', 'allocated') AND NOT v.unlocked
-  RETURNING w.uid, w.created_at, v.status AS before
+  RETURNING w.uid, w.created_at, v.status AS before, v.stepped_at
 ), changed AS (
   INSERT INTO changes (organisation_id, uid, subject_kind, subject_uid, what, old_value, new_value, changed_at,
     actor_kind, actor_uid)
-  SELECT $1, $7, 'visit', uid, 'status', before, 'cancelled', $2, $3, $4 FROM cancelled
+  SELECT $1, $7, 'visit', c.uid, 'status', c.before, 'cancelled', greatest($2,
+    c.stepped_at + interval '1 microsecond', ({AFTER_LAST.format(uid="c.uid", kind="'visit'")})), $3, $4
+  FROM cancelled c
 ), {TOLD.format(step="cancelled", status="cancelled", event="$6")}, {FAN_OUT}
 SELECT v.status, v.unlocked, {NOTICE} AS told FROM visit v"""
 

@@ -18,7 +18,8 @@ from tests.webhooks.engine import command
 from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.kit.sealing import Sealer, read_keys
-from rxdesk.waiting_room import calling, commands
+from rxdesk.waiting_room import calling, commands, visits
+from rxdesk.waiting_room.desk_schemas import Absence
 from rxdesk.waiting_room.forecasts import NOTHING
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.waiting_room.schemas import Registration
@@ -246,3 +247,17 @@ async def test_such_a_visit_is_not_cancelled_before_all_rooms_are_locked(
     assert (await room.status(shop.waiting))["status"] == "cancelled"
     assert (await shop.revisions())[shop.other] == before[shop.other] + 2
     assert await room.told(shop.waiting) == ["waiting", "allocated", "cancelled"]
+
+
+async def test_a_patient_who_was_not_there_cancels_meanwhile(cluster: embedded.Address, shop: Shop) -> None:
+    """The history has the no-show first, although the cancellation was asked for before it."""
+    room = shop.room
+    absent = Absence(doctor_uid=shop.doctor)
+    room.later(minutes=1)
+    async with held(cluster, room, lambda tx: visits.no_show(tx, shop.had, absent)) as (_, process):
+        room.later(milliseconds=-5)
+        change = asyncio.create_task(_sent(lambda s: s.cancel(s.had), shop))
+        assert await waits_for(room, process, change)
+    assert (await change).is_success
+    steps = [(old, new) for _, old, new, _ in await room.history(shop.had)]
+    assert steps == [("waiting", "allocated"), ("allocated", "waiting"), ("waiting", "cancelled")]

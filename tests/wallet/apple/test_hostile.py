@@ -67,6 +67,16 @@ def test_a_pass_cut_or_patched_anywhere_is_refused_or_the_same(
     assert (read.document, read.members) == (whole.document, whole.members)
 
 
+def test_an_archive_s_end_that_lies_is_refused(chain: TrialFiles, signer: PassSigner) -> None:
+    """It says where the directory is, which may then be before the file's beginning."""
+    file, root = build_pass(PATIENT, signer, NOW), root_of(chain)
+    for position in range(len(file) - 10, len(file) - 2):
+        for mask in (0x01, 0x20, 0x80, 0xFF):
+            patched = bytearray(file)
+            patched[position] ^= mask
+            refused(bytes(patched), root)
+
+
 @settings(max_examples=300, deadline=None)
 @given(content=st.binary(max_size=64))
 def test_der_is_read_or_refused(content: bytes) -> None:

@@ -76,11 +76,13 @@ def _members(file: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(file)) as archive:
             entries = archive.infolist()
-            if sum(entry.file_size for entry in entries) > _MOST_BYTES:
-                raise PassRefused("the pass is too large")
-            members = {entry.filename: archive.read(entry) for entry in entries}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError) as error:
+            size = sum(entry.file_size for entry in entries)
+            members = {entry.filename: archive.read(entry) for entry in entries if size <= _MOST_BYTES}
+    # ValueError: a directory that is said to begin before the file does.
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise PassRefused("not a ZIP file, or a damaged one") from error
+    if size > _MOST_BYTES:
+        raise PassRefused("the pass is too large")
     if len(members) < len(entries):
         raise PassRefused("a member comes twice")
     return members
