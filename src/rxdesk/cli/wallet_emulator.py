@@ -116,9 +116,14 @@ async def _load(running: Running, one: str) -> tuple[str, bytes]:
 
 
 def _introduce(running: Running, *, as_json: bool) -> None:
+    from rxdesk.wallet.emulator.google import SAVE_PATH
+    from rxdesk.wallet.emulator.google_server import KEYS_PATH
+
     facts = {
         "apns_url": running.apns_url,
         "google_url": running.google_url,
+        "google_save_url": running.google_url + SAVE_PATH,
+        "google_keys_url": running.google_url + KEYS_PATH,
         "google_issuer": running.issuer,
         "google_account_file": str(running.account_file),
         "pass_certificate": str(running.files.pass_certificate),

@@ -33,9 +33,12 @@ class NotificationsWanted(msgspec.Struct, kw_only=True):
 class DevicePush(msgspec.Struct, kw_only=True):
     """What became of a notification on one device.
 
-    `sent`: Apple has taken it. `delivered_to_device`: the device has fetched the pass since. `reason` is of the last
-    failure, also while it is tried again: Apple's word, or `dns`, `connect`, `tls`, `timeout`, `too_large`, `forbidden`
-    (by the policy of egress), `unregistered`. `updated_at` in Unix seconds.
+    The device `google` stands for all that hold the pass in Google Wallet. `sent`: Apple or Google has taken it.
+    `delivered_to_device`: the device has fetched the pass since; Google does not tell. `reason` is of the last failure,
+    also while it is tried again: Apple's or Google's word, or `dns`, `connect`, `tls`, `timeout`, `too_large`,
+    `forbidden` (by the policy of egress), `unregistered`. Of one that was sent it is `notification_limit` where Google
+    shows the message in the pass and does not tell its holder of it: three were before it within 24 hours.
+    `updated_at` in Unix seconds.
     """
 
     device: str
