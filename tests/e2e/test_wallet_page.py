@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from playwright.async_api import Browser, Request
+from tests.api.public.googling import ISSUER, PUBLIC, account_file, google_server, google_settings
 from tests.api.wallet.cards import make_template, put
-from tests.conftest import Live
+from tests.conftest import BASE, FixedClock, Live, start_live, stop_live
 from tests.factories import Tenant
 
+from rxdesk.db import embedded
+from rxdesk.kit.clock import utc_now
+from rxdesk.wallet.emulator.google import TOKEN_PATH
+
+ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 Chrome/130.0 Mobile"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
 DESIGN = {
     "language": "de",
@@ -71,3 +79,32 @@ async def test_the_card_fits_and_loads_nothing(
     assert await code.evaluate("image => image.complete && image.naturalWidth > 0")
     assert await tab.get_by_text("Scannen Sie dies mit Ihrem Telefon.").count() == int(agent is None)
     await tab.close()
+
+
+async def test_the_tap_that_saves_to_google(
+    cluster: embedded.Address, tenant: Tenant, browser: Browser, tmp_path: Path
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    with google_server(key, FixedClock(utc_now())) as server:
+        account = account_file(tmp_path, key, server.url + TOKEN_PATH)
+        live = start_live(cluster, **google_settings(server, account))
+        try:
+            template = await make_template(tenant, display_name="Karte", design=json.dumps(DESIGN))
+            async with httpx.AsyncClient(base_url=live.url + BASE, trust_env=False) as client:
+                issued = (await put(client, tenant, template, display_name="Max")).json()
+            tab = await browser.new_page(
+                viewport={"width": 375, "height": 667}, user_agent=ANDROID, locale="de-DE"
+            )
+            await tab.goto(live.url + issued["links"]["landing_page"].removeprefix(PUBLIC))
+            link = tab.get_by_role("link", name="In Google Wallet speichern")
+            box = await link.bounding_box()
+            assert box is not None
+            assert box["height"] >= 44
+            assert await link.get_attribute("href") == issued["links"]["google_wallet"]
+            shown = await tab.goto(live.url + issued["links"]["google_wallet"].removeprefix(PUBLIC))
+            assert shown is not None
+            assert (shown.status, shown.url.startswith(server.url)) == (200, True)
+            assert server.double.saved == {f"{ISSUER}.{issued['uid']}"}
+            await tab.close()
+        finally:
+            stop_live(live)

@@ -6,6 +6,7 @@ not sent again, so that the holder is told once even when a worker was killed in
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ LIMITED: Final = "notification_limit"
 """The reason of a message that the pass shows and of which its holder is not told: the third today was before it."""
 
 _SLOTS: Final = {"first": 32, "retry": 16}
-# Class, object, message and message without telling, each made anew with another token, of 10 seconds each.
-_LEASE_SECONDS = 180.0
+_TOTAL_SECONDS = 60.0  # for all requests of one change
+_LEASE_SECONDS = 120.0
 _SHARE = 0.75  # of a lane's slots, for one organisation
 
 # Each is looked up on its own, as deliveries are. Which messages of a pass its holder is told of is by their order.
@@ -141,6 +142,13 @@ class GooglePushes:
 
     async def push(self, prepared: Prepared) -> GooglePushed:
         """Give one pass to Google, and the message."""
+        try:
+            async with asyncio.timeout(_TOTAL_SECONDS):
+                return await self._push(prepared)
+        except TimeoutError:
+            return GooglePushed(Told("retry", None, "timeout"))
+
+    async def _push(self, prepared: Prepared) -> GooglePushed:
         given = await self.giver.give(prepared.held, prepared.card, make=False)
         message = prepared.message
         if given.told.verdict != "done" or message is None:

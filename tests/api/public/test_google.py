@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.api.public.googling import ISSUER, PUBLIC, GoogleWorld, google_world
-from tests.api.wallet.cards import make_template, put
+from tests.api.wallet.cards import make_template, put, token_of
 from tests.conftest import ENCRYPTION_KEYS
 from tests.factories import Tenant
 from tests.wallet.test_png import png
@@ -24,6 +24,7 @@ from rxdesk.wallet import templates
 from rxdesk.wallet.design import Design, DesignedField
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
 from rxdesk.wallet.emulator.google import Answer, fault
+from rxdesk.wallet.tokens import Purpose
 
 pytestmark = pytest.mark.usefixtures("queue")
 
@@ -80,6 +81,10 @@ async def test_where_there_is_none_the_link_says_so(world: GoogleWorld, tenant: 
     issued = await world.issue()
     link = issued["links"]["google_wallet"]
     assert (await world.visit(link.replace("/google", "x/google"))).status_code == 404
+    purposes: tuple[Purpose, ...] = ("code", "device")
+    for purpose in purposes:  # tokens of other purposes open nothing here
+        token = await token_of(tenant, issued["uid"], purpose)
+        assert (await world.visit(f"/w/{token}/google")).status_code == 404
     headers = await tenant.headers("wallet_pass:write")
     await world.app.client.post(f"/wallet-passes/{issued['uid']}/revoke", headers=headers)
     gone = await world.visit(link)
@@ -99,7 +104,9 @@ async def test_the_link_while_google_refuses(world: GoogleWorld, trouble: Answer
     assert (await world.visit(issued["links"]["google_wallet"])).status_code == 303
 
 
-async def test_images_have_addresses_that_google_can_fetch(world: GoogleWorld, tenant: Tenant) -> None:
+async def test_images_have_addresses_that_google_can_fetch(
+    world: GoogleWorld, tenant: Tenant, other: Tenant
+) -> None:
     template, logo = await make_template(tenant, pass_type="storeCard"), png(40, 20)
     await redesign(world, template, templates.Look(images={("logo", 1): logo}))
     made = await put(world.app.client, tenant, template)
@@ -108,7 +115,8 @@ async def test_images_have_addresses_that_google_can_fetch(world: GoogleWorld, t
     uri = world.double.kept[f"{ISSUER}.{template}"]["programLogo"]["sourceUri"]["uri"]
     answer = await world.visit(uri)
     assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (200, "image/png", logo)
-    for wrong in (uri.replace("logo", "strip"), uri.replace(template, "wpt-none"), uri + "x"):
+    foreign = uri.replace(tenant.organisation.public_code, other.organisation.public_code)
+    for wrong in (uri.replace("logo", "strip"), uri.replace(template, "wpt-none"), uri + "x", foreign):
         assert (await world.visit(wrong)).status_code == 404
 
 
