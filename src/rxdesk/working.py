@@ -104,28 +104,18 @@ def compose(
         connect_seconds=settings.delivery_connect_seconds,
         observe=metrics.delivery_observer(settings),
     )
-    worker = Worker(
-        connector(dict(connect), statement_seconds=seconds, name=name, probed=True, queueing=True),
-        deliveries.work(settings.worker_concurrency),
-        clock=clock,
-    )
+    to_claim = connector(dict(connect), statement_seconds=seconds, name=name, probed=True, queueing=True)
+    worker = Worker(to_claim, deliveries.work(settings.worker_concurrency), clock=clock)
     client = _push_client(settings, egress, clock)
     pusher = None
     if client is not None:
-        pusher = Worker(
-            connector(dict(connect), statement_seconds=seconds, name=name, probed=True, queueing=True),
-            pushing.Pushes(access, client, clock, chance).work(),
-            clock=clock,
-        )
+        pusher = Worker(to_claim, pushing.Pushes(access, client, clock, chance).work(), clock=clock)
     issuer = Issuer(sealer, public_url(settings), google=google_of(settings))
     giver = giver_of(settings, issuer, egress, clock)
     google = None
     if giver is not None:
-        google = Worker(
-            connector(dict(connect), statement_seconds=seconds, name=name, probed=True, queueing=True),
-            google_pushing.GooglePushes(access, giver, clock, chance).work(),
-            clock=clock,
-        )
+        work = google_pushing.GooglePushes(access, giver, clock, chance).work()
+        google = Worker(to_claim, work, clock=clock)
     return Composed(worker, pusher, client, google, deliveries, pool, access, settings, clock)
 
 
