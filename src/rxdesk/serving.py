@@ -209,7 +209,8 @@ def serve(
     url = base_url(launch.settings.address, port)
     prober = threading.Thread(target=_probe, args=(url, probe, ready, ending), name="probe", daemon=True)
     deliverer = beside.Beside(
-        beside.Launch(launch.settings, dict(launch.connect), launch.encryption_keys, os.getpid())
+        beside.Launch(launch.settings, dict(launch.connect), launch.encryption_keys, os.getpid()),
+        ended=partial(_forget_process, launch.settings),
     )
     server = _make_server(
         launch.settings,
@@ -231,6 +232,12 @@ def serve(
         raise ServingError(message)
     _log.info("ended")
     sys.stdout.flush()
+
+
+def _forget_process(settings: Settings, pid: int) -> None:
+    from rxdesk.web import metrics  # noqa: PLC0415 (only what serves pays for it)
+
+    metrics.forget_process(settings, pid)
 
 
 @contextlib.contextmanager
@@ -365,10 +372,15 @@ def _probe(
                 break
         ending.wait(_PROBE_SECONDS)
     if not ending.is_set():
-        try:
-            ready()
-        except OSError as error:  # a full disk, or nobody reads what is said: no reason to stop serving
-            _log.error("ready_not_told", error=error.strerror)
+        tell_ready(ready)
+
+
+def tell_ready(ready: Callable[[], None]) -> None:
+    """Say that requests are answered; a full disk, or nobody who reads what is said, is no reason to stop serving."""
+    try:
+        ready()
+    except OSError as error:
+        _log.error("ready_not_told", error=error.strerror)
 
 
 def write_privately(path: Path, content: bytes) -> None:
