@@ -101,12 +101,13 @@ async def _take(phone: Phone, url: str, kept: bytes | None) -> None:
 
 async def _fetch(phone: Phone, url: str) -> Outcome:
     """Load the pass down, again while there is no answer: its workers may be starting anew."""
-    for _ in range(_ATTEMPTS):
+    attempts = 1
+    while True:
         outcome = await phone.egress.request("GET", url, b"", {}, max_answer=ANSWER_LIMIT)
-        if outcome.status is not None:
-            break
+        if outcome.status is not None or attempts == _ATTEMPTS:
+            return outcome
+        attempts += 1
         await asyncio.sleep(_PAUSE_SECONDS)
-    return outcome
 
 
 def _content(file: Path) -> bytes | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.api.public.pushing import document, statuses, until, world
@@ -18,6 +19,10 @@ from rxdesk.wallet.emulator.apns import Refusal
 from rxdesk.wallet.emulator.apns_server import Trouble
 
 pytestmark = pytest.mark.usefixtures("queue")
+_REGISTER = """
+INSERT INTO wallet_registrations (organisation_id, device_identifier, wallet_pass_uid, push_token, created_at,
+  updated_at)
+VALUES ($1, $2, $3, $4, $5, $5)"""
 
 
 async def test_a_message_reaches_every_device_of_the_pass(
@@ -79,6 +84,26 @@ async def test_a_changed_field_and_a_revocation_reach_the_device(
         await here.client.post(f"/wallet-passes/{issued['uid']}/revoke", headers=headers)
         await until(lambda: document(phone).get("voided") is True)
         assert phone.screen == []
+
+
+async def test_of_two_devices_only_the_one_that_fetched_counts_as_delivered_to(
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
+) -> None:
+    async with world(serving, cluster, tenant, today) as here:
+        issued = await here.issue()
+        phone = await here.phone(issued)
+        token = "0b" * 32
+        here.devices.know(token, lambda _: None)  # it is pushed, and does nothing
+        await tenant.enter()
+        await tenant.connection.execute(_REGISTER, tenant.id, "asleep", issued["uid"], token, utc_now())
+        await here.send((issued["uid"], "x"))
+
+        def of_each(rows: list[dict[str, Any]]) -> dict[str, str]:
+            return {one["device"]: one["status"] for one in rows[0]["devices"]}
+
+        wanted = {phone.identifier: "delivered_to_device", "asleep": "sent"}
+        [row] = await here.until(lambda rows: of_each(rows) == wanted)
+        assert row["status"] == "delivered_to_device"
 
 
 async def test_a_device_that_is_gone_is_forgotten(
