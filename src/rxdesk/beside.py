@@ -44,9 +44,9 @@ class Beside:
     def __init__(
         self,
         launch: object,
+        module: str,
+        name: str,
         *,
-        module: str = "rxdesk.working",
-        name: str = "worker",
         files: Sequence[int] = (),
         ended: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -121,3 +121,14 @@ class Beside:
             with suppress(OSError), process.stdin:  # it died at once
                 process.stdin.write(pickle.dumps(self._launch))
         return process
+
+
+def worker(launch: Launch) -> Beside:
+    """Give what keeps a worker, of which metrics forget each that has ended."""
+
+    def forget(pid: int) -> None:
+        from rxdesk.web import metrics  # noqa: PLC0415 (only what serves pays for it)
+
+        metrics.forget_process(launch.settings, pid)
+
+    return Beside(launch, "rxdesk.working", "worker", ended=forget)

@@ -208,9 +208,8 @@ def serve(
     ending = threading.Event()
     url = base_url(launch.settings.address, port)
     prober = threading.Thread(target=_probe, args=(url, probe, ready, ending), name="probe", daemon=True)
-    deliverer = beside.Beside(
-        beside.Launch(launch.settings, dict(launch.connect), launch.encryption_keys, os.getpid()),
-        ended=partial(_forget_process, launch.settings),
+    deliverer = beside.worker(
+        beside.Launch(launch.settings, dict(launch.connect), launch.encryption_keys, os.getpid())
     )
     server = _make_server(
         launch.settings,
@@ -232,12 +231,6 @@ def serve(
         raise ServingError(message)
     _log.info("ended")
     sys.stdout.flush()
-
-
-def _forget_process(settings: Settings, pid: int) -> None:
-    from rxdesk.web import metrics  # noqa: PLC0415 (only what serves pays for it)
-
-    metrics.forget_process(settings, pid)
 
 
 @contextlib.contextmanager

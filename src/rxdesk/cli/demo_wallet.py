@@ -78,7 +78,7 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         launch = Launch(folder, pass_url, listener.fileno(), os.getpid())
-        process = Beside(launch, module="rxdesk.demo.phones", name="phones", files=[listener.fileno()])
+        process = Beside(launch, "rxdesk.demo.phones", "phones", files=[listener.fileno()])
         telling: list[threading.Thread] = []
 
         def tell(ready: Callable[[], None]) -> None:

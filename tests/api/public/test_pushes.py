@@ -23,6 +23,10 @@ _REGISTER = """
 INSERT INTO wallet_registrations (organisation_id, device_identifier, wallet_pass_uid, push_token, created_at,
   updated_at)
 VALUES ($1, $2, $3, $4, $5, $5)"""
+# In the midst of a millisecond.
+_REGISTERED_AT = """
+UPDATE wallet_registrations SET updated_at = date_trunc('milliseconds', updated_at) + interval '500 microseconds'
+WHERE organisation_id = $1 RETURNING updated_at"""
 
 
 async def test_a_message_reaches_every_device_of_the_pass(
@@ -124,6 +128,32 @@ async def test_a_device_that_is_gone_is_forgotten(
                 await asyncio.sleep(0.02)
         await here.send((issued["uid"], "y"))
         assert statuses(await here.told()) == ["no_device", "failed"]
+
+
+@pytest.mark.parametrize(("milliseconds", "kept"), [(0, 0), (-1, 1)])
+async def test_a_device_is_forgotten_that_did_not_register_after_it_was_gone(
+    serving: Live,
+    cluster: embedded.Address,
+    tenant: Tenant,
+    today: TrialFiles,
+    milliseconds: int,
+    kept: int,
+) -> None:
+    """Apple tells whole milliseconds, and the same ones at each push: those of a registration count as after it."""
+    since: list[int] = []
+    async with world(
+        serving, cluster, tenant, today, lambda _: Refusal("Unregistered", since[0] + milliseconds)
+    ) as here:
+        issued = await here.issue()
+        await here.phone(issued)
+        await tenant.enter()
+        registered = await tenant.connection.fetchval(_REGISTERED_AT, tenant.id)
+        since.append(int(registered.timestamp() * 1000))
+        await here.send((issued["uid"], "x"))
+        await here.until(lambda rows: statuses(rows) == ["failed"])
+    # The worker has ended, and with it what it had to do.
+    left = await tenant.rows("SELECT 1 FROM wallet_registrations WHERE organisation_id = $1")
+    assert len(left) == kept
 
 
 @pytest.mark.parametrize("trouble", ["reset", Refusal("TooManyRequests")])
