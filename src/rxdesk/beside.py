@@ -1,4 +1,4 @@
-"""A worker beside a server: one child process, started again when it dies, ended with its parent."""
+"""A process beside a server: one child, started again when it dies, ended with its parent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +26,7 @@ _log = structlog.get_logger("rxdesk.beside")
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that the child needs; it comes on its standard input."""
+    """All that a worker needs; it comes on its standard input."""
 
     settings: Settings
     connect: Mapping[str, Any]
@@ -35,14 +35,30 @@ class Launch:
 
 
 class Beside:
-    """Keeps one worker process while it is started."""
+    """Keeps one process while it is started.
 
-    def __init__(self, launch: Launch) -> None:
+    `module` is run by Python and reads its `launch`, pickled, from standard input; log lines name it by `name`. It
+    inherits the `files`, descriptors of this process. `ended` is told the pid of one that has ended.
+    """
+
+    def __init__(
+        self,
+        launch: object,
+        module: str,
+        name: str,
+        *,
+        files: Sequence[int] = (),
+        ended: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._launch = launch
+        self._module = module
+        self._name = name
+        self._files = tuple(files)
+        self._ended = ended
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._keep, name="worker-watch", daemon=True)
+        self._thread = threading.Thread(target=self._keep, name=f"{name}-watch", daemon=True)
 
     def start(self) -> None:
         """Start the process, and look after it in a thread. After forking, once only."""
@@ -76,15 +92,15 @@ class Beside:
             try:
                 process = self._spawn()
             except OSError as error:  # the machine has no memory or no process left for it, for now
-                _log.error("worker_not_started", error=type(error).__name__)
+                _log.error(f"{self._name}_not_started", error=type(error).__name__)
             else:
                 if process is None:
                     return
                 status = process.wait()
-                self._forget(process.pid)
+                self._ended(process.pid)
                 if self._ending.is_set():
                     return
-                _log.error("worker_ended", status=status)
+                _log.error(f"{self._name}_ended", status=status)
             lasted = time.monotonic() - begun > _EARLY_SECONDS
             pause = _FIRST_PAUSE if lasted else min(pause * 2, _LONGEST_PAUSE)
             self._ending.wait(pause)
@@ -95,7 +111,10 @@ class Beside:
                 return None
             # A group of its own: a terminal's Ctrl-C is the server's to judge, who then tells it.
             process = subprocess.Popen(
-                [sys.executable, "-m", "rxdesk.working"], stdin=subprocess.PIPE, process_group=0
+                [sys.executable, "-m", self._module],
+                stdin=subprocess.PIPE,
+                process_group=0,
+                pass_fds=self._files,
             )
             self._process = process
         if process.stdin is not None:
@@ -103,7 +122,13 @@ class Beside:
                 process.stdin.write(pickle.dumps(self._launch))
         return process
 
-    def _forget(self, pid: int) -> None:
+
+def worker(launch: Launch) -> Beside:
+    """Give what keeps a worker, of which metrics forget each that has ended."""
+
+    def forget(pid: int) -> None:
         from rxdesk.web import metrics  # noqa: PLC0415 (only what serves pays for it)
 
-        metrics.forget_process(self._launch.settings, pid)
+        metrics.forget_process(launch.settings, pid)
+
+    return Beside(launch, "rxdesk.working", "worker", ended=forget)

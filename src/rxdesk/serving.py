@@ -224,7 +224,7 @@ def serve(
     ending = threading.Event()
     url = base_url(launch.settings.address, port)
     prober = threading.Thread(target=_probe, args=(url, probe, ready, ending), name="probe", daemon=True)
-    deliverer = beside.Beside(
+    deliverer = beside.worker(
         beside.Launch(launch.settings, dict(launch.connect), launch.encryption_keys, os.getpid())
     )
     server = _make_server(
@@ -381,10 +381,15 @@ def _probe(
                 break
         ending.wait(_PROBE_SECONDS)
     if not ending.is_set():
-        try:
-            ready()
-        except OSError as error:  # a full disk, or nobody reads what is said: no reason to stop serving
-            _log.error("ready_not_told", error=error.strerror)
+        tell_ready(ready)
+
+
+def tell_ready(ready: Callable[[], None]) -> None:
+    """Say that requests are answered; a full disk, or nobody who reads what is said, is no reason to stop serving."""
+    try:
+        ready()
+    except OSError as error:
+        _log.error("ready_not_told", error=error.strerror)
 
 
 def write_privately(path: Path, content: bytes) -> None:

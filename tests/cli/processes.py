@@ -23,6 +23,7 @@ import pytest
 
 from rxdesk.cli import main
 
+_PHONES = "rxdesk.demo.phones"
 SLOW = 60.0  # seconds after which a process of a test counts as hanging
 
 
@@ -134,12 +135,18 @@ class Server:
         return [main, *main.children(recursive=True)]
 
     def workers(self) -> list[psutil.Process]:
-        """The serving processes: the children that are Python programs, but for the one that delivers."""
-        return [one for one, line in self._programs() if "rxdesk.working" not in line]
+        """The serving processes: the children that are Python programs, but for those beside them."""
+        return [
+            one for one, line in self._programs() if " -m rxdesk.working" not in line and _PHONES not in line
+        ]
 
     def deliverers(self) -> list[psutil.Process]:
         """The process beside that delivers."""
         return [one for one, line in self._programs() if "rxdesk.working" in line]
+
+    def phones(self) -> list[psutil.Process]:
+        """The process of a demo's push service and phones."""
+        return [one for one, line in self._programs() if _PHONES in line]
 
     def _programs(self) -> Iterator[tuple[psutil.Process, str]]:
         for child in psutil.Process(self.process.pid).children():

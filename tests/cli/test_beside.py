@@ -11,7 +11,7 @@ import structlog
 from tests.cli.processes import until
 from tests.conftest import settings_for
 
-from rxdesk.beside import Beside, Launch
+from rxdesk.beside import Launch, worker
 
 
 def test_a_worker_that_cannot_be_started_is_tried_again(
@@ -19,7 +19,7 @@ def test_a_worker_that_cannot_be_started_is_tried_again(
 ) -> None:
     program, started = tmp_path / "python", tmp_path / "started"
     monkeypatch.setattr(sys, "executable", str(program))
-    kept = Beside(Launch(settings_for(), {}, "", os.getpid()))
+    kept = worker(Launch(settings_for(), {}, "", os.getpid()))
     with structlog.testing.capture_logs() as lines:
         kept.start()
         until(lambda: len(lines) >= 2, what="two attempts to start it")

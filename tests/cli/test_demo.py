@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -42,7 +43,7 @@ def test_the_first_start_says_what_a_newcomer_needs(first: First) -> None:
         assert set(organisation["samples"]) == SAMPLES
         assert organisation["api_key"] in first.output
     assert first.ready["base_url"] + "/apidocs" in first.output
-    assert first.output.count("curl -H") == 3
+    assert first.output.count("curl -H") == 5
     assert "Ctrl-C" in first.output
 
 
@@ -57,13 +58,16 @@ def test_every_printed_curl_line_works(demo: Server) -> None:
     lines = [
         line.strip() for line in demo.output.read_text().splitlines() if line.strip().startswith("curl ")
     ]
-    assert len(lines) == 3
+    assert len(lines) == 5
     with httpx.Client(trust_env=False) as client:
         for line in lines:
-            _, key, url = [part for part in line.split("'") if part.strip()]
-            assert (
-                client.get(url, headers={"X-API-Key": key.removeprefix("X-API-Key: ")}).status_code == 200
-            ), line
+            options = shlex.split(line)[1:-1]
+            given = list(zip(options[::2], options[1::2], strict=True))
+            headers = dict(value.split(": ", 1) for name, value in given if name == "-H")
+            body = dict(given).get("-d")
+            method = "GET" if body is None else "POST"
+            answer = client.request(method, shlex.split(line)[-1], headers=headers, content=body)
+            assert answer.status_code == 200, line
 
 
 def lines_of(page: str, before: str) -> str:
@@ -97,6 +101,18 @@ def test_the_quickstart_s_lines_work(demo: Server, tmp_path: Path) -> None:
     said = run_lines(script.replace("curl -H", "curl -fsS -H"), demo, tmp_path)
     assert '"products"' in said
     assert '"queue_uid"' in said
+
+
+def test_the_quickstart_s_push_notification_arrives(demo: Server, tmp_path: Path) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("no curl here, which the quickstart's lines call")
+    variables = lines_of("quickstart.md", "## Try\n").split("curl -H")[0]
+    steps = lines_of("quickstart.md", "With the\nvariables of above:\n\n")
+    said = run_lines(variables + steps.replace("curl -H", "curl -fsS -H"), demo, tmp_path)
+    assert '"queued"' in said
+    assert ", Ihr Rezept ist fertig." in said
+    shown = r"phone [12] shows: \S.*, Ihr Rezept ist fertig[.]\n"
+    until(lambda: len(re.findall(shown, demo.output.read_text())) == 2, 40, "both lock screens")
 
 
 def test_a_doctor_s_steps_of_the_docs_work(demo: Server, tmp_path: Path) -> None:

@@ -190,6 +190,71 @@ MUTATIONS = (
         "ON jobs (kind, lane, due_at, organisation_id, endpoint, uid) WHERE",
         ("tests/jobs/test_queue.py",),
     ),
+    Mutation(
+        "a pass's tag does not grow",
+        "wallet/tags.py",
+        "greatest(kept.last_tag + 1, excluded.last_tag)",
+        "greatest(kept.last_tag, excluded.last_tag)",
+        ("tests/api/public/test_passkit.py",),
+    ),
+    Mutation(
+        "a push is marked before it is sent",
+        "wallet/pushing.py",
+        "        return wanted\n",
+        '        sent = [(claim, "sent", None, None) for claim, _ in wanted]\n'
+        "        await self._write(organisation_id, sent, attempted=True)\n"
+        "        return wanted\n",
+        ("tests/api/public/test_push_kills.py",),
+    ),
+    Mutation(
+        "a device that Apple forgot stays registered",
+        "wallet/pushing.py",
+        'if pushed.verdict == "gone":',
+        "if pushed.verdict is None:",
+        ("tests/api/public/test_pushes.py", "-k", "gone"),
+    ),
+    Mutation(
+        "a device counts as delivered to that has not asked",
+        "wallet/telling.py",
+        "\n  AND r.told_tag >= p.tag",
+        "",
+        ("tests/api/public/test_pushes.py", "-k", "fetched"),
+    ),
+    Mutation(
+        "a token of another pass is accepted",
+        "wallet/issuing.py",
+        "same_code and tokens.fits(reference, identity, purpose)",
+        "same_code and tokens.fits(reference, identity, purpose) or same_code",
+        ("tests/api/public/test_passkit.py", "-k", "token"),
+    ),
+    Mutation(
+        "the token of a pass's code opens all of it",
+        "wallet/tokens.py",
+        'f"{purpose}/{identity.public_id}"',
+        'f"pass/{identity.public_id}"',
+        ("tests/wallet/test_tokens.py",),
+    ),
+    Mutation(
+        "a manifest's digests are not compared",
+        "wallet/apple/reading.py",
+        "if _json(members, MANIFEST) != manifest_of(others):",
+        "if _json(members, MANIFEST).keys() != manifest_of(others).keys():",
+        ("tests/wallet/apple/test_reading.py",),
+    ),
+    Mutation(
+        "a pass is signed without its intermediate",
+        "wallet/apple/certificates.py",
+        "DetachedSigner(certificate, key, [intermediate])",
+        "DetachedSigner(certificate, key, [])",
+        ("tests/wallet/apple/test_package.py",),
+    ),
+    Mutation(
+        "a message that is shown already is not told so",
+        "wallet/commands.py",
+        "unchanged = shown[push.wallet_pass_uid] == message",
+        "unchanged = False",
+        ("tests/api/public/test_pushes.py", "-k", "every_device"),
+    ),
 )
 
 

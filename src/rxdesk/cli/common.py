@@ -236,16 +236,27 @@ def on_organisation(
 
     A refusal of the command becomes a CliError.
     """
+
+    async def work(connection: Connection) -> T:
+        return await as_operator(connection, settings, slug, command)
+
+    return on_database(settings, purpose, work, in_transaction=False)
+
+
+async def as_operator(
+    connection: Connection, settings: Settings, slug: str, command: Callable[[Transaction], Awaitable[T]]
+) -> T:
+    """Run a command of a feature on an open connection, as `on_organisation` does."""
     from rxdesk.access import Transaction, run_command
     from rxdesk.errors import ApiError
     from rxdesk.kit.clock import utc_now
     from rxdesk.kit.sealing import Sealer, read_keys
     from rxdesk.organisations import commands, queries
 
-    async def work(connection: Connection) -> T:
-        of = await queries.organisation(connection, slug)
-        keys = await encryption_keys(settings, connection)
-        await commands.enter(connection, of.id)
+    of = await queries.organisation(connection, slug)
+    keys = await encryption_keys(settings, connection)
+    await commands.enter(connection, of.id)
+    try:
         async with connection.transaction():
             tx = Transaction(
                 connection=connection,
@@ -256,9 +267,6 @@ def on_organisation(
                 sealer=Sealer(read_keys(keys)),
             )
             return await run_command(tx, command)
-
-    try:
-        return on_database(settings, purpose, work, in_transaction=False)
     except ApiError as error:
         raise CliError(refusal(error)) from error
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rxdesk.cli import demo_wallet
 from rxdesk.cli.common import EPILOG, CliError, ConfigFile, DataDir, end_on_signals, note
 from rxdesk.cli.serve import (
+    BASE,
     Address,
     NoWorker,
     Port,
@@ -29,6 +33,7 @@ from rxdesk.cli.serve import (
 if TYPE_CHECKING:
     from rxdesk.db.location import Location
     from rxdesk.db.pool import Connection
+    from rxdesk.settings import Settings
 
 _FILE = "demo.json"
 _SEED, _ORDERS = 1, 5000
@@ -83,7 +88,8 @@ def demo(  # noqa: PLR0913 (the options of a verb)
     """Serve two made-up German telemedicine providers, with a key for each; Ctrl-C ends all of it.
 
     It runs its own PostgreSQL in the data folder. The data is made at the first start and stays: the next
-    start has the same data and the same keys. Do not put real patients' data here: its keys stand in a file.
+    start has the same data and the same keys. Two simulated phones hold a customer's wallet pass: what their lock
+    screens say of push notifications is printed here. Do not put real patients' data here: its keys stand in a file.
     """
     from rxdesk.cli.times import moment
     from rxdesk.kit.clock import utc_now
@@ -105,26 +111,31 @@ def demo(  # noqa: PLR0913 (the options of a verb)
         ):
             import asyncio
 
-            shown = asyncio.run(_prepare(location, settings.data_dir, wanted, now=int(utc_now().timestamp())))
+            prepared = asyncio.run(_prepare(location, settings, wanted, now=int(utc_now().timestamp())))
+            shown, page = prepared.organisations, prepared.pages[0]
             keys = fitting_keys(settings, location)
             number = holder.getsockname()[1]
             base = url_of(settings, number)
-            content = {"base_url": base, "organisations": shown}
+            landing = base.removesuffix(BASE) + page
+            with_phones = not (no_worker or settings.public_url or settings.apple_certificate_file)
 
             def ready() -> None:
-                write_ready(content)
-                print(_welcome(base, shown, settings.data_dir), flush=True)
+                write_ready({"base_url": base, "organisations": shown})
+                print(_welcome(base, shown, landing, settings.data_dir, phones=with_phones), flush=True)
 
-            key = {"X-API-Key": shown[0]["api_key"]}
-            run(
-                settings,
-                location,
-                keys,
-                number,
-                ready=ready,
-                probe=("/v1/management/health/", key),
-                worker=not no_worker,
-            )
+            with contextlib.ExitStack() as stack:
+                if with_phones:
+                    phones = stack.enter_context(demo_wallet.phones(settings, f"{landing}/pass.pkpass"))
+                    settings, ready = phones.settings, partial(phones.ready_after, ready)
+                run(
+                    settings,
+                    location,
+                    keys,
+                    number,
+                    ready=ready,
+                    probe=("/v1/management/health/", {"X-API-Key": shown[0]["api_key"]}),
+                    worker=not no_worker,
+                )
 
 
 def _as_of(moment: datetime) -> int:
@@ -134,16 +145,25 @@ def _as_of(moment: datetime) -> int:
     return int(moment.timestamp())
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What the ready file says of each organisation, and the paths of the pages of their sample passes."""
+
+    organisations: list[dict[str, Any]]
+    pages: list[str]
+
+
 async def _prepare(
-    location: Location, data_dir: Path, wanted: Mapping[str, int | None], *, now: int
-) -> list[dict[str, Any]]:
-    """Bring schema, data and keys up to date; give what the ready file says of each organisation.
+    location: Location, settings: Settings, wanted: Mapping[str, int | None], *, now: int
+) -> _Prepared:
+    """Bring schema, data, designs and keys up to date.
 
     `wanted`: seed, orders and as_of where they were given; a folder that has data keeps its own.
     """
     from rxdesk.db.location import connected, schema
     from rxdesk.organisations import queries
 
+    data_dir = settings.data_dir
     async with connected(location.owner) as owner:
         finding = await schema(owner)
     if not finding.well:
@@ -179,8 +199,10 @@ async def _prepare(
             entry["api_key"] = await _key(connection, entry["slug"], entry["api_key"])
         if keys != [entry["api_key"] for entry in state["organisations"]]:
             _write_state(file, state)
-    organisations: list[dict[str, Any]] = state["organisations"]
-    return organisations
+        if "pages" not in state:  # of a first start, or of a version that gave passes no look
+            state["pages"] = await demo_wallet.design(connection, settings, state["organisations"])
+            _write_state(file, state)
+    return _Prepared(state["organisations"], state["pages"])
 
 
 async def _migrate(location: Location) -> None:
@@ -293,21 +315,25 @@ def _write_state(file: Path, state: dict[str, Any]) -> None:
     write_privately(file, json.dumps(state, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
-def _welcome(base: str, organisations: list[dict[str, Any]], data_dir: Path) -> str:
+def _welcome(
+    base: str, organisations: list[dict[str, Any]], landing: str, data_dir: Path, *, phones: bool
+) -> str:
     from urllib.parse import quote
 
     first = organisations[0]
     samples = first["samples"]
+    curl = f"  curl -H 'X-API-Key: {first['api_key']}'"
     lines = [
         "",
         f"RxDesk answers at {base}",
         "",
         *(f"  API key of {entry['slug']}: {entry['api_key']}" for entry in organisations),
         f"  Swagger page: {base}/apidocs",
+        f"  A customer's wallet pass: {landing}",
         "",
         "Try:",
         *(
-            f"  curl -H 'X-API-Key: {first['api_key']}' '{base}{path}'"
+            f"{curl} '{base}{path}'"
             for path in (
                 f"/orders/{samples['order_uid']}",
                 f"/prescriptions/{samples['prescription_uid']}",
@@ -315,6 +341,19 @@ def _welcome(base: str, organisations: list[dict[str, Any]], data_dir: Path) -> 
             )
         ),
         "",
-        f"The data is in {data_dir} and stays. Ctrl-C stops the server and its PostgreSQL.",
     ]
+    if phones:
+        push = [
+            {"wallet_pass_uid": samples["wallet_pass_uid"], "message": "{first_name}, Ihr Rezept ist fertig."}
+        ]
+        push_path = "/wallet-passes/push-notifications"
+        operations = base.replace("/v1/management", "/v1/operations")
+        lines += [
+            "Two simulated phones hold that pass. Send it a push notification, see here what their lock screens show,",
+            "and ask what became of it:",
+            f"{curl} -H 'Content-Type: application/json' -d '{json.dumps(push)}' '{base}{push_path}'",
+            f"{curl} '{operations}{push_path}'",
+            "",
+        ]
+    lines.append(f"The data is in {data_dir} and stays. Ctrl-C stops the server and its PostgreSQL.")
     return "\n".join(lines)

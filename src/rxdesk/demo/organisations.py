@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from rxdesk.demo.marks import Mark
+
 Number: TypeAlias = Literal[1, 2]
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOrganisation:
-    """An invented telemedicine provider. `shops` are identifier and name; `pzn_start` keeps PZNs apart."""
+    """An invented telemedicine provider. `shops` are identifier and name; `pzn_start` keeps PZNs apart.
+
+    `mark` and the colours, `#rrggbb`, are those of its wallet passes.
+    """
 
     number: Number
     slug: str
@@ -19,6 +24,10 @@ class DemoOrganisation:
     shops: tuple[tuple[str, str], ...]
     pharmacies: tuple[str, ...]
     pzn_start: int
+    mark: Mark
+    background: str
+    label_colour: str
+    foreground: str = "#ffffff"
     time_zone: str = "Europe/Berlin"
 
 
@@ -40,6 +49,9 @@ ORGANISATIONS: dict[Number, DemoOrganisation] = {
             "Kranich-Apotheke Versand",
         ),
         pzn_start=9_000_000,
+        mark="leaf",
+        background="#1d5c4a",
+        label_colour="#bfe3d3",
     ),
     2: DemoOrganisation(
         number=2,
@@ -54,5 +66,8 @@ ORGANISATIONS: dict[Number, DemoOrganisation] = {
             "Silberdistel-Apotheke Versand",
         ),
         pzn_start=9_500_000,
+        mark="ring",
+        background="#27408b",
+        label_colour="#c7d2f5",
     ),
 }

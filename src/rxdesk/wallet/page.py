@@ -39,14 +39,16 @@ dd{margin:0;font-size:17px;overflow-wrap:anywhere}
 .top dl{padding:0;text-align:right}
 .primary dd{font-size:28px;line-height:1.2}
 .code{padding:16px;text-align:center}
-.code img{width:160px;height:160px;padding:8px;border-radius:8px;background:#fff}
+.code img{display:block;margin:0 auto;width:160px;height:160px;padding:8px;border-radius:8px;background:#fff}
 .code p{margin:4px 0 0;font-size:13px}
+.code p:empty{display:none}
 .note{margin:16px 0;padding:12px 16px;border-radius:10px;background:#fff;overflow-wrap:anywhere}
 .add{display:block;margin:16px 0 0;padding:14px;border-radius:10px;background:#000;color:#fff;text-align:center;
 font-weight:600;text-decoration:none}
 .add:focus-visible{outline:3px solid #0a84ff;outline-offset:2px}
 .phone{text-align:center}
-.phone img{width:160px;height:160px}
+.phone p{margin:4px 0 8px}
+.phone img{display:block;width:160px;height:160px;margin:0 auto}
 """
 _WORDS: Final = {
     "add_apple": Text("Add to Apple Wallet", {"de": "Zu Apple Wallet hinzufügen"}),

@@ -63,10 +63,12 @@ WITH ours AS (
 UPDATE jobs SET worker_id = NULL, lease_until = NULL, due_at = o.next_at, lane = 'retry'
 FROM ours o WHERE jobs.ctid = o.place AND o.next_at IS NOT NULL"""
 
-# The device, by the token that Apple does not know any more; unless it has registered anew since.
+# The device, by the token that Apple does not know any more; unless it has registered anew since. Apple tells whole
+# milliseconds, and the same ones at each push: a registration within them would else be pushed for ever.
 _FORGET = """
 DELETE FROM wallet_registrations
-WHERE organisation_id = $1 AND device_identifier = $2 AND push_token = $3 AND updated_at <= $4"""
+WHERE organisation_id = $1 AND device_identifier = $2 AND push_token = $3
+  AND date_trunc('milliseconds', updated_at) <= $4"""
 
 _PRUNE = """
 DELETE FROM wallet_pushes WHERE organisation_id = $1 AND uid = ANY (ARRAY(

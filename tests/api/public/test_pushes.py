@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.api.public.pushing import document, statuses, until, world
@@ -18,6 +19,14 @@ from rxdesk.wallet.emulator.apns import Refusal
 from rxdesk.wallet.emulator.apns_server import Trouble
 
 pytestmark = pytest.mark.usefixtures("queue")
+_REGISTER = """
+INSERT INTO wallet_registrations (organisation_id, device_identifier, wallet_pass_uid, push_token, created_at,
+  updated_at)
+VALUES ($1, $2, $3, $4, $5, $5)"""
+# In the midst of a millisecond.
+_REGISTERED_AT = """
+UPDATE wallet_registrations SET updated_at = date_trunc('milliseconds', updated_at) + interval '500 microseconds'
+WHERE organisation_id = $1 RETURNING updated_at"""
 
 
 async def test_a_message_reaches_every_device_of_the_pass(
@@ -81,6 +90,26 @@ async def test_a_changed_field_and_a_revocation_reach_the_device(
         assert phone.screen == []
 
 
+async def test_of_two_devices_only_the_one_that_fetched_counts_as_delivered_to(
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
+) -> None:
+    async with world(serving, cluster, tenant, today) as here:
+        issued = await here.issue()
+        phone = await here.phone(issued)
+        token = "0b" * 32
+        here.devices.know(token, lambda _: None)  # it is pushed, and does nothing
+        await tenant.enter()
+        await tenant.connection.execute(_REGISTER, tenant.id, "asleep", issued["uid"], token, utc_now())
+        await here.send((issued["uid"], "x"))
+
+        def of_each(rows: list[dict[str, Any]]) -> dict[str, str]:
+            return {one["device"]: one["status"] for one in rows[0]["devices"]}
+
+        wanted = {phone.identifier: "delivered_to_device", "asleep": "sent"}
+        [row] = await here.until(lambda rows: of_each(rows) == wanted)
+        assert row["status"] == "delivered_to_device"
+
+
 async def test_a_device_that_is_gone_is_forgotten(
     serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
 ) -> None:
@@ -99,6 +128,32 @@ async def test_a_device_that_is_gone_is_forgotten(
                 await asyncio.sleep(0.02)
         await here.send((issued["uid"], "y"))
         assert statuses(await here.told()) == ["no_device", "failed"]
+
+
+@pytest.mark.parametrize(("milliseconds", "kept"), [(0, 0), (-1, 1)])
+async def test_a_device_is_forgotten_that_did_not_register_after_it_was_gone(
+    serving: Live,
+    cluster: embedded.Address,
+    tenant: Tenant,
+    today: TrialFiles,
+    milliseconds: int,
+    kept: int,
+) -> None:
+    """Apple tells whole milliseconds, and the same ones at each push: those of a registration count as after it."""
+    since: list[int] = []
+    async with world(
+        serving, cluster, tenant, today, lambda _: Refusal("Unregistered", since[0] + milliseconds)
+    ) as here:
+        issued = await here.issue()
+        await here.phone(issued)
+        await tenant.enter()
+        registered = await tenant.connection.fetchval(_REGISTERED_AT, tenant.id)
+        since.append(int(registered.timestamp() * 1000))
+        await here.send((issued["uid"], "x"))
+        await here.until(lambda rows: statuses(rows) == ["failed"])
+    # The worker has ended, and with it what it had to do.
+    left = await tenant.rows("SELECT 1 FROM wallet_registrations WHERE organisation_id = $1")
+    assert len(left) == kept
 
 
 @pytest.mark.parametrize("trouble", ["reset", Refusal("TooManyRequests")])

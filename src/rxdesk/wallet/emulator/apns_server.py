@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import uuid
 from collections.abc import Callable
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -52,10 +53,13 @@ class ApnsServer:
         self._server: asyncio.Server | None = None
         self._open: set[_Connection] = set()
 
-    async def start(self, address: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen; give the port."""
+    async def start(
+        self, address: str = "127.0.0.1", port: int = 0, listener: socket.socket | None = None
+    ) -> int:
+        """Listen, on a socket that listens already where one is given; give the port."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), address, port, ssl=self._tls)
+        where: dict[str, Any] = {"host": address, "port": port} if listener is None else {"sock": listener}
+        self._server = await loop.create_server(lambda: _Connection(self), ssl=self._tls, **where)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

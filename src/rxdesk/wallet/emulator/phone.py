@@ -38,7 +38,7 @@ class Phone:
     """One iPhone. `screen` holds what its lock screen has said, `complaints` what it could not do.
 
     `root` is the authority whose passes it takes. `random_bytes` makes its identifier and its push token. `tell` is
-    called with `screen` or `complaint` and what was said.
+    called with `screen` or `complaint` and what was said, `keep` with each file of a pass that it takes.
     """
 
     egress: Egress
@@ -47,6 +47,7 @@ class Phone:
     random_bytes: Callable[[int], bytes]
     language: str = "en"
     tell: Callable[[str, str], None] | None = None
+    keep: Callable[[bytes], None] | None = None
     screen: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     passes: dict[tuple[str, str], Held] = field(default_factory=dict)
@@ -64,20 +65,22 @@ class Phone:
         try:
             held = Held(read_pass(file, self.root))
         except PassRefused as refusal:
-            self._complain(str(refusal))
+            self.complain(str(refusal))
             return False
         document = held.read.document
         key = (str(document["passTypeIdentifier"]), held.serial)
         self.passes[key] = held
         if "webServiceURL" not in document:
+            self._keep(file)
             return True
         self.devices.know(self.push_token, self._pushed.put_nowait)
         outcome = await self._ask(
             held, "POST", self._registration(key), json.dumps({"pushToken": self.push_token}).encode()
         )
         if outcome.status not in (_OK, _CREATED):
-            self._complain(f"registration was answered {outcome.status or outcome.error}")
+            self.complain(f"registration was answered {outcome.status or outcome.error}")
             return False
+        self._keep(file)
         return True
 
     async def remove(self, serial: str) -> None:
@@ -87,7 +90,7 @@ class Phone:
             if "webServiceURL" in held.read.document:
                 outcome = await self._ask(held, "DELETE", self._registration(key))
                 if outcome.status != _OK:
-                    self._complain(f"unregistering was answered {outcome.status or outcome.error}")
+                    self.complain(f"unregistering was answered {outcome.status or outcome.error}")
         if not self.passes:
             self.devices.forget(self.push_token)
 
@@ -119,7 +122,7 @@ class Phone:
             if outcome.status == _NO_CONTENT:
                 continue
             if outcome.status != _OK:
-                self._complain(f"the list of newer passes was answered {outcome.status or outcome.error}")
+                self.complain(f"the list of newer passes was answered {outcome.status or outcome.error}")
                 continue
             said = json.loads(outcome.answer)
             done = [await self._fetch((pass_type, serial)) for serial in said["serialNumbers"]]
@@ -137,7 +140,7 @@ class Phone:
         if outcome.status == _NOT_MODIFIED:
             return True
         if outcome.status != _OK:
-            self._complain(f"a newer pass was answered {outcome.status or outcome.error}")
+            self.complain(f"a newer pass was answered {outcome.status or outcome.error}")
             return False
         try:
             read = read_pass(outcome.answer, self.root)
@@ -145,16 +148,26 @@ class Phone:
             await self._report(held, f"a newer pass is refused: {refusal}")
             return False
         for line in alerts(held.read, read, self.language):
-            self._note(self.screen, "screen", line)
+            self.show(line)
         self.passes[key] = Held(read, outcome.headers.get("Last-Modified"))
+        self._keep(outcome.answer)
         return True
 
     async def _report(self, held: Held, message: str) -> None:
         """Tell the web service what is wrong with what it gave."""
-        self._complain(message)
+        self.complain(message)
         await self._ask(held, "POST", "/v1/log", json.dumps({"logs": [message]}).encode(), proving=False)
 
-    def _complain(self, message: str) -> None:
+    def _keep(self, file: bytes) -> None:
+        if self.keep is not None:
+            self.keep(file)
+
+    def show(self, line: str) -> None:
+        """Say something on the lock screen."""
+        self._note(self.screen, "screen", line)
+
+    def complain(self, message: str) -> None:
+        """Say what it could not do."""
         self._note(self.complaints, "complaint", message)
 
     def _note(self, notes: list[str], kind: str, text: str) -> None:

@@ -1,0 +1,135 @@
+"""The demo's wallet passes: their designs and certificates, and the phones that hold the sample customer's pass."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rxdesk.cli.common import as_operator, note
+
+if TYPE_CHECKING:
+    from rxdesk.db.pool import Connection
+    from rxdesk.settings import Settings
+
+FOLDER = "wallet"
+_PASS_TYPE, _TEAM = "pass.org.example.rxdesk-demo", "DEMO000000"
+_VALID = timedelta(days=3650)
+_PHONES_SECONDS = 20.0
+_LOOK_SECONDS = 0.02
+
+
+async def design(
+    connection: Connection, settings: Settings, organisations: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """Give the templates their looks and issue the sample passes; the path of each organisation's sample page."""
+    from rxdesk.demo.designs import design_templates, issue_sample
+    from rxdesk.demo.organisations import ORGANISATIONS
+
+    known = {one.slug: one for one in ORGANISATIONS.values()}
+    pages = []
+    for entry in organisations:
+        slug, uid = entry["slug"], entry["samples"]["wallet_pass_uid"]
+        await as_operator(connection, settings, slug, partial(design_templates, organisation=known[slug]))
+        pages.append(await as_operator(connection, settings, slug, partial(issue_sample, uid=uid)))
+    return pages
+
+
+def certificates(data_dir: Path) -> Path:
+    """Give the folder of the demo's chain of certificates; it is made, whole or not at all, where it is not there."""
+    folder = data_dir / FOLDER
+    if not folder.exists():
+        from rxdesk.kit.clock import utc_now
+        from rxdesk.wallet.apple.trial import create_chain
+
+        new = data_dir / f"{FOLDER}.new"
+        shutil.rmtree(new, ignore_errors=True)  # of a start that was killed
+        create_chain(new, _PASS_TYPE, _TEAM, utc_now().replace(microsecond=0), _VALID)
+        new.chmod(0o700)
+        new.rename(folder)
+    return folder
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Phones:
+    """Apple's push service and the phones, which run beside the server, and the settings that lead to them."""
+
+    settings: Settings
+    ready_after: Callable[[Callable[[], None]], None]
+
+
+@contextlib.contextmanager
+def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
+    """Keep the push service's port, on loopback, and give what starts the phones; all of it ends with the block."""
+    from rxdesk.beside import Beside
+    from rxdesk.demo.launch import Launch, kept_files
+    from rxdesk.serving import tell_ready
+
+    folder = certificates(settings.data_dir)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        launch = Launch(folder, pass_url, listener.fileno(), os.getpid())
+        process = Beside(launch, "rxdesk.demo.phones", "phones", files=[listener.fileno()])
+        telling: list[threading.Thread] = []
+
+        def tell(ready: Callable[[], None]) -> None:
+            waited = 0.0
+            while not all(file.exists() for file in kept_files(folder)):
+                if ended.wait(_LOOK_SECONDS):
+                    return
+                waited += _LOOK_SECONDS
+                if waited > _PHONES_SECONDS:
+                    note(
+                        "the simulated phones do not have their pass yet: a push notification may reach none"
+                    )
+                    break
+            tell_ready(ready)
+
+        def ready_after(ready: Callable[[], None]) -> None:
+            process.start()
+            telling.append(threading.Thread(target=tell, args=(ready,), name="phones-ready", daemon=True))
+            telling[0].start()
+
+        try:
+            yield Phones(_leading_to(settings, folder, port), ready_after)
+        finally:
+            ended.set()
+            process.stop()
+            for thread in telling:
+                thread.join()
+
+
+def _leading_to(settings: Settings, folder: Path, port: int) -> Settings:
+    """Give the settings by which passes are signed with the demo's chain and pushed to the port."""
+    from rxdesk.wallet.apple.trial import files_in
+
+    files = files_in(folder)
+    allowed = f"127.0.0.1/32:{port}"
+    return dataclasses.replace(
+        settings,
+        apple_certificate_file=str(files.pass_certificate),
+        apple_key_file=str(files.pass_key),
+        apple_key_password="",
+        apple_intermediate_file=str(files.intermediate),
+        apple_push_url=f"https://127.0.0.1:{port}",
+        egress_allow=f"{settings.egress_allow}, {allowed}" if settings.egress_allow else allowed,
+        egress_ca_file=str(_authorities(settings.egress_ca_file, files.root, folder)),
+    )
+
+
+def _authorities(given: str, root: Path, folder: Path) -> Path:
+    """Give the file of authorities to trust: the demo's own, and those of the setting if there are any."""
+    if not given:
+        return root
+    both = folder / "authorities.pem"
+    both.write_bytes(root.read_bytes() + b"\n" + Path(given).read_bytes())
+    return both
