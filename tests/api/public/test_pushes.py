@@ -59,9 +59,12 @@ async def test_a_message_reaches_every_device_of_the_pass(
         assert [one["unchanged"] for one in rows] == [True, False]
         await phones[0].settled()
         assert phones[0].screen == ["Max, your prescription is ready"]
-        assert (
-            await tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1 AND kind = 'wallet_push'") == []
-        )
+        # A device may have fetched the pass before the worker has recorded its push.
+        async with asyncio.timeout(10):
+            while True:
+                if not await tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1"):
+                    break
+                await asyncio.sleep(0.02)
 
 
 async def test_a_pass_that_is_on_no_device_says_so(
