@@ -5,6 +5,7 @@ The checker must find each bug by the histories of clients. A new bug is a funct
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -27,6 +28,7 @@ Command = Callable[[Transaction], Awaitable[T]]
 
 _CACHED_SECONDS = 0.5
 _ONE_IN = 10  # acknowledged writes are rolled back
+_GAP_SECONDS = 0.005  # from a statement to its commit
 
 _cached: dict[str, tuple[float, str]] = {}
 _count = itertools.count(1)
@@ -108,6 +110,15 @@ def acknowledged_then_rolled_back() -> None:
     Access.write = Access.write_at_once = _write_or_not  # type: ignore[method-assign] # the bug
 
 
+async def _write_slowly(self: Access, caller: Caller, command: Command[T]) -> T:
+    async def run(tx: Transaction) -> T:
+        result = await command(tx)
+        await asyncio.sleep(_GAP_SECONDS)
+        return result
+
+    return await _write(self, caller, run)
+
+
 def duplicate_let_through() -> None:
     """Look for the patient's visit before the lock is had; the database must be without its unique index."""
     _replace_between(
@@ -117,6 +128,9 @@ def duplicate_let_through() -> None:
         "  WHERE NOT EXISTS (SELECT FROM waiting_room_visits WHERE organisation_id = $1 AND shop_uid = $6 "
         "AND patient_uid = $7 AND status IN ('waiting', 'allocated') AND deleted_at IS NULL)\n",
     )
+    # Where a patient waits twice, the next request must not show it by an error.
+    _replace(commands, "_REGISTER", "SELECT uid FROM present) AS", "SELECT min(uid) FROM present) AS")
+    Access.write_at_once = _write_slowly  # type: ignore[method-assign] # as a slow disk would
 
 
 def called_twice() -> None:
@@ -152,6 +166,7 @@ def cancelled_without_lock() -> None:
     )
     _replace_between("_CANCEL", ", \nroom AS MATERIALIZED", ", visit AS MATERIALIZED", "")
     _replace(commands, "_CANCEL", " CROSS JOIN (SELECT count(*) FROM raised) locked", "")
+    Access.write_at_once = _write_slowly  # type: ignore[method-assign] # as a slow disk would
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -160,7 +160,8 @@ async def test_each_page_has_its_index(tenant: Tenant, read: Read, index: str) -
         )
         await connection.execute("DEALLOCATE page")
     used = {match[1] for row in rows if (match := re.search(r"Scan.* (deliveries_\w+)", row[0]))}
-    assert used == {index}
+    # All of them are counted by any index that has all, whichever is the smallest at the moment.
+    assert used == {index} or (read is log.DELIVERIES and used == {index, "deliveries_pkey"})
 
 
 async def test_retry(operations: Operations, tenant: Tenant) -> None:
