@@ -107,8 +107,8 @@ def filled(
 async def _settle(address: embedded.Address) -> None:
     connection = await connect(address)
     await connection.execute(
-        "TRUNCATE waiting_room_visits, waiting_room_blocks, waiting_rooms, push_notifications, delivery_attempts, "
-        "deliveries, events, event_streams, jobs"
+        "TRUNCATE waiting_room_visits, waiting_room_blocks, waiting_rooms, push_notifications, wallet_pushes, "
+        "delivery_attempts, deliveries, events, event_streams, jobs"
     )
     await connection.execute("VACUUM api_keys")
     await connection.close()
