@@ -27,9 +27,10 @@ def png(
     more: bytes = b"",
 ) -> bytes:
     """A PNG of one colour."""
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
-    row = b"\x00" + b"\x7f" * -(-width * samples * depth // 8)
-    data = zlib.compress(row * height if pixels is None else pixels)
+    if pixels is None:
+        samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+        pixels = (b"\x00" + b"\x7f" * -(-width * samples * depth // 8)) * height
+    data = zlib.compress(pixels)
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     return SIGNATURE + chunk(b"IHDR", head) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
