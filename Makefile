@@ -10,6 +10,8 @@ QUICK  ?=
 BENCH_VENV ?= .venv-bench
 # Test processes; each has a PostgreSQL of its own.
 WORKERS ?= 2
+# Seconds after which no further test is begun.
+LIMIT   ?= 1320
 
 BIN     := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
@@ -37,7 +39,7 @@ install: $(RUNTIME) ## make .venv with what the server needs; PYTHON=python3.12 
 dev: $(DEV) ## and with what tests and linters need
 
 test: $(DEV) test-tools ## the tests; ARGS='-k orders' picks some
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --session-timeout $(LIMIT) $(ARGS)
 
 test-tools: ## Chromium and redis-server, which some tests use (installed if root on Debian)
 	@sh scripts/test_tools.sh
@@ -63,7 +65,7 @@ bench-tools: ## wrk and redis-server (installed if root on Debian) and an enviro
 	@sh scripts/bench_tools.sh '$(BENCH_VENV)' '$(PYTHON)'
 
 proof: $(DEV) test-tools ## the long proofs, at full size; resumes where it stopped
-	$(BIN)/python -m pytest -p tests.proof.recording -m proof -o faulthandler_timeout=7200 $(ARGS)
+	$(BIN)/python -m pytest -p tests.proof.recording -m proof -o timeout=7200 -o faulthandler_timeout=7260 $(ARGS)
 
 wheel: $(DEV) ## dist/rxdesk-*.whl
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .

@@ -47,6 +47,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure() -> None:
+    """Let Ctrl-C end what the tests start, also where a shell began the run in the background and ignores it."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
+
+
 @pytest.fixture(scope="session")
 def share(request: pytest.FixtureRequest) -> Callable[[int], int]:
     """What is left of a proof's number at the chosen share of its size: 1 at least."""

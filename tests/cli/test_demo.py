@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -231,17 +230,6 @@ def test_a_held_port_survives_connections_of_an_earlier_server() -> None:
     ports.hold_port("127.0.0.1", port).close()
 
 
-@pytest.fixture
-def heard(number: signal.Signals) -> Iterator[None]:
-    """What is started now hears a signal that this run itself may ignore, as under nohup."""
-    before = signal.getsignal(number)
-    if before is signal.SIG_IGN:
-        signal.signal(number, signal.SIG_DFL)
-    yield
-    signal.signal(number, before)
-
-
-@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_of_it(copy: Path, number: signal.Signals) -> None:
     with serving("demo", "--data-dir", copy, "--port", 0) as it:
