@@ -179,7 +179,7 @@ async def test_the_file(signing: InProcess, tenant: Tenant) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/vnd.apple.pkpass"
     found = document(answer.content)
-    assert found["serialNumber"] == held.uid
+    assert found["serialNumber"] == held.serial
     assert found["webServiceURL"] == f"https://passes.example/w/{held.code}"
     assert found["authenticationToken"] == held.device
     assert found["barcodes"][0]["message"] == await token_of(tenant, held.uid, "code")
