@@ -251,7 +251,7 @@ MUTATIONS = (
     Mutation(
         "a message that is shown already is not told so",
         "wallet/commands.py",
-        "unchanged = shown[push.wallet_pass_uid] == message",
+        'unchanged = passes[push.wallet_pass_uid]["message"] == message',
         "unchanged = False",
         ("tests/api/public/test_pushes.py", "-k", "every_device"),
     ),

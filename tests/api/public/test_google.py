@@ -206,6 +206,27 @@ async def test_a_message_is_told_by_google(world: GoogleWorld, cluster: embedded
     assert await world.devices() == [[], [("google", "sent", None)]]
 
 
+async def test_a_message_that_is_shown_already_is_not_told_again(
+    world: GoogleWorld, cluster: embedded.Address
+) -> None:
+    """As on other devices, and it uses up none of the three a day."""
+    issued = await world.issue()
+    await world.save(issued)
+    await world.send(issued, "1", "2", "3")
+    await world.work(cluster)
+    for text in ("3", "3"):
+        await world.send(issued, text)
+    await world.work(cluster)
+    assert sorted(one[2] for one in world.double.notified) == ["1", "2", "3"]
+    assert [[one[2] for one in devices] for devices in await world.devices()] == [[None]] * 3 + [
+        ["unchanged"]
+    ] * 2
+    world.clock.moment += timedelta(days=1)
+    await world.send(issued, "3", "4", "5", "6")
+    await world.work(cluster)
+    assert sorted(one[2] for one in world.double.notified) == ["1", "2", "3", "4", "5", "6"]
+
+
 async def test_the_fourth_message_of_a_day_is_known_to_be_quiet(
     world: GoogleWorld, cluster: embedded.Address
 ) -> None:
