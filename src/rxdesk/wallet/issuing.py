@@ -238,7 +238,7 @@ def _fields(held: Held, design: Design) -> dict[str, Any]:
     """Give the fields by place; one whose value is empty once it is filled is left out."""
     values = values_of(held.personal, held.field_values)
     places: dict[str, list[Field]] = {place: [] for place in PLACES}
-    for designed in fields_of(design, held.fields):
+    for designed in fields_of(design, held.fields, held.pass_type):
         value = _filled(design, designed.value, values)
         if value is not None:
             change = None if designed.change_message is None else design.text(designed.change_message)
