@@ -10,6 +10,7 @@ from typing import Final
 
 from rxdesk.access import Read, Transaction
 from rxdesk.jobs.queue import CHANNEL
+from rxdesk.wallet.tags import Changing
 
 KIND: Final = "wallet_push"
 GOOGLE_KIND: Final = "google_push"
@@ -146,14 +147,14 @@ FROM (
 
 
 async def tell_devices(
-    tx: Transaction, tag: int, passes: Sequence[str], notifications: Sequence[str | None] = ()
+    tx: Changing, tag: int, passes: Sequence[str], notifications: Sequence[str | None] = ()
 ) -> None:
     """Have the devices that hold these passes pushed, by the tag of the change; a notification for each, or none."""
     of = list(notifications) or [None] * len(passes)
     await tx.connection.execute(_OF_PASSES, tx.organisation_id, tag, tx.now, list(passes), of)
 
 
-async def tell_devices_of_template(tx: Transaction, tag: int, uid: str) -> None:
+async def tell_devices_of_template(tx: Changing, tag: int, uid: str) -> None:
     """Have the devices that hold a pass of this template pushed."""
     await tx.connection.execute(_OF_TEMPLATE, tx.organisation_id, tag, tx.now, uid)
 
