@@ -203,7 +203,9 @@ async def tell_of_imports(composed: Composed) -> None:
     """Tell devices of what imports changed of their passes, where those were ended before they did."""
     for organisation_id in await _organisations(composed):
         try:
-            await _tidy(composed, organisation_id, settling.settle)
+            more = True
+            while more:
+                more = await composed.access.write_as_system(organisation_id, "worker", settling.settle)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
             _log.warning("imports_not_told", organisation=organisation_id, error=type(error).__name__)
 
