@@ -65,7 +65,9 @@ async def test_names_that_are_on_phones_are_kept(before: tuple[dict[str, Any], C
     arguments, connection = before
     for organisation in (1, 2):
         await add_template(connection, organisation, "both", "mark")
-        await add_template(connection, organisation, f"only-{organisation}", "mark" if organisation == 1 else None)
+        await add_template(
+            connection, organisation, f"only-{organisation}", "mark" if organisation == 1 else None
+        )
     for organisation, uid, issued, _ in _PASSES:
         await connection.execute(
             f"INSERT INTO wallet_passes (organisation_id, uid, wallet_pass_template_uid, shop_customer_id, status, "

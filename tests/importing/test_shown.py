@@ -61,7 +61,9 @@ class Phone:
         headers = {"Authorization": f"ApplePass {self.token}"}
         if self.known is not None:
             headers["If-Modified-Since"] = self.known
-        answer = await self.client.get(f"http://test/w/{code}/v1/passes/{PASS_TYPE}/{code}_wp-1", headers=headers)
+        answer = await self.client.get(
+            f"http://test/w/{code}/v1/passes/{PASS_TYPE}/{code}_wp-1", headers=headers
+        )
         assert answer.status_code in (200, 304), answer.text
         self.known = answer.headers["Last-Modified"]
         return document(answer.content) if answer.status_code == 200 else None
@@ -181,9 +183,7 @@ async def test_an_import_that_ended_before_it_told(
 
 async def test_more_passes_than_are_told_at_once(phone: Phone, importing: Import) -> None:
     """A pass that was never issued is on no device, and takes no tag."""
-    passes = [
-        PASS | {"uid": f"wp-{number}", "shop_customer_id": f"c-{number}"} for number in range(2, 2_103)
-    ]
+    passes = [PASS | {"uid": f"wp-{number}", "shop_customer_id": f"c-{number}"} for number in range(2, 2_103)]
     assert (await importing(wallet_passes=passes)).ok
     issue = (
         "UPDATE wallet_passes SET public_id = uid, sealed_secret = '' "

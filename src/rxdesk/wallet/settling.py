@@ -23,7 +23,7 @@ RETURNING p.uid"""
 
 
 async def settle(tx: Changing) -> bool:
-    """Take a tag for what has none yet, a thousand passes at most, and have its devices pushed; whether there is more."""
+    """Take a tag for what has none yet, 1,000 passes at most, and have its devices pushed; whether there is more."""
     if not await tx.connection.fetchval(_ANY, tx.organisation_id):
         return False
     tag = await next_tag(tx)
