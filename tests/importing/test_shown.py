@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -73,7 +72,7 @@ class Phone:
 
 
 @pytest.fixture(scope="module")
-def apple(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def apple(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     chain = create_chain(tmp_path_factory.mktemp("chain"), PASS_TYPE, TEAM, NOW)
     return {
         "apple_certificate_file": chain.pass_certificate,
@@ -83,7 +82,7 @@ def apple(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-async def inside(cluster: embedded.Address, apple: dict[str, Path]) -> AsyncIterator[InProcess]:
+async def inside(cluster: embedded.Address, apple: dict[str, Any]) -> AsyncIterator[InProcess]:
     async with in_process(cluster, **apple) as running:
         yield running
 
