@@ -35,7 +35,7 @@ from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import calling, habits
 from rxdesk.waiting_room.lifecycle import Rules
-from rxdesk.wallet import google_pushing, pushing
+from rxdesk.wallet import google_pushing, pushing, settling
 from rxdesk.wallet.apple.apns import ApnsClient, Pushed, apns_tls
 from rxdesk.wallet.issuing import Issuer, google_of, public_url, signer_of
 from rxdesk.wallet.saving import giver_of
@@ -140,6 +140,9 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
             _now_and_then(_RETURN_SECONDS, lambda: return_patients(composed), "patients_not_returned")
         ),
         asyncio.create_task(
+            _now_and_then(_RETURN_SECONDS, lambda: tell_of_imports(composed), "imports_not_told")
+        ),
+        asyncio.create_task(
             _now_and_then(_LEARN_SECONDS, lambda: learn_habits(composed), "habits_not_learned")
         ),
         asyncio.create_task(_now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
@@ -194,6 +197,17 @@ async def return_patients(composed: Composed) -> None:
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
             _log.warning("patients_not_returned", organisation=organisation_id, error=type(error).__name__)
+
+
+async def tell_of_imports(composed: Composed) -> None:
+    """Tell devices of what imports changed of their passes, where those were ended before they did."""
+    for organisation_id in await _organisations(composed):
+        try:
+            more = True
+            while more:
+                more = await composed.access.write_as_system(organisation_id, "worker", settling.settle)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
+            _log.warning("imports_not_told", organisation=organisation_id, error=type(error).__name__)
 
 
 async def learn_habits(composed: Composed) -> None:

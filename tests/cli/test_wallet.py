@@ -191,6 +191,11 @@ FIELD = {"key": "x", "place": "back", "label": "X", "value": "x"}
         ("design.json", changed(fields=[{**FIELD, "key": "message"}]), "must be unique"),
         (
             "design.json",
+            changed(fields=[{**FIELD, "key": f"x{number}", "place": "primary"} for number in range(2)]),
+            "at most 1 field at primary, and there are 2: x0, x1",
+        ),
+        (
+            "design.json",
             changed(links=[{"key": "x", "label": "X", "url": "javascript:x"}]),
             "must begin with https",
         ),

@@ -45,4 +45,4 @@ def test_nothing_is_wrong_with_a_look(kind: Kind) -> None:
         "coupon": ["code", "discount"],
     }[kind]
     for organisation in ORGANISATIONS.values():
-        assert list(objections(look_of(organisation, kind, "Praxis").design, fields)) == []
+        assert list(objections(look_of(organisation, kind, "Praxis").design, fields, kind)) == []

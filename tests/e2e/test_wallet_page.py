@@ -104,7 +104,7 @@ async def test_the_tap_that_saves_to_google(
             shown = await tab.goto(live.url + issued["links"]["google_wallet"].removeprefix(PUBLIC))
             assert shown is not None
             assert (shown.status, shown.url.startswith(server.url)) == (200, True)
-            assert server.double.saved == {f"{ISSUER}.{issued['uid']}"}
+            assert server.double.saved == {f"{ISSUER}.{tenant.organisation.public_code}_{issued['uid']}"}
             await tab.close()
         finally:
             stop_live(live)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from rxdesk.db.pool import Connection
-from rxdesk.importing import statements, telling
+from rxdesk.importing import showing, statements, telling
 from rxdesk.importing.decoding import decode
 from rxdesk.importing.files import ImportFile, read_lines
 from rxdesk.importing.formats import KINDS
@@ -52,7 +52,8 @@ async def import_files(
 ) -> ImportReport:
     """Import the files in the order in which their kinds refer to each other; all, or with any fault none.
 
-    `now` stands where a line gives no time; `emit_events` stores the events of what was added or changed. Raises
+    `now` stands where a line gives no time; `emit_events` stores the events of what was added or changed. Devices are
+    told of wallet passes that show something else now. Raises
     ImportBusyError, OSError when a file cannot be read, and the driver's errors, among them a unique violation when
     somebody else writes the same rows meanwhile; nothing is changed then.
     """
@@ -62,25 +63,28 @@ async def import_files(
     await transaction.start()
     try:
         await _prepare(connection, organisation_id)
+        await showing.begin(connection)
         if emit_events:
             await connection.execute(telling.CREATE)
+        noting = showing.NOTING | (telling.NOTING if emit_events else {})
         unsure: set[str] = set()
         for file in sorted(files, key=lambda one: KINDS.index(one.kind)):
-            one = _FileImport(
-                connection, organisation_id, file, now, progress, telling.NOTING if emit_events else {}
-            )
+            one = _FileImport(connection, organisation_id, file, now, progress, noting)
             report.files.append(await one.run(unsure))
             if not one.written:
                 # What is not written cannot be found by later files, and that is no fault of theirs.
                 unsure |= {table.name for table in one.tables}
         if emit_events and report.ok:
             report.events = await telling.tell(connection, organisation_id, now)
+        if report.ok:
+            await showing.mark(connection, organisation_id)
     except BaseException:
         if not connection.is_closed():
             await transaction.rollback()
         raise
     if report.ok:
         await transaction.commit()
+        await showing.tell(connection, organisation_id, now)
     else:
         await transaction.rollback()
     report.seconds = round(time.monotonic() - started, 3)
@@ -285,7 +289,7 @@ class _FileImport:
                 table,
                 used=self.used[table.name],
                 extra=extra.get(table.name),
-                told=self.noting.get(table.name, ""),
+                told=self._noting(table),
             )
             for table in self.tables
         }
@@ -302,6 +306,14 @@ class _FileImport:
         if self.file.kind == "waiting_room":
             rooms = await self.connection.fetch(_LAST_TURNS, self.organisation_id)
             await self.connection.execute(RELEARN, self.organisation_id, [room["uid"] for room in rooms])
+
+    def _noting(self, table: Table) -> str:
+        """Give what notes a table's rows; of what passes show nothing is noted where nothing was shown before."""
+        return (
+            ""
+            if table.name in showing.NOTING and not self.used[table.name]
+            else self.noting.get(table.name, "")
+        )
 
     # ------------------------------------------------------------------------------------------- waiting room
     async def _lock_queues(self) -> None:

@@ -83,10 +83,10 @@ class WebService(msgspec.Struct, frozen=True, kw_only=True):
 class Card(msgspec.Struct, frozen=True, kw_only=True):
     """What a pass shows, and how. ValueError when a colour, an image's name or a key is not of its form.
 
-    `serial` is the pass's uid, `template` that of its template. `language` is the one of all default texts. Colours are
-    `#rrggbb`, lower case. `images` holds PNG files by name and scale (`icon`, `logo`, `strip`, `thumbnail`;
-    `logo@2x`); `image_urls` holds public addresses by name alone, for a wallet that fetches them itself. `expires_at`
-    has a time zone. `voided` is a card that was revoked.
+    `serial` is what wallets call the pass, `template` what they call its template (`naming`). `language` is the one of
+    all default texts. Colours are `#rrggbb`, lower case. `images` holds PNG files by name and scale (`icon`, `logo`,
+    `strip`, `thumbnail`; `logo@2x`); `image_urls` holds public addresses by name alone, for a wallet that fetches them
+    itself. `expires_at` has a time zone. `voided` is a card that was revoked.
     """
 
     kind: Kind

@@ -48,14 +48,15 @@ class _Unfit(Exception):  # noqa: N818 (a result of one element, never seen outs
 async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
     """Queue what can be queued, and have the passes show it, all in this transaction.
 
-    A fault of state fails its element alone.
+    A fault of state fails its element alone. What the passes showed before is read behind the lock of the tag, so that
+    of two calls at once the second sees the first.
     """
+    tag = await next_tag(tx)
     rows = await tx.connection.fetch(
         _PASSES, tx.organisation_id, list({push.wallet_pass_uid for push in pushes}), tx.now
     )
     passes = {row["uid"]: dict(row) for row in rows}
     results: list[PushResult] = []
-    shown = {uid: holder["message"] for uid, holder in passes.items()}
     queued: list[tuple[str, str, str, bool]] = []
     for push in pushes:
         try:
@@ -65,13 +66,11 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
                 PushResult(wallet_pass_uid=push.wallet_pass_uid, status="failed", error=str(unfit))
             )
         else:
-            unchanged = shown[push.wallet_pass_uid] == message
+            unchanged = passes[push.wallet_pass_uid]["message"] == message
             queued.append((new_uid("pn"), push.wallet_pass_uid, message, unchanged))
-            shown[push.wallet_pass_uid] = message
             results.append(PushResult(wallet_pass_uid=push.wallet_pass_uid, status="queued", error=None))
     if queued:
         uids, passes_of, messages, unchanged_ones = (list(column) for column in zip(*queued, strict=True))
-        tag = await next_tag(tx)
         await tx.connection.execute(_SHOW, tx.organisation_id, passes_of, messages, tag, tx.now)
         await tx.connection.execute(
             _QUEUE,

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Final, Literal, TypeAlias, get_args
 
 import msgspec
 
-from rxdesk.wallet.card import VALUE, Text
+from rxdesk.wallet.card import VALUE, Kind, Text
 from rxdesk.wallet.placeholders import PERSONAL, names_in
 
 Place = Literal["header", "primary", "secondary", "auxiliary", "back"]
 PLACES: Final[tuple[Place, ...]] = get_args(Place)
-# Of fields that no design places, one after the other; the last is of all the rest.
-_PLACES_OF_NAMES: Final[tuple[Place, ...]] = (*(("secondary",) * 4), *(("auxiliary",) * 4), "back")
+# What a device shows at most of each place of the front; it leaves out what is more, and says nothing.
+MOST_FIELDS: Final[Mapping[Place, int]] = {"header": 3, "primary": 1, "secondary": 4, "auxiliary": 4}
+MOST_BESIDE_CODE: Final = (
+    4  # of secondary and auxiliary together where a square code takes the second row's place
+)
+_CODE_BELOW: Final[frozenset[Kind]] = frozenset({"generic", "storeCard", "coupon"})
+_LONGEST_KEY = 64
 MESSAGE_KEY: Final = "message"
 _URL = re.compile(r"(?:https://|tel:|mailto:)[!-~]{1,2000}")
 
@@ -74,19 +80,32 @@ class Design(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return Text(words[self.language], others)
 
 
-def fields_of(design: Design, names: list[str]) -> list[DesignedField]:
+def fields_of(design: Design, names: list[str], kind: Kind) -> list[DesignedField]:
     """Give the fields of a design, or those that are shown where it names none; `names` are the template's fields."""
     if design.fields is not None:
         return design.fields
     shown = [DesignedField(key="holder", place="primary", label="Name", value="{display_name}")]
-    for position, name in enumerate(names):
-        place = _PLACES_OF_NAMES[min(position, len(_PLACES_OF_NAMES) - 1)]
+    places: list[Place] = ["secondary"] * MOST_FIELDS["secondary"]
+    if not _shares_a_row(design, kind):
+        places += ["auxiliary"] * MOST_FIELDS["auxiliary"]
+    places += ["back"] * len(names)
+    for name, place in zip(names, places, strict=False):
         label = name.replace("_", " ").capitalize()
-        shown.append(DesignedField(key=f"field_{name}"[:64], place=place, label=label, value=f"{{{name}}}"))
+        shown.append(DesignedField(key=_key_of(name), place=place, label=label, value=f"{{{name}}}"))
     return shown
 
 
-def objections(design: Design, names: list[str]) -> Iterator[str]:
+def _key_of(name: str) -> str:
+    """Give the key of a field that no design names: always the same one, and another for each name."""
+    key = f"field_{name}"
+    return key if len(key) <= _LONGEST_KEY else f"long_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def _shares_a_row(design: Design, kind: Kind) -> bool:
+    return design.barcode == "qr" and kind in _CODE_BELOW
+
+
+def objections(design: Design, names: list[str], kind: Kind) -> Iterator[str]:
     """Say what is wrong with a design beyond its form; `names` are the fields of its template."""
     fields = design.fields or []
     keys = [MESSAGE_KEY, *(field.key for field in fields), *(link.key for link in design.links)]
@@ -95,11 +114,30 @@ def objections(design: Design, names: list[str]) -> Iterator[str]:
     for where, words in _texts(design):
         if isinstance(words, dict) and design.language not in words:
             yield f"{where} has no text in {design.language}, the design's language"
+    yield from _crowded(design, kind)
     for field in fields:
         yield from _field_objections(field, names)
     for link in design.links:
         if _URL.fullmatch(link.url) is None:
             yield f"the url of {link.key} must begin with https://, tel: or mailto:"
+
+
+def _crowded(design: Design, kind: Kind) -> Iterator[str]:
+    """Say which places have more fields than a device shows."""
+    at: dict[Place, list[str]] = {place: [] for place in PLACES}
+    for field in design.fields or []:
+        at[field.place].append(field.key)
+    for place, most in MOST_FIELDS.items():
+        if len(at[place]) > most:
+            yield _too_many(place, most, at[place])
+    beside = [*at["secondary"], *at["auxiliary"]]
+    if len(beside) > MOST_BESIDE_CODE and _shares_a_row(design, kind):
+        yield _too_many(f"secondary and auxiliary together of a {kind} with a code", MOST_BESIDE_CODE, beside)
+
+
+def _too_many(where: str, most: int, keys: list[str]) -> str:
+    shown = "field" if most == 1 else "fields"
+    return f"a device shows at most {most} {shown} at {where}, and there are {len(keys)}: {', '.join(keys)}"
 
 
 def _field_objections(field: DesignedField, names: list[str]) -> Iterator[str]:

@@ -72,7 +72,8 @@ async def save_to_google(visit: Visit) -> Answer:
 )
 async def hear_google(visit: Visit) -> Answer:
     """Note what Google says."""
-    organisation_id = await visit.organisation(visit.text("public_code"))
+    public_code = visit.text("public_code")
+    organisation_id = await visit.organisation(public_code)
     saving = _saving(visit)
     if saving is None:
         raise errors.not_found()
@@ -84,7 +85,9 @@ async def hear_google(visit: Visit) -> Answer:
         raise errors.unavailable() from error
     except CallbackRefused as refusal:
         raise errors.token_invalid() from refusal
-    await visit.services.access.write_as_system(organisation_id, _ACTOR, lambda tx: saving.note(tx, callback))
+    await visit.services.access.write_as_system(
+        organisation_id, _ACTOR, lambda tx: saving.note(tx, public_code, callback)
+    )
     return Answer(200, b"")
 
 

@@ -30,6 +30,9 @@ from rxdesk.wallet.telling import GOOGLE, GOOGLE_KIND, tell_google
 LIMITED: Final = "notification_limit"
 """The reason of a message that the pass shows and of which its holder is not told: the third today was before it."""
 
+UNCHANGED: Final = "unchanged"
+"""The reason of a message that the pass showed already: Google is not asked to tell its holder of it again."""
+
 _SLOTS: Final = {"first": 32, "retry": 16}
 _TOTAL_SECONDS = 60.0  # for all requests of one change
 _LEASE_SECONDS = 120.0
@@ -38,7 +41,7 @@ _SHARE = 0.75  # of a lane's slots, for one organisation
 # Each is looked up on its own, as deliveries are. Which messages of a pass its holder is told of is by their order.
 # $2 the pushes' uids, $3 now
 _PREPARE = f"""
-SELECT w.uid, w.attempts, g.saved_at, n.uid AS message_uid, n.message, b.body, d.notified_at, d.earlier
+SELECT w.uid, w.attempts, g.saved_at, n.uid AS message_uid, n.message, n.unchanged, b.body, d.notified_at, d.earlier
 FROM unnest($2::text[]) AS c (uid)
 CROSS JOIN LATERAL (
   SELECT * FROM wallet_pushes WHERE organisation_id = $1 AND uid = c.uid AND status = 'queued' LIMIT 1) w
@@ -58,6 +61,9 @@ CROSS JOIN LATERAL (
     SELECT NULL FROM wallet_pushes WHERE organisation_id = $1 AND wallet_pass_uid = w.wallet_pass_uid
       AND status = 'queued' AND device_identifier = '{GOOGLE}'
       AND push_notification_uid IS NOT NULL AND notified_at IS NULL AND (tag, uid) < (w.tag, w.uid)
+      AND NOT EXISTS (
+        SELECT FROM push_notifications m
+        WHERE m.organisation_id = $1 AND m.uid = push_notification_uid AND m.unchanged)
   ) x) d"""
 
 # $2 the pushes' uids, $3 now
@@ -72,11 +78,12 @@ WHERE organisation_id = $1 AND wallet_pass_uid = $2 AND saved_at = $3"""
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A message to a holder; with `notify` Google tells the holder of it."""
+    """A message to a holder; with `notify` Google tells the holder of it. `unchanged`: the pass showed it already."""
 
     uid: str
     text: str
     notify: bool
+    unchanged: bool
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -94,7 +101,7 @@ class GooglePushed(msgspec.Struct, frozen=True):
 
     told: Told
     class_mark: str | None = None
-    shown: Literal["notified", "quietly"] | None = None
+    shown: Literal["notified", "quietly", "unchanged"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +139,12 @@ class GooglePushes:
         return wanted
 
     def _prepared(self, organisation_id: int, row: Sequence[Any], now: datetime) -> Prepared:
-        _, attempts, saved_at, message_uid, text, body, notified_at, earlier = row
+        _, attempts, saved_at, message_uid, text, unchanged, body, notified_at, earlier = row
         held = read_held(body)
         message = None
         if message_uid is not None:
             notify = notifications_left(notified_at, now) > earlier
-            message = Message(message_uid, text, notify)
+            message = Message(message_uid, text, notify, unchanged)
         return Prepared(held, self.giver.issuer.card(organisation_id, held), saved_at, message, attempts)
 
     async def push(self, prepared: Prepared) -> GooglePushed:
@@ -153,6 +160,8 @@ class GooglePushes:
         message = prepared.message
         if given.told.verdict != "done" or message is None:
             return GooglePushed(given.told, given.class_mark)
+        if message.unchanged:  # the pass shows it, and no device tells its holder of it once more
+            return GooglePushed(given.told, given.class_mark, "unchanged")
         if message.uid in given.told.messages:  # of an attempt whose answer was lost
             return GooglePushed(given.told, given.class_mark, "notified" if message.notify else "quietly")
         told, notify = await self._tell(prepared.card, message, notify=message.notify), message.notify
@@ -198,7 +207,8 @@ class GooglePushes:
     def _fate(self, claim: Claim, prepared: Prepared, pushed: GooglePushed, now: datetime) -> Fate:
         told = pushed.told
         if told.verdict == "done":
-            return claim, "sent", LIMITED if pushed.shown == "quietly" else None, None
+            reasons = {"quietly": LIMITED, "unchanged": UNCHANGED}
+            return claim, "sent", None if pushed.shown is None else reasons.get(pushed.shown), None
         if told.verdict in ("retry", "limited"):
             next_at = retry_at(prepared.attempts, told.retry_after, now, self.chance())
             if next_at is not None:

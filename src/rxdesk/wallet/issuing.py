@@ -20,6 +20,7 @@ from rxdesk.wallet.apple.package import build_pass
 from rxdesk.wallet.card import VALUE, Barcode, Card, Field, Kind, Link, Text, WebService
 from rxdesk.wallet.design import MESSAGE_KEY, PLACES, Design, Words, fields_of
 from rxdesk.wallet.google.account import AccountError, GoogleIssuer, load_account
+from rxdesk.wallet.naming import Named, name_of
 from rxdesk.wallet.placeholders import fill, values_of
 from rxdesk.wallet.schemas import Links, PassStatus
 from rxdesk.wallet.tokens import Identity, Purpose, Reference
@@ -34,6 +35,7 @@ class Held(msgspec.Struct, kw_only=True):
     """A pass as `pass_queries` read it. `images` is None where the reader has those of this tag."""
 
     uid: str
+    bare_serial: bool
     public_code: str
     organisation: str
     public_id: str | None
@@ -46,6 +48,7 @@ class Held(msgspec.Struct, kw_only=True):
     personal: dict[str, str | None]
     field_values: str
     template_uid: str
+    bare_class: bool
     display_name: str
     pass_type: Kind
     fields: list[str]
@@ -54,6 +57,16 @@ class Held(msgspec.Struct, kw_only=True):
     google_class: str | None
     image_names: list[str]
     images: dict[str, str] | None
+
+    @property
+    def serial(self) -> str:
+        """What wallets call the pass."""
+        return name_of(self.public_code, Named(self.uid, self.bare_serial))
+
+    @property
+    def template(self) -> str:
+        """What wallets call its template."""
+        return name_of(self.public_code, Named(self.template_uid, self.bare_class))
 
     @property
     def fits_google(self) -> bool:
@@ -176,8 +189,8 @@ class Issuer:
         identity = self.identity(organisation_id, held)
         return Card(
             kind=held.pass_type,
-            serial=held.uid,
-            template=held.template_uid,
+            serial=held.serial,
+            template=held.template,
             organisation=held.organisation,
             description=Text(held.display_name)
             if design.description is None
@@ -225,7 +238,7 @@ def _fields(held: Held, design: Design) -> dict[str, Any]:
     """Give the fields by place; one whose value is empty once it is filled is left out."""
     values = values_of(held.personal, held.field_values)
     places: dict[str, list[Field]] = {place: [] for place in PLACES}
-    for designed in fields_of(design, held.fields):
+    for designed in fields_of(design, held.fields, held.pass_type):
         value = _filled(design, designed.value, values)
         if value is not None:
             change = None if designed.change_message is None else design.text(designed.change_message)

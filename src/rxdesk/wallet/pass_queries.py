@@ -8,10 +8,11 @@ from rxdesk.access import Read
 from rxdesk.wallet.queries import PASS_STATUS
 
 # The holder is the patient where the pass is linked to one, else what the pass itself was given. A change of the
-# template is one of each of its passes. `unless`: the tag for which the reader has the images already, or NULL
+# template is one of each of its passes. `unless`: the tag for which the reader has the images already, or NULL; they
+# are left out then, unless what is shown has changed since that tag was taken.
 PASS: Final = f"""
 SELECT json_build_object(
-  'uid', p.uid, 'public_code', o.public_code, 'organisation', o.display_name,
+  'uid', p.uid, 'bare_serial', p.bare_serial, 'public_code', o.public_code, 'organisation', o.display_name,
   'public_id', p.public_id, 'sealed_secret', encode(p.sealed_secret, 'base64'),
   'status', {PASS_STATUS.format(now="{now}")}, 'expires_at', unix_seconds(p.expires_at),
   'tag', greatest(p.tag, t.tag), 'message', p.message, 'shop_customer_id', p.shop_customer_id,
@@ -20,12 +21,12 @@ SELECT json_build_object(
     'first_name', coalesce(h.first_name, p.first_name),
     'last_name', coalesce(h.last_name, p.last_name)),
   'field_values', p.field_values::text,
-  'template_uid', t.uid, 'display_name', t.display_name, 'pass_type', t.pass_type, 'fields', t.fields,
-  'design', t.design, 'template_tag', t.tag, 'google_class', t.google_class,
+  'template_uid', t.uid, 'bare_class', t.bare_class, 'display_name', t.display_name, 'pass_type', t.pass_type,
+  'fields', t.fields, 'design', t.design, 'template_tag', t.tag, 'google_class', t.google_class,
   'image_names', coalesce((
     SELECT json_agg(DISTINCT i.name) FROM wallet_template_images i
     WHERE i.organisation_id = $1 AND i.wallet_pass_template_uid = t.uid), '[]'),
-  'images', CASE WHEN {{unless}} IS DISTINCT FROM greatest(p.tag, t.tag) THEN coalesce((
+  'images', CASE WHEN {{unless}} IS DISTINCT FROM greatest(p.tag, t.tag) OR p.untold OR t.untold THEN coalesce((
     SELECT json_object_agg(i.name || '@' || i.scale || 'x', encode(i.png, 'base64'))
     FROM wallet_template_images i
     WHERE i.organisation_id = $1 AND i.wallet_pass_template_uid = t.uid), json_build_object()) END

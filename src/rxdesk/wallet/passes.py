@@ -21,25 +21,34 @@ WHERE t.organisation_id = $1 AND t.uid = $2 AND t.deleted_at IS NULL"""
 _PATIENT = "SELECT true FROM patients h WHERE h.organisation_id = $1 AND h.uid = $2 AND h.deleted_at IS NULL"
 
 # What is not given stays as it is; a field that is given as null goes. $14 names the columns that are given.
-_PUT = """
+_NEW = """'active',
+  CASE WHEN 'patient_profile_uid' = ANY ($14::text[]) THEN excluded.patient_uid ELSE p.patient_uid END,
+  CASE WHEN 'display_name' = ANY ($14::text[]) THEN excluded.display_name ELSE p.display_name END,
+  CASE WHEN 'first_name' = ANY ($14::text[]) THEN excluded.first_name ELSE p.first_name END,
+  CASE WHEN 'last_name' = ANY ($14::text[]) THEN excluded.last_name ELSE p.last_name END,
+  CASE WHEN 'expires_at' = ANY ($14::text[]) THEN excluded.expires_at ELSE p.expires_at END"""
+_VALUES = "jsonb_strip_nulls(p.field_values || $10::jsonb)"
+# What is as it should be is not written, and gives no row. As texts, since 12.50 and 12.5 are shown so and equal.
+_PUT = f"""
 INSERT INTO wallet_passes AS p (organisation_id, uid, wallet_pass_template_uid, shop_customer_id, status, patient_uid,
   display_name, first_name, last_name, expires_at, field_values, tag, created_at, updated_at, actor_kind, actor_uid)
 VALUES ($1, $2, $3, $4, 'active', $5, $6, $7, $8, to_timestamp($9::bigint), jsonb_strip_nulls($10::jsonb), $11, $12,
   $12, $13, $15)
 ON CONFLICT (organisation_id, shop_customer_id, wallet_pass_template_uid) WHERE deleted_at IS NULL DO UPDATE SET
-  status = 'active',
-  patient_uid = CASE WHEN 'patient_profile_uid' = ANY ($14::text[]) THEN excluded.patient_uid ELSE p.patient_uid END,
-  display_name = CASE WHEN 'display_name' = ANY ($14::text[]) THEN excluded.display_name ELSE p.display_name END,
-  first_name = CASE WHEN 'first_name' = ANY ($14::text[]) THEN excluded.first_name ELSE p.first_name END,
-  last_name = CASE WHEN 'last_name' = ANY ($14::text[]) THEN excluded.last_name ELSE p.last_name END,
-  expires_at = CASE WHEN 'expires_at' = ANY ($14::text[]) THEN excluded.expires_at ELSE p.expires_at END,
-  field_values = jsonb_strip_nulls(p.field_values || $10::jsonb),
+  (status, patient_uid, display_name, first_name, last_name, expires_at) = ROW ({_NEW}),
+  field_values = {_VALUES},
   tag = excluded.tag, updated_at = excluded.updated_at, actor_kind = excluded.actor_kind, actor_uid = excluded.actor_uid
+WHERE (p.status, p.patient_uid, p.display_name, p.first_name, p.last_name, p.expires_at) IS DISTINCT FROM ({_NEW})
+  OR p.field_values::text <> ({_VALUES})::text
 RETURNING p.uid, p.uid = $2 AS made"""
+_UID = """
+SELECT p.uid FROM wallet_passes p
+WHERE p.organisation_id = $1 AND p.wallet_pass_template_uid = $2 AND p.shop_customer_id = $3 AND p.deleted_at IS NULL"""
 
 _IDENTIFY = """
-UPDATE wallet_passes SET public_id = $3, sealed_secret = $4
-WHERE organisation_id = $1 AND uid = $2 AND public_id IS NULL RETURNING true"""
+UPDATE wallet_passes p SET public_id = $3, sealed_secret = $4, issued_tag = greatest(p.tag, (
+  SELECT t.tag FROM wallet_pass_templates t WHERE t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid))
+WHERE p.organisation_id = $1 AND p.uid = $2 AND p.public_id IS NULL RETURNING true"""
 
 _REVOKE = """
 UPDATE wallet_passes SET status = 'revoked', tag = $3, updated_at = $4, actor_kind = $5, actor_uid = $6
@@ -47,7 +56,10 @@ WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL AND status <> 're
 
 
 async def put(tx: Transaction, body: NewPass, issuer: Issuer) -> IssuedPass | Updated[IssuedPass]:
-    """Make a customer's pass of a template, or change it; a revoked one is active again."""
+    """Make a customer's pass of a template, or change it; a revoked one is active again.
+
+    A change that changes nothing is none: no device is told of it.
+    """
     fields = await tx.connection.fetchval(_TEMPLATE, tx.organisation_id, body.wallet_pass_template_uid)
     if fields is None:
         raise errors.not_found("wallet_pass_template_uid")
@@ -60,7 +72,7 @@ async def put(tx: Transaction, body: NewPass, issuer: Issuer) -> IssuedPass | Up
         if name not in fields:
             raise errors.simple(422, "The template has no such field", field=f"field_values.{name}"[:100])
     tag = await next_tag(tx)
-    [row] = await tx.connection.fetch(
+    row = await tx.connection.fetchrow(
         _PUT,
         tx.organisation_id,
         new_uid("wp"),
@@ -75,6 +87,11 @@ async def put(tx: Transaction, body: NewPass, issuer: Issuer) -> IssuedPass | Up
         list(given),
         tx.actor_uid,
     )
+    if row is None:
+        kept = await tx.connection.fetchval(
+            _UID, tx.organisation_id, body.wallet_pass_template_uid, body.shop_customer_id
+        )
+        return Updated(await issue(tx, kept, issuer))
     if not row["made"]:
         await tell_devices(tx, tag, [row["uid"]])
     issued = await issue(tx, row["uid"], issuer)
@@ -121,8 +138,9 @@ async def revoke(tx: Transaction, uid: str) -> Pass:
     if held.status != "revoked":
         tag = await next_tag(tx)
         actor = tx.actor_kind, tx.actor_uid
-        await tx.connection.fetchval(_REVOKE, tx.organisation_id, uid, tag, tx.now, *actor)
-        await tell_devices(tx, tag, [uid])
+        # Of two at once one finds it revoked by now.
+        if await tx.connection.fetchval(_REVOKE, tx.organisation_id, uid, tag, tx.now, *actor):
+            await tell_devices(tx, tag, [uid])
     return Pass(
         uid=held.uid,
         wallet_pass_template_uid=held.template_uid,

@@ -9,17 +9,20 @@ import msgspec
 from rxdesk import errors
 from rxdesk.access import Read, Transaction
 from rxdesk.kit.uids import new_uid
+from rxdesk.wallet.naming import Named, name_of
+from rxdesk.wallet.telling import tell_device
 
 MAX_DEVICES: Final = 50  # that one pass may be on
 _KEPT_LOGS = 200
 _LOG_LENGTH = 500
 
-# $4: the device, $5: the tag that it has seen, or NULL. A tag that was never given is that of a database that is gone.
-SERIALS: Final = Read("""
-SELECT json_build_object('serialNumbers', json_agg(p.uid ORDER BY p.tag, p.uid), 'lastUpdated', max(p.tag)::text)::text
-  AS body
+# A `Changed`. $4: the device, $5: the tag that it has seen, or NULL. A tag that was never given is that of a database
+# that is gone.
+CHANGED: Final = Read("""
+SELECT json_build_object('passes', json_agg(json_build_object('uid', p.uid, 'bare', p.bare_serial)
+  ORDER BY p.tag, p.uid), 'tag', max(p.tag))::text AS body
 FROM (
-  SELECT p.uid, greatest(p.tag, t.tag) AS tag
+  SELECT p.uid, p.bare_serial, greatest(p.tag, t.tag) AS tag
   FROM wallet_registrations r
   JOIN wallet_passes p ON p.organisation_id = $1 AND p.uid = r.wallet_pass_uid AND p.deleted_at IS NULL
   JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
@@ -38,16 +41,24 @@ SELECT coalesce(json_agg(json_build_object('at', unix_seconds(l.logged_at), 'mes
 FROM wallet_device_logs l WHERE l.organisation_id = $1
 """)
 
-_ROOM = """
-SELECT count(*) FROM wallet_registrations r
-WHERE r.organisation_id = $1 AND r.wallet_pass_uid = $2 AND r.device_identifier <> $3"""
+# The locks put registrations of a pass and changes of it one after the other: a change that is not seen here sees the
+# registration. $2 the pass
+_CURRENT = """
+SELECT greatest(p.tag, t.tag) AS tag, p.issued_tag FROM wallet_passes p
+JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
+WHERE p.organisation_id = $1 AND p.uid = $2
+FOR NO KEY UPDATE OF p FOR SHARE OF t"""
+_BEFORE = """
+SELECT count(*) FILTER (WHERE r.device_identifier <> $3) AS others,
+  max(r.told_tag) FILTER (WHERE r.device_identifier = $3 AND r.push_token <> $4) AS told_tag,
+  bool_or(r.device_identifier = $3) AS known
+FROM wallet_registrations r WHERE r.organisation_id = $1 AND r.wallet_pass_uid = $2"""
 _REGISTER = """
 INSERT INTO wallet_registrations AS r (organisation_id, device_identifier, wallet_pass_uid, push_token, created_at,
   updated_at)
 VALUES ($1, $2, $3, $4, $5, $5)
 ON CONFLICT (organisation_id, device_identifier, wallet_pass_uid) DO UPDATE
-SET push_token = excluded.push_token, updated_at = excluded.updated_at
-RETURNING r.xmax = 0 AS made"""
+SET push_token = excluded.push_token, updated_at = excluded.updated_at"""
 _UNREGISTER = """
 DELETE FROM wallet_registrations
 WHERE organisation_id = $1 AND device_identifier = $2 AND wallet_pass_uid = $3"""
@@ -74,6 +85,19 @@ class Serials(
     last_updated: str
 
 
+class Changed(msgspec.Struct):
+    """The passes of a device that are newer than it knows, and the highest of their tags."""
+
+    passes: list[Named]
+    tag: int
+
+    def serials(self, public_code: str) -> Serials:
+        """Give what the device is told."""
+        return Serials(
+            serial_numbers=[name_of(public_code, one) for one in self.passes], last_updated=str(self.tag)
+        )
+
+
 class Since(msgspec.Struct, kw_only=True):
     """From when on a device wants to know."""
 
@@ -97,13 +121,20 @@ class Logs(msgspec.Struct, kw_only=True):
 async def register(tx: Transaction, device: str, uid: str, push_token: str) -> bool:
     """Register a pass on a device; False when it was, with another push token or the same one.
 
-    409 when the pass is on as many devices as it may be.
+    A device that may hold an older version than the newest is pushed at once: a new one, when the pass was changed
+    since it was issued; one with another push token, when pushes to the token before may have been lost. What it holds
+    already shows nothing. 409 when the pass is on as many devices as it may be.
     """
-    others = await tx.connection.fetchval(_ROOM, tx.organisation_id, uid, device)
-    if others >= MAX_DEVICES:
+    [current] = await tx.connection.fetch(_CURRENT, tx.organisation_id, uid)
+    [before] = await tx.connection.fetch(_BEFORE, tx.organisation_id, uid, device, push_token)
+    if before["others"] >= MAX_DEVICES:
         raise errors.simple(409, "The pass is registered on too many devices")
-    made: bool = await tx.connection.fetchval(_REGISTER, tx.organisation_id, device, uid, push_token, tx.now)
-    return made
+    await tx.connection.execute(_REGISTER, tx.organisation_id, device, uid, push_token, tx.now)
+    known = bool(before["known"])
+    seen = before["told_tag"] if known else current["issued_tag"]
+    if seen is not None and seen < current["tag"]:
+        await tell_device(tx, current["tag"], uid, device)
+    return not known
 
 
 async def unregister(tx: Transaction, device: str, uid: str) -> None:

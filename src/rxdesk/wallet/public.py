@@ -20,6 +20,7 @@ from rxdesk.kit.uids import is_uid
 from rxdesk.wallet import page, pass_queries, passkit, telling
 from rxdesk.wallet.apple import package
 from rxdesk.wallet.issuing import Held, Issuer, read_held
+from rxdesk.wallet.naming import named_by
 from rxdesk.wallet.tokens import Purpose, Reference, read_token
 from rxdesk.web.answers import Answer
 from rxdesk.web.open import Visit, open_endpoint
@@ -31,7 +32,7 @@ _PATH = {
     "public_code": "The organisation's public code, with which all of its addresses begin",
     "device": "What the device calls itself",
     "pass_type": "Pass type identifier",
-    "serial": "Uid of the pass",
+    "serial": "Serial number of the pass",
     "token": "The pass's token, unguessable",
     "template": "Uid of the template",
     "version": "Of the template; any is answered with the newest",
@@ -137,12 +138,17 @@ async def _device_s(visit: Visit, unless: int | None = None) -> tuple[int, Held]
     if signer is None or visit.text("pass_type") != signer.pass_type or not header.startswith(_SCHEME):
         raise errors.token_invalid()
     token = header.removeprefix(_SCHEME).strip()
-    if not token.startswith(visit.text("public_code") + "."):
+    public_code, serial = visit.text("public_code"), visit.text("serial")
+    named = named_by(public_code, serial)
+    if named is None or not token.startswith(public_code + "."):
         raise errors.token_invalid()
     try:
-        return await proved(visit, token, "device", pass_queries.BY_UID, visit.uid("serial"), unless)
+        found = await proved(visit, token, "device", pass_queries.BY_UID, named.uid, unless)
     except ApiError as error:
         raise errors.token_invalid() from error
+    if found[1].serial != serial:
+        raise errors.token_invalid()
+    return found
 
 
 def _device(visit: Visit) -> str:
@@ -207,7 +213,7 @@ async def unregister_device(visit: Visit) -> Answer:
     path_parameters=path_of("public_code", "device", "pass_type"),
     query=passkit.Since,
     answer=passkit.Serials,
-    answer_example=passkit.Serials(serial_numbers=["wp-abc123"], last_updated="1711700000"),
+    answer_example=passkit.Serials(serial_numbers=["mdv4kx7w_wp-abc123"], last_updated="1711700000"),
 )
 async def list_changed_passes(visit: Visit) -> Answer:
     """Answer with the serials of what has changed."""
@@ -216,14 +222,13 @@ async def list_changed_passes(visit: Visit) -> Answer:
     organisation_id = await visit.organisation(visit.text("public_code"))
     if signer is None or visit.text("pass_type") != signer.pass_type:
         return Answer(204, b"")
-    found = await visit.services.access.look(organisation_id, passkit.SERIALS, device, since.tag())
+    found = await visit.services.access.look(organisation_id, passkit.CHANGED, device, since.tag())
     if found is None:
         return Answer(204, b"")
-    said = msgspec.json.decode(found, type=passkit.Serials)
-    await visit.services.access.rows(
-        organisation_id, telling.TOLD, device, said.serial_numbers, int(said.last_updated)
-    )
-    return Answer(200, found.encode())
+    changed = msgspec.json.decode(found, type=passkit.Changed)
+    uids = [one.uid for one in changed.passes]
+    await visit.services.access.rows(organisation_id, telling.TOLD, device, uids, changed.tag)
+    return Answer(200, msgspec.json.encode(changed.serials(visit.text("public_code"))))
 
 
 @open_endpoint(
@@ -246,7 +251,8 @@ async def get_newest_pass(visit: Visit) -> Answer:
     """Answer with the signed file, or that it has not changed."""
     known = _seconds(visit.header(b"if-modified-since"))
     organisation_id, held = await _device_s(visit, known)
-    await visit.services.access.rows(organisation_id, telling.FETCHED, held.uid, held.tag, visit.now)
+    fetched = held.uid, held.tag, visit.now, held.message, held.images is not None
+    await visit.services.access.rows(organisation_id, telling.FETCHED, *fetched)
     headers = {"Last-Modified": format_datetime(datetime.fromtimestamp(held.tag, UTC), usegmt=True)}
     if held.images is None:
         return Answer(304, b"", headers)

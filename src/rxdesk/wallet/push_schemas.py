@@ -36,8 +36,10 @@ class DevicePush(msgspec.Struct, kw_only=True):
     The device `google` stands for all that hold the pass in Google Wallet. `sent`: Apple or Google has taken it.
     `delivered_to_device`: the device has fetched the pass since; Google does not tell. `reason` is of the last failure,
     also while it is tried again: Apple's or Google's word, or `dns`, `connect`, `tls`, `timeout`, `too_large`,
-    `forbidden` (by the policy of egress), `unregistered`. Of one that was sent it is `notification_limit` where Google
-    shows the message in the pass and does not tell its holder of it: three were before it within 24 hours.
+    `forbidden` (by the policy of egress), `unregistered`; or `superseded`, where the pass showed a later message before
+    the device fetched it. Of one that was sent it is `notification_limit` where Google shows the message in the pass
+    and does not tell its holder of it, since three were before it within 24 hours, and `unchanged` where it showed the
+    message already.
     `updated_at` in Unix seconds.
     """
 
@@ -51,7 +53,7 @@ class DevicePush(msgspec.Struct, kw_only=True):
 class Notification(msgspec.Struct, kw_only=True):
     """A message to the holder of a pass.
 
-    `unchanged`: the pass showed this very text already, so that no device alerts its holder to it.
+    `unchanged`: the pass showed this very text before the call, so that no device alerts its holder to it.
     `status` is that of the device that has got furthest, or `no_device` where the pass was on none when it was sent.
     """
 

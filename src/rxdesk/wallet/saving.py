@@ -21,14 +21,15 @@ from rxdesk.wallet.google.client import GoogleWallet, Told
 from rxdesk.wallet.google.keys import RootKeys
 from rxdesk.wallet.google.links import save_link
 from rxdesk.wallet.issuing import Held, Issuer
+from rxdesk.wallet.naming import named_by
 from rxdesk.wallet.telling import tell_google
 
 _DONE: Final = Told("done", None, None)
 _FORBIDDEN: Final = Told("retry", None, "forbidden")
 
-_PASS = (
-    "SELECT true FROM wallet_passes p WHERE p.organisation_id = $1 AND p.uid = $2 AND p.deleted_at IS NULL"  # noqa: S105 (a statement)
-)
+_PASS = """
+SELECT true FROM wallet_passes p
+WHERE p.organisation_id = $1 AND p.uid = $2 AND p.bare_serial = $3 AND p.deleted_at IS NULL"""  # noqa: S105 (a statement)
 
 # An older callback than the last one, and the same once more, change nothing. $3 since when it is saved, or NULL
 _SAID = """
@@ -126,14 +127,17 @@ class Saving:
             )
         return link.url if given.told.verdict == "done" else None
 
-    async def note(self, tx: Transaction, callback: Callback) -> None:
+    async def note(self, tx: Transaction, public_code: str, callback: Callback) -> None:
         """Note what Google says of a pass; one that is saved is given to Google as it is now.
 
         404: there is no such pass.
         """
-        uid = callback.object_id.removeprefix(f"{self.google.number}.")
-        if not await tx.connection.fetchval(_PASS, tx.organisation_id, uid):
+        named = named_by(public_code, callback.object_id.removeprefix(f"{self.google.number}."))
+        if named is None or not await tx.connection.fetchval(
+            _PASS, tx.organisation_id, named.uid, named.bare
+        ):
             raise errors.not_found()
+        uid = named.uid
         saved_at = tx.now if callback.event_type == "save" else None
         heeded = await tx.connection.fetchval(
             _SAID, tx.organisation_id, uid, saved_at, callback.exp_time_millis, callback.nonce

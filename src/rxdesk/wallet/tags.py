@@ -7,7 +7,10 @@ seen every change before it. It is taken before any pass is changed, or two who 
 
 from __future__ import annotations
 
-from rxdesk.access import Transaction
+from datetime import datetime
+from typing import Protocol
+
+from rxdesk.db.pool import Connection
 from rxdesk.kit.clock import unix
 
 _NEXT = """
@@ -16,7 +19,23 @@ ON CONFLICT (organisation_id) DO UPDATE SET last_tag = greatest(kept.last_tag + 
 RETURNING last_tag"""
 
 
-async def next_tag(tx: Transaction) -> int:
+class Changing(Protocol):
+    """What a change of passes needs of the transaction that it is in, be it a command's or an import's."""
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, which is the organisation's."""
+
+    @property
+    def organisation_id(self) -> int:
+        """Whose passes they are."""
+
+    @property
+    def now(self) -> datetime:
+        """When."""
+
+
+async def next_tag(tx: Changing) -> int:
     """Take the organisation's next tag, and its lock until the transaction ends."""
     tag: int = await tx.connection.fetchval(_NEXT, tx.organisation_id, unix(tx.now))
     return tag

@@ -10,11 +10,14 @@ from typing import Final
 
 from rxdesk.access import Read, Transaction
 from rxdesk.jobs.queue import CHANNEL
+from rxdesk.wallet.tags import Changing
 
 KIND: Final = "wallet_push"
 GOOGLE_KIND: Final = "google_push"
 GOOGLE: Final = "google"
 """What Google is called among the devices of a pass; no other can be called so."""
+SUPERSEDED: Final = "superseded"
+"""The reason of a message in whose place the pass showed a later one before the device fetched it."""
 # All go to one server over one connection, which no single device may hold up: so many queues, by the device.
 _QUEUES = 64
 
@@ -76,19 +79,39 @@ WITH held AS (
   WHERE greatest(p.tag, t.tag) > s.tag
 ), {_QUEUED}"""
 
+# $2 the tag, $4 the pass, $5 the device
+_TO_DEVICE = f"""
+WITH held AS (
+  SELECT $4::text AS wallet_pass_uid, NULL::text AS push_notification_uid, $5::text AS device_identifier,
+    $2::bigint AS tag
+), {_QUEUED}"""
+
 # The device has asked and has been told. $2 the device, $3 passes, $4 the tag
 TOLD: Final = """
 UPDATE wallet_registrations SET told_tag = $4
 WHERE organisation_id = $1 AND device_identifier = $2 AND wallet_pass_uid = ANY ($3::text[]) AND told_tag < $4"""
 
-# A pass was fetched at a tag. By which device is not said, so it counts for those who were told of it before.
-# $2 pass, $3 tag, $4 now
-FETCHED: Final = """
-UPDATE wallet_pushes p SET status = 'delivered_to_device', reason = NULL, updated_at = $4
-FROM wallet_registrations r
-WHERE p.organisation_id = $1 AND p.wallet_pass_uid = $2 AND p.tag <= $3 AND p.status IN ('queued', 'sent')
-  AND r.organisation_id = $1 AND r.wallet_pass_uid = $2 AND r.device_identifier = p.device_identifier
-  AND r.told_tag >= p.tag"""
+# A pass was fetched at a tag. By which device is not said, so it counts for those who were told of it before. Where
+# none was, a device has fetched without asking: which one is known where only one lacks anything. A message that the
+# pass does not show any more has not reached the device, and will not.
+# $2 pass, $3 tag, $4 now, $5 the message that it shows, $6 whether it was sent and not only said to be the same
+FETCHED: Final = f"""
+WITH lacking AS (
+  SELECT w.uid, w.device_identifier, r.told_tag >= w.tag AS told, n.message
+  FROM wallet_pushes w
+  JOIN wallet_registrations r ON r.organisation_id = $1 AND r.wallet_pass_uid = $2
+    AND r.device_identifier = w.device_identifier
+  LEFT JOIN push_notifications n ON n.organisation_id = $1 AND n.uid = w.push_notification_uid
+  WHERE w.organisation_id = $1 AND w.wallet_pass_uid = $2 AND w.tag <= $3 AND w.status IN ('queued', 'sent')
+), whose AS (
+  SELECT bool_or(l.told) AS told, count(DISTINCT l.device_identifier) AS devices FROM lacking l
+)
+UPDATE wallet_pushes p SET updated_at = $4,
+  status = CASE WHEN l.message <> $5::text THEN 'failed' ELSE 'delivered_to_device' END,
+  reason = CASE WHEN l.message <> $5::text THEN '{SUPERSEDED}' END
+FROM lacking l, whose d
+WHERE p.organisation_id = $1 AND p.uid = l.uid AND p.status IN ('queued', 'sent')
+  AND (l.told OR NOT d.told AND d.devices = 1 AND $6::boolean)"""
 
 _STATUS = """CASE
     WHEN bool_or(w.status = 'delivered_to_device') THEN 'delivered_to_device'
@@ -124,16 +147,21 @@ FROM (
 
 
 async def tell_devices(
-    tx: Transaction, tag: int, passes: Sequence[str], notifications: Sequence[str | None] = ()
+    tx: Changing, tag: int, passes: Sequence[str], notifications: Sequence[str | None] = ()
 ) -> None:
     """Have the devices that hold these passes pushed, by the tag of the change; a notification for each, or none."""
     of = list(notifications) or [None] * len(passes)
     await tx.connection.execute(_OF_PASSES, tx.organisation_id, tag, tx.now, list(passes), of)
 
 
-async def tell_devices_of_template(tx: Transaction, tag: int, uid: str) -> None:
+async def tell_devices_of_template(tx: Changing, tag: int, uid: str) -> None:
     """Have the devices that hold a pass of this template pushed."""
     await tx.connection.execute(_OF_TEMPLATE, tx.organisation_id, tag, tx.now, uid)
+
+
+async def tell_device(tx: Transaction, tag: int, uid: str, device: str) -> None:
+    """Have one device that holds a pass pushed."""
+    await tx.connection.execute(_TO_DEVICE, tx.organisation_id, tag, tx.now, uid, device)
 
 
 async def tell_google(tx: Transaction, has: Mapping[str, int]) -> None:

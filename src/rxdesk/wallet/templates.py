@@ -27,7 +27,8 @@ INSERT INTO wallet_pass_templates (organisation_id, uid, shop_uid, display_name,
   tag, created_at, updated_at, actor_kind, actor_uid)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11, $12)"""
 _FIELDS = """
-SELECT t.fields FROM wallet_pass_templates t WHERE t.organisation_id = $1 AND t.uid = $2 AND t.deleted_at IS NULL"""
+SELECT t.fields, t.pass_type FROM wallet_pass_templates t
+WHERE t.organisation_id = $1 AND t.uid = $2 AND t.deleted_at IS NULL"""
 _DESIGN = """
 UPDATE wallet_pass_templates SET design = $3, fields = $4, tag = $5, updated_at = $6, actor_kind = $7, actor_uid = $8
 WHERE organisation_id = $1 AND uid = $2 AND deleted_at IS NULL RETURNING true"""
@@ -50,7 +51,7 @@ async def create(tx: Transaction, *, shop_identifier: str, display_name: str, ki
     shop = await tx.connection.fetchval(_SHOP, tx.organisation_id, shop_identifier)
     if shop is None:
         raise errors.not_found("shop_identifier")
-    _check(look)
+    _check(look, kind)
     uid = new_uid("wpt")
     tag = await next_tag(tx)
     await tx.connection.execute(
@@ -78,11 +79,11 @@ async def redesign(tx: Transaction, uid: str, look: Look) -> None:
     Without fields it keeps those that it has. 404: no such template; 422: the look is refused, and why.
     """
     tag = await next_tag(tx)
-    kept = await tx.connection.fetchval(_FIELDS, tx.organisation_id, uid)
+    kept = await tx.connection.fetchrow(_FIELDS, tx.organisation_id, uid)
     if kept is None:
         raise errors.not_found()
-    fields = look.fields or tuple(kept)
-    _check(msgspec.structs.replace(look, fields=fields))
+    fields = look.fields or tuple(kept["fields"])
+    _check(msgspec.structs.replace(look, fields=fields), kept["pass_type"])
     await tx.connection.fetchval(
         _DESIGN,
         tx.organisation_id,
@@ -99,8 +100,8 @@ async def redesign(tx: Transaction, uid: str, look: Look) -> None:
     await tell_devices_of_template(tx, tag, uid)
 
 
-def _check(look: Look) -> None:
-    for objection in objections(look.design, list(look.fields)):
+def _check(look: Look, kind: Kind) -> None:
+    for objection in objections(look.design, list(look.fields), kind):
         raise errors.simple(422, objection)
     for (name, scale), content in look.images.items():
         try:

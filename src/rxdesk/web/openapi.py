@@ -252,7 +252,7 @@ _PATH_EXAMPLES = {
     "public_code": "mdv4kx7w",
     "device": "6b1f0c5e9a7d4e32b8c1a0f9d2e37c54",
     "pass_type": "pass.org.example.patients",
-    "serial": "wp-abc123",
+    "serial": "mdv4kx7w_wp-abc123",
     "template": "wpt-abc123",
     "version": "1711700000",
     "image": "logo.png",

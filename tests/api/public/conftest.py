@@ -66,14 +66,18 @@ class Held:
     def authorization(self) -> dict[str, str]:
         return {"Authorization": f"ApplePass {self.device}"}
 
+    @property
+    def serial(self) -> str:
+        return f"{self.code}_{self.uid}"
+
     def registration(self, device: str = "device-1", pass_type: str = PASS_TYPE) -> str:
-        return f"{BASE}/{self.code}/v1/devices/{device}/registrations/{pass_type}/{self.uid}"
+        return f"{BASE}/{self.code}/v1/devices/{device}/registrations/{pass_type}/{self.serial}"
 
     def serials(self, device: str = "device-1", pass_type: str = PASS_TYPE) -> str:
         return f"{BASE}/{self.code}/v1/devices/{device}/registrations/{pass_type}"
 
     def newest(self, pass_type: str = PASS_TYPE) -> str:
-        return f"{BASE}/{self.code}/v1/passes/{pass_type}/{self.uid}"
+        return f"{BASE}/{self.code}/v1/passes/{pass_type}/{self.serial}"
 
 
 async def make_held(client: httpx.AsyncClient, tenant: Tenant, **members: object) -> Held:

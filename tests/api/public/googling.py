@@ -54,9 +54,16 @@ class GoogleWorld:
         issued: dict[str, Any] = made.json()
         return issued
 
+    def google_id(self, uid: str) -> str:
+        """The id of the object of a pass, or of the class of a template."""
+        return f"{ISSUER}.{self.tenant.organisation.public_code}_{uid}"
+
+    def object_id(self, issued: dict[str, Any]) -> str:
+        return self.google_id(issued["uid"])
+
     def object(self, issued: dict[str, Any]) -> dict[str, Any]:
         """The pass as Google has it."""
-        return self.double.kept[f"{ISSUER}.{issued['uid']}"]
+        return self.double.kept[self.object_id(issued)]
 
     async def visit(self, url: str, **headers: str) -> httpx.Response:
         """What the server answers at one of its public addresses."""
@@ -72,13 +79,15 @@ class GoogleWorld:
     async def save(self, issued: dict[str, Any]) -> None:
         """Save the pass as a holder does, and have the server hear of it."""
         assert await self.follow(issued) == 200
-        assert await self.hear() == [200]
+        heard = await self.hear()
+        assert heard == [200], heard
 
     async def delete(self, issued: dict[str, Any]) -> None:
         """Delete the pass as a holder does, and have the server hear of it."""
         async with httpx.AsyncClient(trust_env=False) as phone:
-            await phone.delete(f"{self.server.url}{HOLDER_PATH}{ISSUER}.{issued['uid']}")
-        assert await self.hear() == [200]
+            await phone.delete(f"{self.server.url}{HOLDER_PATH}{self.object_id(issued)}")
+        heard = await self.hear()
+        assert heard == [200], heard
 
     async def hear(self) -> list[int]:
         """Bring the server what Google has to say; its answers."""

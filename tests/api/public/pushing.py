@@ -61,14 +61,17 @@ class World:
         issued: dict[str, Any] = made.json()
         return issued
 
-    async def phone(self, issued: dict[str, Any], seed: int = 1) -> Phone:
-        """A phone that has added the pass by the link of its page."""
+    async def file(self, issued: dict[str, Any]) -> bytes:
+        """The pass, by the link of its page."""
+        path = issued["links"]["apple_wallet"].partition("/w/")[2]
+        return (await self.client.get(f"{self.live.url}/w/{path}")).content
+
+    async def phone(self, issued: dict[str, Any], seed: int = 1, file: bytes | None = None) -> Phone:
+        """A phone that has added the pass by the link of its page, or the file that was downloaded before."""
         phone = Phone(
             Egress(AllowList.parse(LOOPBACK)), self.devices, self.root, random.Random(seed).randbytes
         )
-        path = issued["links"]["apple_wallet"].partition("/w/")[2]
-        file = (await self.client.get(f"{self.live.url}/w/{path}")).content
-        assert await phone.add(file), phone.complaints
+        assert await phone.add(file or await self.file(issued)), phone.complaints
         self.tasks.append(asyncio.create_task(phone.run()))
         return phone
 
@@ -84,6 +87,14 @@ class World:
         assert answer.status_code == 200, answer.text
         rows: list[dict[str, Any]] = answer.json()["data"]
         return rows
+
+    async def quiet(self) -> None:
+        """Wait until nothing waits for the worker."""
+        async with asyncio.timeout(15):
+            while True:
+                if not await self.tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1"):
+                    return
+                await asyncio.sleep(0.02)
 
     async def until(self, what: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
         """The notifications once they are as wanted."""

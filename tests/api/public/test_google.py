@@ -49,7 +49,7 @@ async def test_the_link_leads_to_google_and_saves_the_pass(world: GoogleWorld) -
     assert answer.status_code == 303
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Location"].startswith(world.server.url + "/gp/v/save/")
-    assert list(world.double.kept) == [f"{ISSUER}.{issued['wallet_pass_template_uid']}"]
+    assert list(world.double.kept) == [world.google_id(issued["wallet_pass_template_uid"])]
     await world.save(issued)
     assert world.object(issued)["state"] == "ACTIVE"
     assert world.object(issued)["header"]["defaultValue"]["value"] == "Max"
@@ -112,7 +112,7 @@ async def test_images_have_addresses_that_google_can_fetch(
     made = await put(world.app.client, tenant, template)
     issued = made.json()
     await world.save(issued)
-    uri = world.double.kept[f"{ISSUER}.{template}"]["programLogo"]["sourceUri"]["uri"]
+    uri = world.double.kept[world.google_id(template)]["programLogo"]["sourceUri"]["uri"]
     answer = await world.visit(uri)
     assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (200, "image/png", logo)
     foreign = uri.replace(tenant.organisation.public_code, other.organisation.public_code)
@@ -200,10 +200,31 @@ async def test_a_message_is_told_by_google(world: GoogleWorld, cluster: embedded
     await world.work(cluster)
     name = world.object(issued)["cardTitle"]["defaultValue"]["value"]
     text = "Max, your prescription is ready"
-    assert world.double.notified == [(f"{ISSUER}.{issued['uid']}", name, text)]
+    assert world.double.notified == [(world.object_id(issued), name, text)]
     [_, row] = await world.told()
     assert [row["status"], row["devices"][0]["attempts"]] == ["sent", 1]
     assert await world.devices() == [[], [("google", "sent", None)]]
+
+
+async def test_a_message_that_is_shown_already_is_not_told_again(
+    world: GoogleWorld, cluster: embedded.Address
+) -> None:
+    """As on other devices, and it uses up none of the three a day."""
+    issued = await world.issue()
+    await world.save(issued)
+    await world.send(issued, "1", "2", "3")
+    await world.work(cluster)
+    for text in ("3", "3"):
+        await world.send(issued, text)
+    await world.work(cluster)
+    assert sorted(one[2] for one in world.double.notified) == ["1", "2", "3"]
+    assert [[one[2] for one in devices] for devices in await world.devices()] == [[None]] * 3 + [
+        ["unchanged"]
+    ] * 2
+    world.clock.moment += timedelta(days=1)
+    await world.send(issued, "3", "4", "5", "6")
+    await world.work(cluster)
+    assert sorted(one[2] for one in world.double.notified) == ["1", "2", "3", "4", "5", "6"]
 
 
 async def test_the_fourth_message_of_a_day_is_known_to_be_quiet(
@@ -403,7 +424,7 @@ async def test_a_callback_twice_and_an_older_one_change_nothing(world: GoogleWor
 
 async def test_a_callback_of_anybody_else_is_refused(world: GoogleWorld, other: Tenant) -> None:
     issued = await world.issue()
-    now, uid = world.clock(), f"{ISSUER}.{issued['uid']}"
+    now, uid = world.clock(), world.object_id(issued)
     own, foreign = (f"/w/{one.organisation.public_code}/v1/google" for one in (world.tenant, other))
     good = world.server.signer.callback("save", f"{ISSUER}.x", uid, ISSUER, now)
     strange = CallbackSigner(now).callback("save", f"{ISSUER}.x", uid, ISSUER, now)

@@ -11,7 +11,7 @@ from datetime import timedelta
 import httpx
 import pytest
 from tests.api.public.conftest import BASE, make_held
-from tests.api.wallet.cards import token_of
+from tests.api.wallet.cards import make_template, put, token_of
 from tests.conftest import InProcess, in_process
 from tests.factories import LONG_AGO, Tenant
 from tests.wallet.apple.test_package import document
@@ -92,6 +92,26 @@ async def test_the_holder_s_language(
     answer = await page(signing, held.landing, accept_language=accepted)
     assert said in answer.text
     assert f'<html lang="{language}">' in answer.text
+
+
+async def test_fields_whose_long_names_begin_alike(signing: InProcess, tenant: Tenant) -> None:
+    """Each is a field of its own, by a key that stays the same."""
+    names = [f"{'a' * 62}_{letter}" for letter in "abc"] + ["a" * 58]
+    template = await make_template(tenant, *names)
+    values = {name: str(number) for number, name in enumerate(names)}
+    links = (await put(signing.client, tenant, template, field_values=values)).json()["links"]
+    keys = []
+    for _ in range(2):
+        answer = await signing.client.get(BASE + links["apple_wallet"].partition("/w")[2])
+        assert answer.status_code == 200, answer.text
+        fields = document(answer.content)["generic"]["secondaryFields"]
+        assert [field["value"] for field in fields] == ["0", "1", "2", "3"]
+        keys.append([field["key"] for field in fields])
+        await put(signing.client, tenant, template, first_name="Max")
+    assert keys[0] == keys[1]
+    assert len(set(keys[0])) == 4
+    assert keys[0][3] == "field_" + "a" * 58
+    assert (await page(signing, links["landing_page"].rpartition("/")[2])).status_code == 200
 
 
 async def test_the_design_s_texts_in_each_language(signing: InProcess, tenant: Tenant) -> None:
@@ -179,7 +199,7 @@ async def test_the_file(signing: InProcess, tenant: Tenant) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/vnd.apple.pkpass"
     found = document(answer.content)
-    assert found["serialNumber"] == held.uid
+    assert found["serialNumber"] == held.serial
     assert found["webServiceURL"] == f"https://passes.example/w/{held.code}"
     assert found["authenticationToken"] == held.device
     assert found["barcodes"][0]["message"] == await token_of(tenant, held.uid, "code")

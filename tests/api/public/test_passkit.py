@@ -80,7 +80,7 @@ async def test_a_device_learns_what_changed(signing: InProcess, tenant: Tenant) 
     for held in (first, second):
         await register(signing, held)
     found, tag = await serials(signing, first)
-    assert found == [first.uid, second.uid]
+    assert found == [first.serial, second.serial]
     assert await serials(signing, first, tag) == ([], tag)
     # A message, a change, a revocation, a new design: each is one, and each tag is higher.
     headers = await tenant.headers()
@@ -95,17 +95,17 @@ async def test_a_device_learns_what_changed(signing: InProcess, tenant: Tenant) 
         before = tag
         assert (await change()).is_success
         found, tag = await serials(signing, first, before)
-        assert found == [changed.uid]
+        assert found == [changed.serial]
         assert int(tag) > int(before)
         assert await serials(signing, first, tag) == ([], tag)
     await tenant.update("wallet_pass_templates", second.template, tag=int(tag) + 1)
     await tenant.enter()
     raise_tag = "UPDATE wallet_tags SET last_tag = last_tag + 1 WHERE organisation_id = $1"
     await tenant.connection.execute(raise_tag, tenant.id)
-    assert await serials(signing, first, tag) == ([second.uid], str(int(tag) + 1))
+    assert await serials(signing, first, tag) == ([second.serial], str(int(tag) + 1))
     # What is deleted is not told of.
     await tenant.update("wallet_passes", second.uid, deleted_at=LONG_AGO)
-    assert (await serials(signing, first))[0] == [first.uid]
+    assert (await serials(signing, first))[0] == [first.serial]
 
 
 @pytest.mark.parametrize("since", ["99999999999999999", "x", "-1", "1.5", "", "9" * 30, "٣"])
@@ -114,7 +114,7 @@ async def test_a_tag_that_was_never_given_counts_as_none(
 ) -> None:
     held = await make_held(signing.client, tenant)
     await register(signing, held)
-    assert (await serials(signing, held, since))[0] == [held.uid]
+    assert (await serials(signing, held, since))[0] == [held.serial]
 
 
 async def test_unknown_devices_and_other_pass_types_have_nothing(
@@ -137,7 +137,7 @@ async def test_the_newest_version(signing: InProcess, tenant: Tenant) -> None:
     assert first.status_code == 200
     assert first.headers["content-type"] == "application/vnd.apple.pkpass"
     assert parsedate_to_datetime(first.headers["last-modified"]) == signing.clock.moment
-    assert document(first.content)["serialNumber"] == held.uid
+    assert document(first.content)["serialNumber"] == held.serial
     known = {**held.authorization, "If-Modified-Since": first.headers["last-modified"]}
     same = await signing.client.get(held.newest(), headers=known)
     assert (same.status_code, same.content) == (304, b"")
@@ -221,7 +221,8 @@ async def test_each_token_that_is_not_the_pass_s(signing: InProcess, tenant: Ten
     await each(held.authorization, *others)
     there, here = f"/w/{theirs.code}/", f"/w/{held.code}/"
     await each(held.authorization, *(path.replace(here, there) for path in paths))
-    await each(held.authorization, *(path.replace(held.uid, "wp-none") for path in paths))
+    for serial in (f"{held.code}_wp-none", held.uid, twin.serial, f"{theirs.code}_{held.uid}", "_", "x" * 90):
+        await each(held.authorization, *(path.replace(held.serial, serial) for path in paths))
     assert await registered(tenant) == []
     # And a device's token opens nothing of the API's.
     for key in (held.device, held.landing):

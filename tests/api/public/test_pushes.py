@@ -7,20 +7,16 @@ from typing import Any
 
 import pytest
 from tests.api.public.pushing import document, statuses, until, world
+from tests.api.wallet.cards import register
 from tests.conftest import Live
 from tests.factories import Tenant
 
 from rxdesk.db import embedded
-from rxdesk.kit.clock import utc_now
 from rxdesk.wallet.apple.trial import TrialFiles
 from rxdesk.wallet.emulator.apns import Refusal
 from rxdesk.wallet.emulator.apns_server import Trouble
 
 pytestmark = pytest.mark.usefixtures("queue")
-_REGISTER = """
-INSERT INTO wallet_registrations (organisation_id, device_identifier, wallet_pass_uid, push_token, created_at,
-  updated_at)
-VALUES ($1, $2, $3, $4, $5, $5)"""
 # In the midst of a millisecond.
 _REGISTERED_AT = """
 UPDATE wallet_registrations SET updated_at = date_trunc('milliseconds', updated_at) + interval '500 microseconds'
@@ -58,11 +54,7 @@ async def test_a_message_reaches_every_device_of_the_pass(
         await phones[0].settled()
         assert phones[0].screen == ["Max, your prescription is ready"]
         # A device may have fetched the pass before the worker has recorded its push.
-        async with asyncio.timeout(10):
-            while True:
-                if not await tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1"):
-                    break
-                await asyncio.sleep(0.02)
+        await here.quiet()
 
 
 async def test_a_pass_that_is_on_no_device_says_so(
@@ -99,8 +91,7 @@ async def test_of_two_devices_only_the_one_that_fetched_counts_as_delivered_to(
         phone = await here.phone(issued)
         token = "0b" * 32
         here.devices.know(token, lambda _: None)  # it is pushed, and does nothing
-        await tenant.enter()
-        await tenant.connection.execute(_REGISTER, tenant.id, "asleep", issued["uid"], token, utc_now())
+        await register(tenant, issued["uid"], "asleep", token)
         await here.send((issued["uid"], "x"))
 
         def of_each(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -194,6 +185,6 @@ async def test_a_device_that_unregistered_before_its_push(
         phone = await here.phone(issued)
         await here.send((issued["uid"], "x"))
         await here.until(lambda rows: rows[0]["devices"][0]["attempts"] == 1)
-        await phone.remove(issued["uid"])
+        await phone.remove(document(phone)["serialNumber"])
         [row] = await here.until(lambda rows: statuses(rows) == ["failed"])
         assert (row["devices"][0]["reason"], row["devices"][0]["attempts"]) == ("unregistered", 1)

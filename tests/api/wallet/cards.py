@@ -40,3 +40,15 @@ async def token_of(tenant: Tenant, uid: str, purpose: Purpose) -> str:
     identity = Issuer(Sealer(read_keys(ENCRYPTION_KEYS)), "").identity(tenant.id, held)
     assert identity is not None
     return make_token(held.public_code, identity, purpose)
+
+
+_REGISTER = """
+INSERT INTO wallet_registrations (organisation_id, device_identifier, wallet_pass_uid, push_token, created_at,
+  updated_at)
+VALUES ($1, $2, $3, $4, $5, $5)"""
+
+
+async def register(tenant: Tenant, uid: str, device: str = "phone", pushed_by: str = "ab") -> None:
+    """Have a device hold a pass."""
+    await tenant.enter()
+    await tenant.connection.execute(_REGISTER, tenant.id, device, uid, pushed_by, utc_now())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import asyncpg
@@ -147,16 +148,58 @@ async def test_the_pass_shows_the_last_message(inside: InProcess, tenant: Tenant
     shown = {row["uid"]: (row["message"], row["tag"]) for row in rows}
     tag = int(inside.clock.moment.timestamp())
     assert shown == {first: ("two", tag), second: ("x", tag), third: (None, 0)}
-    # Nothing that can be queued, and nothing is written.
+    # Nothing that can be queued, and no pass changes.
     await push(inside.client, tenant, [message(third, "{no}")])
-    assert await tenant.rows("SELECT last_tag FROM wallet_tags WHERE organisation_id = $1") == [
-        {"last_tag": tag}
-    ]
+    assert await tenant.rows("SELECT uid, message, tag FROM wallet_passes WHERE organisation_id = $1") == rows
     await push(inside.client, tenant, [message(second, "y")])
     rows = await tenant.rows(
         "SELECT message, tag FROM wallet_passes WHERE organisation_id = $1 AND uid = $2", second
     )
-    assert rows == [{"message": "y", "tag": tag + 1}]
+    assert rows == [{"message": "y", "tag": tag + 2}]
+
+
+async def unchanged(tenant: Tenant) -> dict[str, bool]:
+    rows = await tenant.rows("SELECT message, unchanged FROM push_notifications WHERE organisation_id = $1")
+    return {row["message"]: row["unchanged"] for row in rows}
+
+
+async def test_of_several_in_one_call_the_last_is_compared_with_what_was_shown_before(
+    client: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    """A device fetches the pass once, and tells what it shows then from what it showed before."""
+    uid = await make_pass(tenant, message="A")
+    await push(client, tenant, [message(uid, "B"), message(uid, "A")])
+    assert await unchanged(tenant) == {"B": False, "A": True}
+
+
+async def test_of_calls_at_once_with_the_same_message_one_changes_the_pass(
+    client: httpx.AsyncClient, tenant: Tenant
+) -> None:
+    uid = await make_pass(tenant)
+    headers = await tenant.headers("wallet_pass_push_notification:write")
+    await push(client, tenant, [message(uid, "before")])
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%wallet_tags%'"
+    )
+    async with tenant.connection.transaction():  # which holds them until all have come
+        await tenant.enter()
+        await tenant.connection.execute(
+            "UPDATE wallet_tags SET last_tag = last_tag WHERE organisation_id = $1", tenant.id
+        )
+        calls = [
+            asyncio.create_task(client.post(PATH, json=[message(uid, "A")], headers=headers))
+            for _ in range(2)
+        ]
+        async with asyncio.timeout(10):
+            while True:
+                if await tenant.connection.fetchval(waiting) == len(calls):
+                    break
+                await tenant.connection.execute("SELECT pg_stat_clear_snapshot()")
+                await asyncio.sleep(0.01)
+    answers = await asyncio.gather(*calls)
+    assert [answer.json()["data"][0]["status"] for answer in answers] == ["queued"] * len(calls)
+    rows = await tenant.rows("SELECT unchanged FROM push_notifications WHERE organisation_id = $1")
+    assert sorted(row["unchanged"] for row in rows) == [False, False, True]
 
 
 async def test_the_holder_is_the_patient_where_there_is_one(

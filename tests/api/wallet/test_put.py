@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.wallet.cards import make_template, put
+from tests.api.wallet.cards import make_template, put, register
 from tests.conftest import InProcess, in_process
 from tests.factories import LONG_AGO, Tenant
 
@@ -116,18 +116,53 @@ async def test_many_at_once_make_one(client: httpx.AsyncClient, tenant: Tenant) 
 
 async def test_each_change_has_a_higher_tag(inside: InProcess, tenant: Tenant) -> None:
     """However often in one second, and when the clock goes back."""
-    template = await make_template(tenant)
+    template = await make_template(tenant, "points")
     uid = (await put(inside.client, tenant, template)).json()["uid"]
     tags = [(await row(tenant, uid))["tag"]]
     assert tags == [int(inside.clock.moment.timestamp())]
     for seconds in (0, 0, -100, 5):
         inside.clock.moment += timedelta(seconds=seconds)
-        await put(inside.client, tenant, template)
+        await put(inside.client, tenant, template, field_values={"points": len(tags)})
         tags.append((await row(tenant, uid))["tag"])
     assert tags == sorted(set(tags))
     inside.clock.moment += timedelta(days=1)
-    await put(inside.client, tenant, template)
+    await put(inside.client, tenant, template, field_values={"points": 0})
     assert (await row(tenant, uid))["tag"] == int(inside.clock.moment.timestamp())
+
+
+async def test_a_change_that_changes_nothing_is_told_to_nobody(inside: InProcess, tenant: Tenant) -> None:
+    template = await make_template(tenant, "points", "level", "rate")
+    patient = await tenant.insert("patients")
+    members: dict[str, Any] = {
+        "patient_profile_uid": patient,
+        "display_name": "D",
+        "first_name": None,
+        "expires_at": 1798761600,
+        "field_values": {"points": 1, "level": "x"},
+    }
+    made = (await put(inside.client, tenant, template, **members)).json()
+    await register(tenant, made["uid"])
+    before = await row(tenant, made["uid"])
+    inside.clock.moment += timedelta(seconds=5)
+    same: tuple[dict[str, Any], ...] = (
+        {},
+        members,
+        {"field_values": {"points": 1}},
+        {"field_values": {"rate": None}},
+    )
+    for given in same:
+        answer = await put(inside.client, tenant, template, **given)
+        assert (answer.status_code, answer.json()) == (200, made)
+    assert await row(tenant, made["uid"]) == before
+    pushes = "SELECT tag FROM wallet_pushes WHERE organisation_id = $1 ORDER BY tag"
+    assert await tenant.rows(pushes) == []
+    # 12.50 and 12.5 are one number, and not what a pass shows.
+    await tenant.update("wallet_passes", made["uid"], field_values='{"points": 1.0, "level": "x"}')
+    told = []
+    for given in ({"field_values": {"points": 1}}, {"first_name": "F"}, {"expires_at": None}):
+        assert (await put(inside.client, tenant, template, **given)).status_code == 200
+        told.append((await row(tenant, made["uid"]))["tag"])
+    assert [one["tag"] for one in await tenant.rows(pushes)] == told
 
 
 async def test_an_imported_pass_gets_its_addresses(client: httpx.AsyncClient, tenant: Tenant) -> None:

@@ -125,12 +125,15 @@ class Phone:
                 self.complain(f"the list of newer passes was answered {outcome.status or outcome.error}")
                 continue
             said = json.loads(outcome.answer)
-            done = [await self._fetch((pass_type, serial)) for serial in said["serialNumbers"]]
+            done = [await self.refresh((pass_type, serial)) for serial in said["serialNumbers"]]
             if all(done):  # else it asks for the same once more, the next time
                 self._tags[service, pass_type] = said["lastUpdated"]
 
-    async def _fetch(self, key: tuple[str, str]) -> bool:
-        """Fetch a newer version and show what changed; False when there was no answer that says anything."""
+    async def refresh(self, key: tuple[str, str]) -> bool:
+        """Fetch a newer version of a pass, by its type and serial number, and show what changed.
+
+        False when there was no answer that says anything.
+        """
         held = self.passes.get(key)
         if held is None:
             return True

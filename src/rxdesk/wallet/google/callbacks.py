@@ -69,7 +69,8 @@ class Envelope(msgspec.Struct, rename="camel"):
             signed_key='{"keyValue":"MFkw…","keyExpiration":"1711786400000"}', signatures=["MEUC…"]
         )
         message = (
-            '{"classId":"3388….wpt-abc123","objectId":"3388….wp-abc123","eventType":"save","expTimeMillis":…'
+            '{"classId":"3388….mdv4kx7w_wpt-abc123","objectId":"3388….mdv4kx7w_wp-abc123",'
+            '"eventType":"save","expTimeMillis":…'
         )
         return cls("MEQC…", key, PROTOCOL, message)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
 
 from rxdesk.wallet.card import Card, Field, Kind, Text
+from rxdesk.wallet.naming import google_id
 
 Family = Literal["generic", "loyalty", "offer", "eventTicket"]
 
@@ -25,12 +26,12 @@ _ROW_OF_THREE = ("threeItems", ("startItem", "middleItem", "endItem"))
 
 def class_id(card: Card, issuer: str) -> str:
     """Give the id of a card's class, which is its template's."""
-    return f"{issuer}.{card.template}"
+    return google_id(issuer, card.template)
 
 
 def object_id(card: Card, issuer: str) -> str:
     """Give the id of a card's object, which is its own."""
-    return f"{issuer}.{card.serial}"
+    return google_id(issuer, card.serial)
 
 
 def class_document(card: Card, issuer: str, callback_url: str | None = None) -> dict[str, Any]:
