@@ -18,6 +18,7 @@ from tests.importing.rows import (
     PHARMACY,
     PRODUCT,
     SHOP,
+    TEMPLATE,
     VISIT,
     Row,
     T,
@@ -99,8 +100,34 @@ LINES: list[tuple[Kind, Row, str, Any, str]] = [
     ("doctors", DOCTOR, "active", ..., "required, but missing"),
     ("waiting_room", VISIT, "ended_at", T, "given, but the visit is still waiting"),
     ("waiting_room", VISIT, "visit_reason", "x" * 501, "must be a string of length <= 500"),
+    ("wallet_templates", TEMPLATE, "design.background", "blue", "not of its form"),
+    ("wallet_templates", TEMPLATE, "design.colour", "#000000", "unknown member"),
+    ("wallet_templates", TEMPLATE, "design.fields.0.place", "top", "invalid enum value 'top'; one of: header, "),
+    ("wallet_templates", TEMPLATE, "design.links.0.label", ..., "required, but missing"),
+    ("wallet_templates", TEMPLATE, "design", 7, "must be an object or null, not an integer"),
+    (
+        "wallet_templates",
+        TEMPLATE,
+        "design.links",
+        [{"key": f"k{n}", "label": "x", "url": "https://example.org"} for n in range(11)],
+        "must be an array of length <= 10",
+    ),
     ("wallet_passes", PASS, "status", "lost", "invalid enum value 'lost'; one of: active, revoked, expired"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "reason"),
+    [
+        ("fields", ["level"], "the value of points has {points}, which is no field of the template"),
+        ("design.title", {"en": "Card"}, "title has no text in de, the design's language"),
+        ("design.links.0.url", "javascript:x", "the url of help must begin with https://, tel: or mailto:"),
+    ],
+)
+def test_a_design_must_be_one_that_the_template_can_have(path: str, value: object, reason: str) -> None:
+    faults = decode("wallet_templates", changed(TEMPLATE, path, value))
+    assert isinstance(faults, list)
+    assert [tuple(fault) for fault in faults] == [("design", reason)]
 
 
 def test_a_decision_stands_beside_a_decided_status() -> None:
