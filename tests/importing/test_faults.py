@@ -102,7 +102,13 @@ LINES: list[tuple[Kind, Row, str, Any, str]] = [
     ("waiting_room", VISIT, "visit_reason", "x" * 501, "must be a string of length <= 500"),
     ("wallet_templates", TEMPLATE, "design.background", "blue", "not of its form"),
     ("wallet_templates", TEMPLATE, "design.colour", "#000000", "unknown member"),
-    ("wallet_templates", TEMPLATE, "design.fields.0.place", "top", "invalid enum value 'top'; one of: header, "),
+    (
+        "wallet_templates",
+        TEMPLATE,
+        "design.fields.0.place",
+        "top",
+        "invalid enum value 'top'; one of: header, ",
+    ),
     ("wallet_templates", TEMPLATE, "design.links.0.label", ..., "required, but missing"),
     ("wallet_templates", TEMPLATE, "design", 7, "must be an object or null, not an integer"),
     (

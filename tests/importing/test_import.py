@@ -148,7 +148,9 @@ async def test_a_template_s_look_goes_from_one_organisation_to_another(
 ) -> None:
     await importing(shops=[SHOP], wallet_templates=[TEMPLATE])
     shown = json.loads(await look(tenant.connection, tenant.id, pass_queries.TEMPLATE, "wpt-1") or "")
-    members = {name: shown[name] for name in ("uid", "shop_uid", "display_name", "pass_type", "fields", "design")}
+    members = {
+        name: shown[name] for name in ("uid", "shop_uid", "display_name", "pass_type", "fields", "design")
+    }
     assert members == {name: value for name, value in TEMPLATE.items() if name != "created_at"}
     (tmp_path / "shops.ndjson").write_text(json.dumps(SHOP))
     (tmp_path / "wallet_templates.ndjson").write_text(json.dumps(members))

@@ -25,6 +25,7 @@ from tests.kit.receivers import (
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.egress import ANSWER_LIMIT, Egress
 
+
 # --- what a request is
 async def test_a_delivery(pki: Pki, egress: Egress) -> None:
     async with receiving(answering(OK), pki.good) as receiver:

@@ -30,6 +30,7 @@ from tests.kit.receivers import (
 from rxdesk.kit.addresses import Address, AllowList
 from rxdesk.kit.egress import Egress, connect_tcp
 
+
 # --- hostile, and silent
 @pytest.mark.parametrize(
     ("behaviour", "status", "error"),

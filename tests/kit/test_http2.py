@@ -147,7 +147,9 @@ async def test_a_connection_that_breaks_ends_what_is_under_way_and_the_next_gets
         assert (await ask(http, b"go")).status == 200
 
 
-async def test_silence_is_a_timeout_and_the_connection_is_left_unless_it_shows_life(files: TrialFiles) -> None:
+async def test_silence_is_a_timeout_and_the_connection_is_left_unless_it_shows_life(
+    files: TrialFiles,
+) -> None:
     def act(peer: Peer, stream_id: int, _: dict[str, str], __: bytes) -> None:
         if len(peers) > 1:
             peer.answer(stream_id)

@@ -35,7 +35,8 @@ def commit(root: Path = ROOT) -> str:
     """Name the commit that is checked out, and whether anything but the page of the results differs from it."""
 
     def git(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
     name = git("describe", "--always", "--exclude=*").stdout.strip()
     if not name:

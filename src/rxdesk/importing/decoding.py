@@ -52,7 +52,9 @@ def _walk(value: object, wanted: Any, path: str) -> Iterator[FieldFault]:  # noq
         yield from _walk_struct(value, struct, path)
     elif (item := _item_of(wanted)) is not None and isinstance(value, list):
         places = (f"{path}.{position}" if path else str(position) for position in range(len(value)))
-        faults = [fault for one, place in zip(value, places, strict=True) for fault in _walk(one, item, place)]
+        faults = [
+            fault for one, place in zip(value, places, strict=True) for fault in _walk(one, item, place)
+        ]
         yield from faults or _refused(value, wanted, path)  # each may be right, and they be too many
     else:
         yield from _refused(value, wanted, path)

@@ -35,8 +35,8 @@ class Http2Client:
     """Sends requests to one origin. It connects when it has to, and again when the connection has ended.
 
     `url` gives scheme (https), host and port. The address is judged whenever a connection is made; the origin is the
-    operator's, never a tenant's, so one that lasts is not judged again. A connection on which a request had no answer in
-    time is asked for a sign of life, and left when none comes within `silence` seconds.
+    operator's, never a tenant's, so one that lasts is not judged again. A connection on which a request had no
+    answer in time is asked for a sign of life, and left when none comes within `silence` seconds.
     """
 
     def __init__(

@@ -110,7 +110,9 @@ def _check(look: Look) -> None:
     together = sum(len(content) for content in look.images.values())
     if together > png.MAX_BYTES_TOGETHER:
         most = png.MAX_BYTES_TOGETHER // 1024
-        raise errors.simple(422, f"the images are {-(-together // 1024)} KiB together, and {most} KiB at most")
+        raise errors.simple(
+            422, f"the images are {-(-together // 1024)} KiB together, and {most} KiB at most"
+        )
 
 
 async def _put_images(tx: Transaction, uid: str, images: Images) -> None:

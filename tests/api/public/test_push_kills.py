@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 from tests.api.public.pushing import World, idle_world, settings_of
 from tests.api.wallet.cards import make_template
@@ -69,7 +70,11 @@ class Plain:
         code = self._here.tenant.organisation.public_code
         url = f"{self._here.live.url}/w/{code}/v1/devices/device-{uid}/registrations/{PASS_TYPE}"
         since = self.shown[uid][-1:] or ["0"]
-        answer = await self._here.client.get(url, params={"passesUpdatedSince": since[0]})
+        try:
+            answer = await self._here.client.get(url, params={"passesUpdatedSince": since[0]})
+        except httpx.HTTPError as fault:
+            self.surprises[type(fault).__name__] += 1
+            return
         if answer.status_code == 200 and answer.json()["serialNumbers"] == [uid]:
             self.shown[uid].append(answer.json()["lastUpdated"])
         elif answer.status_code != 204:

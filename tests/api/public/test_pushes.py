@@ -163,9 +163,7 @@ async def test_a_device_is_forgotten_that_did_not_register_after_it_was_gone(
 async def test_a_time_that_apple_cannot_mean_counts_as_now(
     serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles, timestamp: int
 ) -> None:
-    async with world(
-        serving, cluster, tenant, today, lambda _: Refusal("Unregistered", timestamp)
-    ) as here:
+    async with world(serving, cluster, tenant, today, lambda _: Refusal("Unregistered", timestamp)) as here:
         issued = await here.issue()
         await here.phone(issued)
         await here.send((issued["uid"], "x"))

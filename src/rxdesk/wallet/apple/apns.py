@@ -33,8 +33,8 @@ class Pushed(msgspec.Struct, frozen=True):
     """What became of a push.
 
     `sent`: Apple has taken it. `gone`: the device has no pass of this type any more (410); forget it, unless it has
-    registered anew since `unregistered_at`, in Unix milliseconds, where Apple says it. `retry`: later, the same again. `refused`: never will
-    this be taken as it is.
+    registered anew since `unregistered_at`, in Unix milliseconds (None: Apple names no time). `retry`: later, the same
+    again. `refused`: never will this be taken as it is.
     `reason` is Apple's word for it, or `dns`, `connect`, `tls`, `timeout`, `too_large` where no answer came; None when
     sent. `retry_after` is the header of that name, unread.
     """
