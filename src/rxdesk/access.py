@@ -4,7 +4,8 @@
 query numbers its own arguments from `$4` and yields one column, `body`, as JSON text. A pharmacy's key has permissions
 of its own kind only, so it is not allowed anything else; `c.pharmacy_uid` is the pharmacy that the query must keep to.
 The key of a deleted pharmacy is no valid key.
-Nothing is cached, so nothing is stale: a revoked key is dead at the next request.
+Nothing stale is acted on: a revoked key is dead at the next request. A write of one statement takes its key for what it
+was when last seen, and judges it again in that statement, which writes nothing if anything about it has changed.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from rxdesk import errors
 from rxdesk.db.pool import Connection, Pool
+from rxdesk.errors import ApiError
 from rxdesk.kit.clock import Clock
 from rxdesk.kit.keys import KeyReference
 from rxdesk.kit.sealing import Sealer
@@ -42,6 +45,16 @@ SELECT c.uid, c.allowed, c.rate_limit_per_second, c.rate_limit_per_minute, c.pha
 FROM caller c {rows}"""
 
 _CALLER_ONLY = _CALLER.format(body="NULL::text", rows="")
+
+# Whether a key is still what it was when last seen, for a statement that writes. Without a digest the caller was judged
+# before. To be formatted with the numbers of the arguments in `Transaction.judged`; $4 is the key's uid.
+STILL = """
+SELECT {digest}::bytea IS NULL OR EXISTS (
+  SELECT FROM api_keys
+  WHERE organisation_id = $1 AND digest = {digest} AND uid = $4 AND pharmacy_uid IS NULL
+    AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AND {permission} = ANY (permissions)
+    AND rate_limit_per_second = {per_second} AND rate_limit_per_minute = {per_minute}) AS stands"""
+_REMEMBERED = 10_000  # callers, each with a permission; more are forgotten together
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +90,21 @@ class Caller(msgspec.Struct, frozen=True):
     pharmacy_uid: str | None = None
 
 
+class Presumed(msgspec.Struct, frozen=True):
+    """A caller as last seen, whom the statement that writes must judge again."""
+
+    caller: Caller
+    key: KeyReference
+    permission: AnyPermission
+
+
+class PresumptionError(ApiError):
+    """The key is no longer what it was when last seen, and nothing was written.
+
+    An error of the API, since the connection is as clean as after any other; whoever presumed catches it.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """What a command gets: one open transaction, the tenant, the actor, the time and the sealer.
@@ -93,6 +121,21 @@ class Transaction:
     sealer: Sealer
     pharmacy_uid: str | None = None
     before_commit: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    presumed: Presumed | None = None
+
+    @property
+    def judged(self) -> tuple[bytes | None, str | None, int | None, int | None]:
+        """The arguments of `STILL`: digest, permission, limits a second and a minute."""
+        if self.presumed is None:
+            return None, None, None, None
+        caller = self.presumed.caller
+        return self.presumed.key.digest, self.presumed.permission, caller.per_second, caller.per_minute
+
+    def stands(self, stands: bool) -> None:  # noqa: FBT001 (what the statement says)
+        """Go on if the caller is `STILL` the same; PresumptionError otherwise."""
+        if not stands:
+            refused = errors.key_invalid()
+            raise PresumptionError(refused.status, refused.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +186,7 @@ class Access:
         self._sealer = sealer
         self._timeout = statement_seconds + _GRACE_SECONDS
         self._organisations: dict[str, int] = {}
+        self._seen: dict[tuple[KeyReference, AnyPermission], Presumed] = {}
         self.used_keys: dict[tuple[int, str], datetime] = {}
 
     async def read(
@@ -168,6 +212,16 @@ class Access:
         uid, allowed, per_second, per_minute, pharmacy_uid, body = row
         self.used_keys[key.organisation_id, uid] = self._clock()
         return Caller(key.organisation_id, uid, allowed, per_second, per_minute, pharmacy_uid), body
+
+    def remember(self, key: KeyReference, permission: AnyPermission, caller: Caller) -> None:
+        """Keep who a key with that permission is, to presume it of the next request."""
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen[key, permission] = Presumed(caller, key, permission)
+
+    def presumed(self, key: KeyReference, permission: AnyPermission) -> Presumed | None:
+        """Give who the key with that permission was when last seen; None: nobody, or it is no longer known."""
+        return self._seen.get((key, permission))
 
     async def organisation_of(self, public_code: str) -> int | None:
         """Give the number of the organisation with that public code; None: there is none.
@@ -202,22 +256,34 @@ class Access:
         ):
             return await run_command(self._transaction(connection, caller), command)
 
-    async def write_at_once(self, caller: Caller, command: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def write_at_once(
+        self, caller: Caller, command: Callable[[Transaction], Awaitable[T]], presumed: Presumed | None = None
+    ) -> T:
         """Run a command that writes by one statement, with no transaction around it: that statement is one.
 
-        What it has written stays when it raises, so it raises only when it has written nothing.
+        What it has written stays when it raises, so it raises only when it has written nothing. A `presumed` caller is
+        judged by it: PresumptionError, and from then on nothing is presumed of that key.
         """
         async with self._pool.acquire_to_write(
             caller.organisation_id, timeout_seconds=self._timeout
         ) as connection:
-            tx = self._transaction(connection, caller)
-            result = await command(tx)
+            tx = self._transaction(connection, caller, presumed)
+            try:
+                result = await command(tx)
+            except PresumptionError:
+                if presumed is not None:
+                    self._seen.pop((presumed.key, presumed.permission), None)
+                raise
+            if presumed is not None:
+                self.used_keys[caller.organisation_id, caller.key_uid] = tx.now
             if tx.before_commit:
                 message = "a command of one statement left something for the end of its transaction"
                 raise RuntimeError(message)
             return result
 
-    def _transaction(self, connection: Connection, caller: Caller) -> Transaction:
+    def _transaction(
+        self, connection: Connection, caller: Caller, presumed: Presumed | None = None
+    ) -> Transaction:
         return Transaction(
             connection=connection,
             organisation_id=caller.organisation_id,
@@ -226,6 +292,7 @@ class Access:
             now=self._clock(),
             sealer=self._sealer,
             pharmacy_uid=caller.pharmacy_uid,
+            presumed=presumed,
         )
 
     async def write_as_system(

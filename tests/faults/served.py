@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from rxdesk import access, serving
-from rxdesk.access import Access, Caller, Transaction
+from rxdesk.access import Access, Caller, Presumed, Transaction
 from rxdesk.db.pool import Connection
 from rxdesk.kit.parents import end_with_parent
 
@@ -71,7 +71,7 @@ async def told_before(tx: Transaction, command: Command[T]) -> T:
     return result
 
 
-async def answered_first(self: Access, caller: Caller, command: Command[T]) -> T:
+async def answered_first(self: Access, caller: Caller, command: Command[T], _: Presumed | None = None) -> T:
     """Answer when the command has ended, and commit afterwards."""
     answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
@@ -91,7 +91,7 @@ async def answered_first(self: Access, caller: Caller, command: Command[T]) -> T
 def plant(fault: str) -> None:
     """Break the code; in this module's body, as worker processes may import it anew."""
     if fault == "answered_first":
-        Access.write = Access.write_at_once = answered_first  # type: ignore[method-assign] # the fault
+        Access.write = Access.write_at_once = answered_first  # type: ignore[assignment,method-assign] # the fault
     else:
         access.run_command = {"told_after": told_after, "told_before": told_before}[fault]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from tests.conftest import ENCRYPTION_KEYS, FixedClock
 from tests.factories import Tenant
@@ -11,6 +13,8 @@ from rxdesk.db import embedded
 from rxdesk.db.pool import Connection, DatabaseUnavailableError, Pool, connector
 from rxdesk.kit.keys import read_key
 from rxdesk.kit.sealing import Sealer, read_keys
+from rxdesk.permissions import Permission
+from rxdesk.waiting_room import commands
 
 USED = "SELECT uid, last_used_at FROM api_keys WHERE organisation_id = $1 ORDER BY created_at, uid"
 
@@ -49,4 +53,28 @@ async def test_last_use_survives_an_absent_database(
     assert access.used_keys == {}
     for one in (tenant, other):
         assert {row["last_used_at"] for row in await one.rows(USED)} == {clock.moment}
+    await pool.close()
+
+
+async def test_the_use_of_a_presumed_key_counts(cluster: embedded.Address, tenant: Tenant) -> None:
+    clock = FixedClock()
+    connect = connector(cluster.connect_args(embedded.APP), statement_seconds=5, name="faults")
+    pool = Pool(connect, size=1)
+    access = Access(pool, clock=clock, sealer=Sealer(read_keys(ENCRYPTION_KEYS)), statement_seconds=5)
+    visit = await tenant.insert(
+        "waiting_room_visits",
+        shop_uid=await tenant.insert("shops"),
+        patient_uid=await tenant.insert("patients"),
+        turn=1,
+    )
+    reference = read_key(await tenant.key(Permission.WAITING_ROOM_WRITE))
+    assert reference is not None
+    caller, _ = await access.read(reference, Permission.WAITING_ROOM_WRITE, None)
+    assert caller is not None
+    access.remember(reference, Permission.WAITING_ROOM_WRITE, caller)
+    presumed = access.presumed(reference, Permission.WAITING_ROOM_WRITE)
+    clock.moment += timedelta(hours=1)
+    await access.write_at_once(caller, lambda tx: commands.cancel(tx, visit), presumed)
+    await access.note_used_keys()
+    assert [row["last_used_at"] for row in await tenant.rows(USED)] == [clock.moment]
     await pool.close()

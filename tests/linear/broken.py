@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TypeVar
 
 from rxdesk import serving
-from rxdesk.access import Access, Caller, Read, Transaction
+from rxdesk.access import Access, Caller, Presumed, Read, Transaction
 from rxdesk.kit.parents import end_with_parent
 from rxdesk.waiting_room import calling, commands, queries
 from rxdesk.web import asgi
@@ -91,7 +91,7 @@ def cached_positions() -> None:
     Call.found = _found_cached  # type: ignore[method-assign] # the bug
 
 
-async def _write_or_not(self: Access, caller: Caller, command: Command[T]) -> T:
+async def _write_or_not(self: Access, caller: Caller, command: Command[T], _: Presumed | None = None) -> T:
     if next(_count) % _ONE_IN:
         return await _write(self, caller, command)
     answers: list[T] = []
@@ -107,10 +107,10 @@ async def _write_or_not(self: Access, caller: Caller, command: Command[T]) -> T:
 
 def acknowledged_then_rolled_back() -> None:
     """Answer one write in ten with a success, and undo it."""
-    Access.write = Access.write_at_once = _write_or_not  # type: ignore[method-assign] # the bug
+    Access.write = Access.write_at_once = _write_or_not  # type: ignore[assignment,method-assign] # the bug
 
 
-async def _write_slowly(self: Access, caller: Caller, command: Command[T]) -> T:
+async def _write_slowly(self: Access, caller: Caller, command: Command[T], _: Presumed | None = None) -> T:
     async def run(tx: Transaction) -> T:
         result = await command(tx)
         await asyncio.sleep(_GAP_SECONDS)
@@ -130,7 +130,7 @@ def duplicate_let_through() -> None:
     )
     # Where a patient waits twice, the next request must not show it by an error.
     _replace(commands, "_REGISTER", "SELECT uid FROM present) AS", "SELECT min(uid) FROM present) AS")
-    Access.write_at_once = _write_slowly  # type: ignore[method-assign] # as a slow disk would
+    Access.write_at_once = _write_slowly  # type: ignore[assignment,method-assign] # as a slow disk would
 
 
 def called_twice() -> None:
@@ -166,7 +166,7 @@ def cancelled_without_lock() -> None:
     )
     _replace_between("_CANCEL", ", \nroom AS MATERIALIZED", ", visit AS MATERIALIZED", "")
     _replace(commands, "_CANCEL", " CROSS JOIN (SELECT count(*) FROM raised) locked", "")
-    Access.write_at_once = _write_slowly  # type: ignore[method-assign] # as a slow disk would
+    Access.write_at_once = _write_slowly  # type: ignore[assignment,method-assign] # as a slow disk would
 
 
 BUGS: dict[str, Callable[[], None]] = {

@@ -70,6 +70,13 @@ MUTATIONS = (
         ("tests/db/test_reads.py",),
     ),
     Mutation(
+        "a write believes what it remembers of the key",
+        "access.py",
+        "AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) AND {permission}",
+        "AND {permission}",
+        ("tests/api/waiting_room/test_presumed.py",),
+    ),
+    Mutation(
         "a connection keeps another organisation's setting",
         "db/pool.py",
         "pooled.organisation_id != organisation_id",

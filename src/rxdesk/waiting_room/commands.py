@@ -8,7 +8,7 @@ too: who cancels waits for the lock, so that nobody ahead is gone before the pos
 from __future__ import annotations
 
 from rxdesk import errors
-from rxdesk.access import Transaction
+from rxdesk.access import STILL, Transaction
 from rxdesk.history import AFTER_LAST
 from rxdesk.kit.uids import new_uid
 from rxdesk.waiting_room.forecasts import Window
@@ -21,9 +21,12 @@ from rxdesk.webhooks.outbox import FAN_OUT, NOTICE
 # unique index, which sees what was committed while this waited for the lock; so does the count of those ahead, a
 # function whose own statement begins when the turn is had. The estimate of the position is kept, to be judged by the
 # wait that comes. $5 the visit's uid, $6 shop, $7 patient, $8 preferred doctor, $9 reason, $10 the event's uid, $11 the
-# position before the first of the window of estimates, $12, $13, $14 minutes, low and high of each place of it
+# position before the first of the window of estimates, $12, $13, $14 minutes, low and high of each place of it, $15 to
+# $18 the caller to be judged
 _REGISTER = f"""
-WITH given AS (
+WITH caller AS MATERIALIZED (
+  {STILL.format(digest="$15", permission="$16", per_second="$17", per_minute="$18")}
+), given AS (
   SELECT EXISTS (SELECT FROM shops WHERE organisation_id = $1 AND uid = $6 AND deleted_at IS NULL)
       AS shop_uid,
     EXISTS (SELECT FROM patients WHERE organisation_id = $1 AND uid = $7 AND deleted_at IS NULL)
@@ -39,6 +42,7 @@ WITH given AS (
   INSERT INTO waiting_rooms AS room (organisation_id, uid, last_turn, revision)
   SELECT $1, $6, 1, 1 FROM given
   WHERE shop_uid AND patient_profile_uid AND preferred_doctor_uid AND NOT EXISTS (SELECT FROM present)
+    AND (SELECT stands FROM caller)
   ON CONFLICT (organisation_id, uid) DO UPDATE SET last_turn = room.last_turn + 1, revision = room.revision + 1
   RETURNING last_turn
 ), counted AS MATERIALIZED (
@@ -56,7 +60,8 @@ WITH given AS (
     WHERE status IN ('waiting', 'allocated') AND deleted_at IS NULL DO NOTHING
   RETURNING uid, created_at, estimated_minutes
 ), {TOLD.format(step="visit", status="waiting", event="$10")}, {FAN_OUT}
-SELECT g.shop_uid, g.patient_profile_uid, g.preferred_doctor_uid, v.uid AS queue_uid, v.estimated_minutes,
+SELECT (SELECT stands FROM caller), g.shop_uid, g.patient_profile_uid, g.preferred_doctor_uid, v.uid AS queue_uid,
+  v.estimated_minutes,
   (SELECT position FROM counted) AS position, (SELECT uid FROM present) AS present_uid, {NOTICE} AS told
 FROM given g LEFT JOIN visit v ON true"""
 
@@ -64,11 +69,14 @@ FROM given g LEFT JOIN visit v ON true"""
 # ended stays so, and nothing is locked for it. Nor is one cancelled that a doctor has whose rooms are not locked, as
 # the patient was called before the locks were had: `unlocked` says so. Its time in the history is after that of the
 # last step, of which the row alone tells if it was taken while this waited.
-# $5 the visit's uid, $6 the event's, $7 the change's
+# $5 the visit's uid, $6 the event's, $7 the change's, $8 to $11 the caller to be judged
 _CANCEL = f"""
-WITH present AS MATERIALIZED (
+WITH caller AS MATERIALIZED (
+  {STILL.format(digest="$8", permission="$9", per_second="$10", per_minute="$11")}
+), present AS MATERIALIZED (
   SELECT shop_uid, doctor_uid FROM waiting_room_visits
   WHERE organisation_id = $1 AND uid = $5 AND status IN ('waiting', 'allocated') AND deleted_at IS NULL
+    AND (SELECT stands FROM caller)
 ), concerned AS (
   SELECT shop_uid FROM present
   UNION ALL
@@ -82,7 +90,8 @@ WITH present AS MATERIALIZED (
   SELECT v.uid, v.status, v.updated_at AS stepped_at,
     v.status = 'allocated' AND v.doctor_uid IS DISTINCT FROM (SELECT p.doctor_uid FROM present p) AS unlocked
   FROM waiting_room_visits v CROSS JOIN (SELECT count(*) FROM raised) locked
-  WHERE v.organisation_id = $1 AND v.uid = $5 AND v.deleted_at IS NULL FOR NO KEY UPDATE OF v
+  WHERE v.organisation_id = $1 AND v.uid = $5 AND v.deleted_at IS NULL AND (SELECT stands FROM caller)
+  FOR NO KEY UPDATE OF v
 ), cancelled AS (
   UPDATE waiting_room_visits AS w SET status = 'cancelled', ended_at = $2, updated_at = $2, actor_kind = $3,
     actor_uid = $4
@@ -96,7 +105,7 @@ WITH present AS MATERIALIZED (
     c.stepped_at + interval '1 microsecond', ({AFTER_LAST.format(uid="c.uid", kind="'visit'")})), $3, $4
   FROM cancelled c
 ), {TOLD.format(step="cancelled", status="cancelled", event="$6")}, {FAN_OUT}
-SELECT v.status, v.unlocked, {NOTICE} AS told FROM visit v"""
+SELECT c.stands, v.status, v.unlocked, {NOTICE} AS told FROM caller c LEFT JOIN visit v ON true"""
 
 
 async def register(tx: Transaction, body: Registration, estimates: Window) -> Place:
@@ -112,7 +121,9 @@ async def register(tx: Transaction, body: Registration, estimates: Window) -> Pl
             *(new_uid("q"), body.shop_uid, body.patient_profile_uid),
             *(body.preferred_doctor_uid, body.visit_reason, new_uid("evt")),
             *estimates,
+            *tx.judged,
         )
+        tx.stands(row["stands"])
         for field in ("shop_uid", "patient_profile_uid", "preferred_doctor_uid"):
             if not row[field]:
                 raise errors.not_found(field)
@@ -133,12 +144,14 @@ async def cancel(tx: Transaction, uid: str) -> None:
     Raises 404 for an unknown visit, 409 for a completed one.
     """
     while True:
-        visit = await tx.connection.fetchrow(
+        [visit] = await tx.connection.fetch(
             _CANCEL,
             *(tx.organisation_id, tx.now, tx.actor_kind, tx.actor_uid),
             *(uid, new_uid("evt"), new_uid("chg")),
+            *tx.judged,
         )
-        if visit is None:
+        tx.stands(visit["stands"])
+        if visit["status"] is None:
             raise errors.not_found()
         if visit["status"] == "completed":
             raise errors.simple(409, "The visit is completed and cannot be cancelled")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from rxdesk import errors, idempotency
-from rxdesk.access import Access, Caller, Read, Transaction, Updated
+from rxdesk.access import Access, Caller, Presumed, PresumptionError, Read, Transaction, Updated
+from rxdesk.errors import ApiError
 from rxdesk.kit.clock import Clock
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.keys import KeyReference, read_key
@@ -23,7 +24,7 @@ from rxdesk.settings import Settings
 from rxdesk.web import body as door
 from rxdesk.web.answers import Answer, RawHeaders, Scope
 from rxdesk.web.asgi import SLASH
-from rxdesk.web.rate_limit import Network, RateLimiter, client_address
+from rxdesk.web.rate_limit import Network, RateLimiter, Verdict, client_address
 
 if TYPE_CHECKING:
     from rxdesk.web.endpoint import Operation
@@ -113,7 +114,7 @@ class Incoming:
 class Call(Incoming):
     """One request of a key on its way through an endpoint."""
 
-    __slots__ = ("_body", "_key", "caller", "headers", "judged")
+    __slots__ = ("_body", "_counted", "_key", "_presumed", "caller", "headers", "judged")
 
     def __init__(self, services: Services, operation: Operation, scope: Scope, receive: door.Receive) -> None:
         super().__init__(services, operation, scope, receive)
@@ -121,13 +122,15 @@ class Call(Incoming):
         self.judged = False  # the key was looked at: an error since then is the verdict, or comes after it
         self.headers: RawHeaders = ()
         self._key: KeyReference | None = None
+        self._presumed: Presumed | None = None
+        self._counted: tuple[Caller, Verdict] | None = None
         self._body: object = None
 
     # Input -----------------------------------------------------------------------------------------------
 
     async def body(self, kind: type[T]) -> T:
-        """Read and check the body; the caller is judged first."""
-        if self.caller is None:
+        """Read and check the body; the caller is judged, or presumed, first."""
+        if self.caller is None and self._presumed is None:
             await self.authorise()
         return self._read(await self.data(), kind)
 
@@ -155,9 +158,9 @@ class Call(Incoming):
     # Who asks --------------------------------------------------------------------------------------------
 
     async def _reference(self) -> KeyReference:
+        self.judged = True
         if self._key is not None:
             return self._key
-        self.judged = True
         values = self.header_values(b"x-api-key")
         if not values:
             raise errors.header_missing()
@@ -176,19 +179,29 @@ class Call(Incoming):
 
     async def _judge(self, key: KeyReference, caller: Caller | None) -> Caller:
         if caller is None:
+            self.headers = ()  # a presumption's
             self.services.limiter.note_unknown(self.address(), key.digest)
             raise errors.key_invalid()
         self.services.limiter.note_known(key.digest)
-        self.caller = caller
-        self.scope["rxdesk.organisation"] = caller.organisation_id
-        self.scope["rxdesk.key"] = caller.key_uid
-        verdict = await self.services.limiter.hit(caller)
-        self.headers = verdict.headers
-        if not verdict.allowed:
-            raise errors.too_many(verdict.retry_after)
+        self._is(caller)
+        await self._count(caller)
         if not caller.allowed:
             raise errors.permission_denied()
         return caller
+
+    def _is(self, caller: Caller) -> None:
+        self.caller = caller
+        self.scope["rxdesk.organisation"] = caller.organisation_id
+        self.scope["rxdesk.key"] = caller.key_uid
+
+    async def _count(self, caller: Caller) -> None:
+        """Count the request, once, against the key's limits; 429."""
+        if self._counted is None or self._counted[0] != caller:
+            self._counted = caller, await self.services.limiter.hit(caller)
+        verdict = self._counted[1]
+        self.headers = verdict.headers
+        if not verdict.allowed:
+            raise errors.too_many(verdict.retry_after)
 
     async def authorise(self, *, seconds: float | None = None) -> Caller:
         """Judge the caller by a statement of its own; for writes, for faulty input and for health.
@@ -200,6 +213,27 @@ class Call(Incoming):
         key = await self._reference()
         caller, _ = await self.services.access.read(key, self.operation.permission, None, seconds=seconds)
         return await self._judge(key, caller)
+
+    async def presume(self) -> Caller:
+        """Give who the key was when last seen, for a `write` of one statement, which judges it again.
+
+        A key that is not remembered, and one whose request is to be done once, are judged at once. Whatever goes wrong
+        before that statement has the caller judged first, as faulty input always has.
+        """
+        permission = self.operation.permission
+        if permission is None or self.header_values(b"idempotency-key"):
+            return await self.authorise()
+        key = await self._reference()
+        presumed = self.services.access.presumed(key, permission)
+        if presumed is None:
+            caller = await self.authorise()
+            if caller.pharmacy_uid is None:
+                self.services.access.remember(key, permission, caller)
+            return caller
+        self.judged = False
+        await self._count(presumed.caller)
+        self._presumed = presumed
+        return presumed.caller
 
     # Answers ---------------------------------------------------------------------------------------------
 
@@ -223,7 +257,8 @@ class Call(Incoming):
 
         `at_once`: the command is one statement and needs none around it, but for an Idempotency-Key's sake.
         """
-        caller = await self.authorise()
+        if self._presumed is None:
+            await self.authorise()
         request = self._idempotent()
 
         async def run(tx: Transaction) -> tuple[int, str]:
@@ -238,9 +273,31 @@ class Call(Incoming):
             return await once() if request is None else await idempotency.once(tx, request, once)
 
         access = self.services.access
-        write = access.write_at_once if at_once and request is None else access.write
-        status, text = await write(caller, run)
+        if at_once and request is None:
+            status, text = await self._write_at_once(run)
+        else:
+            status, text = await access.write(await self.authorise(), run)
         return Answer(status, text.encode())
+
+    async def _write_at_once(self, run: Callable[[Transaction], Awaitable[T]]) -> T:
+        access = self.services.access
+        presumed = self._presumed
+        if presumed is not None and self.caller is None:
+            try:
+                done = await access.write_at_once(presumed.caller, run, presumed)
+            except PresumptionError:
+                pass  # nothing was written, and it is asked anew who this is
+            except ApiError:
+                self._stood(presumed)
+                raise
+            else:
+                self._stood(presumed)
+                return done
+        return await access.write_at_once(await self.authorise(), run)
+
+    def _stood(self, presumed: Presumed) -> None:
+        self.judged = True
+        self._is(presumed.caller)
 
     async def kept(self) -> Answer | None:
         """Give the answer kept for the request's Idempotency-Key.

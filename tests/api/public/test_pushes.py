@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import pytest
 from tests.api.public.pushing import document, statuses, until, world
-from tests.conftest import ENCRYPTION_KEYS, Live, settings_for
+from tests.conftest import Live
 from tests.factories import Tenant
 
-from rxdesk import working
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
 from rxdesk.wallet.apple.trial import TrialFiles
@@ -213,28 +211,3 @@ async def test_a_device_that_unregistered_before_its_push(
         await phone.remove(issued["uid"])
         [row] = await here.until(lambda rows: statuses(rows) == ["failed"])
         assert (row["devices"][0]["reason"], row["devices"][0]["attempts"]) == ("unregistered", 1)
-
-
-async def test_pushes_that_have_ended_are_not_kept_for_ever(
-    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles
-) -> None:
-    async with world(serving, cluster, tenant, today) as here:
-        issued = await here.issue()
-        await here.phone(issued)
-        await here.send((issued["uid"], "x"))
-        await here.until(lambda rows: statuses(rows) == ["delivered_to_device"])
-    kept = "SELECT status FROM wallet_pushes WHERE organisation_id = $1"
-    settings = settings_for(event_retention_days=30)
-    composed = working.compose(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
-    await working.tidy(composed)
-    assert len(await tenant.rows(kept)) == 1
-    later = working.compose(
-        settings,
-        cluster.connect_args(embedded.APP),
-        ENCRYPTION_KEYS,
-        clock=lambda: utc_now() + timedelta(days=31),
-    )
-    await working.tidy(later)
-    assert await tenant.rows(kept) == []
-    for one in (composed, later):
-        await one.pool.close()

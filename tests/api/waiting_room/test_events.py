@@ -49,7 +49,7 @@ async def test_a_step_and_its_event_are_one_statement(inside: InProcess, tenant:
     await register()
     inside.statements.clear()
     uid = await register()
-    assert len(inside.statements) == 2, inside.statements  # the first says who asks
+    assert len(inside.statements) == 1, inside.statements  # which says as well who asks
     inside.statements.clear()
     await inside.client.delete(f"/waiting-room/{uid}", headers=headers)
-    assert len(inside.statements) == 2, inside.statements
+    assert len(inside.statements) == 1, inside.statements

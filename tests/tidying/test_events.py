@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
-import asyncpg
 import pytest
 from structlog.testing import capture_logs
-from tests.conftest import FixedClock, migrated
+from tests.conftest import FixedClock
 from tests.factories import Tenant, make_tenant
 from tests.webhooks.engine import (
     answering,
@@ -24,24 +22,9 @@ from tests.webhooks.engine import (
 from rxdesk import working
 from rxdesk.access import Transaction
 from rxdesk.db import embedded
-from rxdesk.db.pool import Connection
 from rxdesk.webhooks import retention
 
 pytestmark = pytest.mark.usefixtures("queue")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[embedded.Address]:
-    """A PostgreSQL of this module's own: to tidy is to go through all organisations there are."""
-    with migrated() as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-async def app_connection(cluster: embedded.Address) -> AsyncIterator[Connection]:
-    connection = await asyncpg.connect(**cluster.connect_args(embedded.APP))
-    yield connection
-    await connection.close()
 
 
 async def counts(tenant: Tenant) -> tuple[int, ...]:
