@@ -122,20 +122,6 @@ LINES: list[tuple[Kind, Row, str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "reason"),
-    [
-        ("fields", ["level"], "the value of points has {points}, which is no field of the template"),
-        ("design.title", {"en": "Card"}, "title has no text in de, the design's language"),
-        ("design.links.0.url", "javascript:x", "the url of help must begin with https://, tel: or mailto:"),
-    ],
-)
-def test_a_design_must_be_one_that_the_template_can_have(path: str, value: object, reason: str) -> None:
-    faults = decode("wallet_templates", changed(TEMPLATE, path, value))
-    assert isinstance(faults, list)
-    assert [tuple(fault) for fault in faults] == [("design", reason)]
-
-
 def test_a_decision_stands_beside_a_decided_status() -> None:
     faults = decode("orders", changed(ORDER, "prescriptions.0.status", "waiting_for_doctor"))
     assert isinstance(faults, list)

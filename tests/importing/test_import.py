@@ -14,13 +14,11 @@ from tests.factories import Tenant
 from tests.importing.conftest import NOW, Import
 from tests.importing.rows import DOCTOR, ORDER, PASS, PATIENT, PRODUCT, SHOP, TEMPLATE, VISIT, Row, T, world
 
-from rxdesk.access import look
 from rxdesk.db import embedded
 from rxdesk.importing import statements, telling
 from rxdesk.importing.files import find_files
 from rxdesk.importing.load import ImportBusyError, import_files
 from rxdesk.importing.tables import TABLES
-from rxdesk.wallet import pass_queries
 
 ALL_TABLES = [table.name for tables in TABLES.values() for table in tables]
 
@@ -141,36 +139,6 @@ async def test_every_column_of_every_kind(importing: Import, tenant: Tenant) -> 
     assert (template["fields"], json.loads(template["design"])) == (["points"], TEMPLATE["design"])
     assert (await one(tenant, "wallet_passes", "wp-1"))["expires_at"] == at(T + 100)
     assert (await one(tenant, "waiting_room_visits", "q-1"))["turn"] == 1
-
-
-async def test_a_template_s_look_goes_from_one_organisation_to_another(
-    importing: Import, tenant: Tenant, other: Tenant, tmp_path: Path
-) -> None:
-    await importing(shops=[SHOP], wallet_templates=[TEMPLATE])
-    shown = json.loads(await look(tenant.connection, tenant.id, pass_queries.TEMPLATE, "wpt-1") or "")
-    members = {
-        name: shown[name] for name in ("uid", "shop_uid", "display_name", "pass_type", "fields", "design")
-    }
-    assert members == {name: value for name, value in TEMPLATE.items() if name != "created_at"}
-    (tmp_path / "shops.ndjson").write_text(json.dumps(SHOP))
-    (tmp_path / "wallet_templates.ndjson").write_text(json.dumps(members))
-    await other.enter()
-    assert (await import_files(other.connection, other.id, find_files([tmp_path]), now=NOW)).ok
-    copied = json.loads(await look(other.connection, other.id, pass_queries.TEMPLATE, "wpt-1") or "")
-    assert copied == shown
-
-
-async def test_a_template_keeps_its_look_where_a_line_has_none(importing: Import, tenant: Tenant) -> None:
-    bare = {name: value for name, value in TEMPLATE.items() if name != "design"}
-    await importing(shops=[SHOP], wallet_templates=[bare])
-    assert json.loads((await one(tenant, "wallet_pass_templates", "wpt-1"))["design"]) == {}
-    await importing(wallet_templates=[TEMPLATE])
-    report = await importing(wallet_templates=[bare])
-    assert report.files[0].written["wallet_pass_templates"].changed == 0
-    assert json.loads((await one(tenant, "wallet_pass_templates", "wpt-1"))["design"]) == TEMPLATE["design"]
-    await importing(wallet_templates=[bare | {"display_name": "Karte", "design": {}}])
-    template = await one(tenant, "wallet_pass_templates", "wpt-1")
-    assert (template["display_name"], json.loads(template["design"])) == ("Karte", {})
 
 
 async def test_the_same_again_writes_no_row(importing: Import, tenant: Tenant) -> None:
