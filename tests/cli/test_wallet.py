@@ -44,11 +44,12 @@ def origin(demo: Server) -> str:
     return f"http://127.0.0.1:{demo.port}"
 
 
-def png(width: int, height: int) -> bytes:
-    """A white PNG."""
+def png(width: int, height: int, padding: int = 0) -> bytes:
+    """A white PNG, with so many bytes beside its pixels."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
         (b"IDAT", zlib.compress((b"\x00" + b"\xff" * width) * height)),
+        *([(b"teXt", b"x" * padding)] if padding else []),
         (b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -207,6 +208,15 @@ def test_a_look_that_is_refused(demo: Server, look: Path, file: str, content: st
     (look / file).write_text(content)
     named = ["--shop", shop(demo), "--name", "Karte", "--field", "points", "--design", str(look)]
     assert said in refused(inside("wallet", "templates", "create", *at(demo), *named))
+
+
+def test_images_that_are_too_much_together(demo: Server, look: Path) -> None:
+    for name in ("logo", "strip"):
+        for scale in (1, 2, 3):
+            (look / f"{name}@{scale}x.png").write_bytes(png(30, 30, padding=400 * 1024))
+    named = ["--shop", shop(demo), "--name", "Karte", "--field", "points", "--design", str(look)]
+    said = refused(inside("wallet", "templates", "create", *at(demo), *named))
+    assert "the images are 2401 KiB together, and 2048 KiB at most" in said
 
 
 @pytest.mark.parametrize(

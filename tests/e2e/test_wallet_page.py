@@ -10,9 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from playwright.async_api import Browser, Request
 from tests.api.public.googling import ISSUER, PUBLIC, account_file, google_server, google_settings
-from tests.api.wallet.cards import make_template, put
+from tests.api.wallet.cards import give_images, make_template, put
 from tests.conftest import BASE, FixedClock, Live, start_live, stop_live
 from tests.factories import Tenant
+from tests.wallet.test_png import png
 
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
@@ -78,6 +79,56 @@ async def test_the_card_fits_and_loads_nothing(
     code = tab.get_by_alt_text("QR-Code der Karte")
     assert await code.evaluate("image => image.complete && image.naturalWidth > 0")
     assert await tab.get_by_text("Scannen Sie dies mit Ihrem Telefon.").count() == int(agent is None)
+    await tab.close()
+
+
+SIZES = {"strip": (750, 246), "thumbnail": (180, 180)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "shown"),
+    [
+        ("generic", ("strip", "thumbnail"), "thumbnail"),
+        ("storeCard", ("strip", "thumbnail"), "strip"),
+        ("coupon", ("strip", "thumbnail"), "strip"),
+        ("eventTicket", ("strip", "thumbnail"), "strip"),
+        ("eventTicket", ("thumbnail",), "thumbnail"),
+        ("storeCard", ("thumbnail",), None),
+    ],
+    ids=str,
+)
+async def test_images_stand_where_the_wallet_has_them(
+    live: Live,
+    client: httpx.AsyncClient,
+    tenant: Tenant,
+    browser: Browser,
+    kind: str,
+    given: tuple[str, ...],
+    shown: str | None,
+) -> None:
+    template = await make_template(tenant, "points", "level", pass_type=kind, design=json.dumps(DESIGN))
+    await give_images(tenant, template, {(name, 2): png(*SIZES[name]) for name in given})
+    made = await put(client, tenant, template, display_name="Max Mustermann")
+    path = "/w/" + made.json()["links"]["landing_page"].partition("/w/")[2]
+    tab = await browser.new_page(viewport={"width": 375, "height": 667}, user_agent=IPHONE, locale="de-DE")
+    await tab.goto(live.url + path)
+    pictures = tab.locator(".card > div:not(.code) > img")
+    assert await pictures.count() == (shown is not None)
+    card = await tab.locator(".card").bounding_box()
+    name = await tab.get_by_text("Max Mustermann", exact=True).bounding_box()
+    assert card is not None
+    assert name is not None
+    if shown is not None:
+        picture = await pictures.bounding_box()
+        assert picture is not None
+        if shown == "strip":  # across the card, and the name upon it
+            assert (picture["x"], picture["width"]) == (card["x"], card["width"])
+            assert picture["y"] <= name["y"]
+            assert name["y"] + name["height"] <= picture["y"] + picture["height"]
+        else:  # at the right of the name
+            assert (picture["width"], picture["height"]) == (90, 90)
+            assert name["x"] + name["width"] <= picture["x"]
+            assert picture["x"] + picture["width"] <= card["x"] + card["width"]
     await tab.close()
 
 

@@ -53,8 +53,14 @@ def _one_at_a_time() -> asyncio.Lock:
 
 
 async def told_before(tx: Transaction, command: Command[T]) -> T:
-    """Store events by a connection of their own, which commits before the change is."""
+    """Store events by a connection of their own, which commits before the change is.
+
+    A command that has stored its events itself goes on at once: it holds the lock of the stream, for which the other
+    connection waits, and would wait for that one here until a time limit ends both.
+    """
     result = await command(tx)
+    if not tx.before_commit:
+        return result
     async with _one_at_a_time():
         other = await _by_the_way()
         await other.execute(f"SET rxdesk.organisation_id = '{tx.organisation_id}'")

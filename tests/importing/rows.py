@@ -123,6 +123,25 @@ TEMPLATE: Row = {
     "display_name": "Treuekarte",
     "pass_type": "storeCard",
     "fields": ["points"],
+    "design": {
+        "language": "de",
+        "title": {"de": "Treuekarte", "en": "Loyalty card"},
+        "background": "#0a3d62",
+        "foreground": "#ffffff",
+        "fields": [
+            {
+                "key": "points",
+                "place": "primary",
+                "label": {"de": "Punkte", "en": "Points"},
+                "value": "{points}",
+                "change_message": "{value} Punkte",
+            }
+        ],
+        "links": [{"key": "help", "label": "Hilfe", "url": "https://example.org/help"}],
+        "barcode": "none",
+        "barcode_text": "Nr. 7",
+        "message_label": "Nachricht",
+    },
     "created_at": T,
 }
 PASS: Row = {

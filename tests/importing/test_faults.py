@@ -18,6 +18,7 @@ from tests.importing.rows import (
     PHARMACY,
     PRODUCT,
     SHOP,
+    TEMPLATE,
     VISIT,
     Row,
     T,
@@ -99,6 +100,24 @@ LINES: list[tuple[Kind, Row, str, Any, str]] = [
     ("doctors", DOCTOR, "active", ..., "required, but missing"),
     ("waiting_room", VISIT, "ended_at", T, "given, but the visit is still waiting"),
     ("waiting_room", VISIT, "visit_reason", "x" * 501, "must be a string of length <= 500"),
+    ("wallet_templates", TEMPLATE, "design.background", "blue", "not of its form"),
+    ("wallet_templates", TEMPLATE, "design.colour", "#000000", "unknown member"),
+    (
+        "wallet_templates",
+        TEMPLATE,
+        "design.fields.0.place",
+        "top",
+        "invalid enum value 'top'; one of: header, ",
+    ),
+    ("wallet_templates", TEMPLATE, "design.links.0.label", ..., "required, but missing"),
+    ("wallet_templates", TEMPLATE, "design", 7, "must be an object or null, not an integer"),
+    (
+        "wallet_templates",
+        TEMPLATE,
+        "design.links",
+        [{"key": f"k{n}", "label": "x", "url": "https://example.org"} for n in range(11)],
+        "must be an array of length <= 10",
+    ),
     ("wallet_passes", PASS, "status", "lost", "invalid enum value 'lost'; one of: active, revoked, expired"),
 ]
 

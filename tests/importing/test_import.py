@@ -12,7 +12,7 @@ import pytest
 from scripts import lint_sql
 from tests.factories import Tenant
 from tests.importing.conftest import NOW, Import
-from tests.importing.rows import DOCTOR, ORDER, PASS, PATIENT, PRODUCT, SHOP, VISIT, Row, T, world
+from tests.importing.rows import DOCTOR, ORDER, PASS, PATIENT, PRODUCT, SHOP, TEMPLATE, VISIT, Row, T, world
 
 from rxdesk.db import embedded
 from rxdesk.importing import showing, statements, telling
@@ -135,7 +135,8 @@ async def test_every_column_of_every_kind(importing: Import, tenant: Tenant) -> 
     }
     made = await one(tenant, "pharmacy_orders", "po-1")
     assert (made["created_at"], json.loads(made["data"])) == (at(T), {"note": "x"})  # the order's time
-    assert (await one(tenant, "wallet_pass_templates", "wpt-1"))["fields"] == ["points"]
+    template = await one(tenant, "wallet_pass_templates", "wpt-1")
+    assert (template["fields"], json.loads(template["design"])) == (["points"], TEMPLATE["design"])
     assert (await one(tenant, "wallet_passes", "wp-1"))["expires_at"] == at(T + 100)
     assert (await one(tenant, "waiting_room_visits", "q-1"))["turn"] == 1
 

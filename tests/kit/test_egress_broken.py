@@ -6,7 +6,7 @@ import asyncio
 import socket
 
 import pytest
-from tests.kit.test_egress import Pki, pki  # noqa: F401 - a fixture
+from tests.kit.receivers import Pki
 from tests.kit.test_egress_kept import OK, answering, keeping, receiving, send
 
 from rxdesk.kit import connector
@@ -117,7 +117,7 @@ async def test_another_protocol_is_not_spoken(upgrade: bytes) -> None:
 
 
 async def test_over_tls_too_an_answer_before_the_request_has_left_closes_the_connection(
-    pki: Pki,  # noqa: F811 - the fixture
+    pki: Pki,
 ) -> None:
     accepted: list[asyncio.StreamWriter] = []
 

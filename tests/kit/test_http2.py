@@ -30,10 +30,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> TrialFiles:
 
 @contextlib.asynccontextmanager
 async def client(
-    files: TrialFiles, port: int, *, allow: AllowList = LOOPBACK, trusting: bool = True
+    files: TrialFiles, port: int, *, allow: AllowList = LOOPBACK, trusting: bool = True, silence: float = 5.0
 ) -> AsyncIterator[Http2Client]:
     tls = client_tls(files.root if trusting else None, files.pass_certificate, files.pass_key, "")
-    made = Http2Client(Egress(allow), f"https://127.0.0.1:{port}", tls)
+    made = Http2Client(Egress(allow), f"https://127.0.0.1:{port}", tls, silence=silence)
     try:
         yield made
     finally:
@@ -147,15 +147,37 @@ async def test_a_connection_that_breaks_ends_what_is_under_way_and_the_next_gets
         assert (await ask(http, b"go")).status == 200
 
 
-async def test_silence_is_a_timeout_and_the_second_one_ends_the_connection(files: TrialFiles) -> None:
-    def act(peer: Peer, _: int, __: dict[str, str], ___: bytes) -> None:
-        peer.transport.pause_reading()
+async def test_silence_is_a_timeout_and_the_connection_is_left_unless_it_shows_life(
+    files: TrialFiles,
+) -> None:
+    def act(peer: Peer, stream_id: int, _: dict[str, str], __: bytes) -> None:
+        if len(peers) > 1:
+            peer.answer(stream_id)
+        else:
+            peer.transport.pause_reading()
+
+    async with serving(files, act) as (port, peers), client(files, port, silence=0.2) as http:
+        assert await ask(http, total=0.2) == Http2Answer(error="timeout")
+        assert await ask(http) == Http2Answer(error="connect")
+        assert (await ask(http)).status == 200
+        assert len(peers) == 2
+
+
+async def test_requests_that_are_late_together_end_no_other(files: TrialFiles) -> None:
+    patient: list[tuple[Peer, int]] = []
+
+    def act(peer: Peer, stream_id: int, _: dict[str, str], body: bytes) -> None:
+        if body:
+            patient.append((peer, stream_id))
 
     async with serving(files, act) as (port, peers), client(files, port) as http:
-        assert await ask(http, total=0.2) == Http2Answer(error="timeout")
-        assert await ask(http, total=0.2) == Http2Answer(error="timeout")
-        assert await ask(http, total=0.2) == Http2Answer(error="timeout")
-        assert len(peers) == 2
+        waiting = asyncio.create_task(ask(http, b"wait"))
+        late = await asyncio.gather(*(ask(http, total=0.2) for _ in range(3)))
+        assert late == [Http2Answer(error="timeout")] * 3
+        [(peer, stream_id)] = patient
+        peer.answer(stream_id)
+        assert (await waiting).status == 200
+        assert len(peers) == 1
 
 
 async def test_a_slow_answer_does_not_end_a_connection_that_lives(files: TrialFiles) -> None:

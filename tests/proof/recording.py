@@ -31,11 +31,19 @@ def state() -> str:
     return digest.hexdigest()[:16]
 
 
-def commit() -> str:
-    """Name the commit that is checked out, and whether anything differs from it."""
-    command = ["git", "describe", "--always", "--exclude=*", "--dirty"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+def commit(root: Path = ROOT) -> str:
+    """Name the commit that is checked out, and whether anything but the page of the results differs from it."""
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", *arguments]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+
+    name = git("describe", "--always", "--exclude=*").stdout.strip()
+    if not name:
+        return "unknown"
+    page = PAGE.relative_to(ROOT).as_posix()
+    differs = git("diff", "--quiet", "HEAD", "--", ".", f":(exclude){page}").returncode
+    return f"{name}-dirty" if differs else name
 
 
 class Recorder:

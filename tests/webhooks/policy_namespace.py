@@ -33,7 +33,7 @@ from tests.api.operations.webhooks.conftest import Operations, subscription
 from tests.api.webhooks.receivers import make_pki
 from tests.conftest import FixedClock, InProcess, in_process
 from tests.factories import Tenant
-from tests.kit.test_egress import FORBIDDEN_HOSTS, FORBIDDEN_NAMES
+from tests.kit.test_egress_policy import FORBIDDEN_HOSTS, FORBIDDEN_NAMES
 from tests.webhooks.engine import eventually, worker
 
 from rxdesk.db import embedded

@@ -110,7 +110,7 @@ def _finding(name: str, look: Callable[[], str]) -> Finding:
 
 
 def _settings(settings: Settings) -> Finding:
-    from rxdesk.serving import check_settings
+    from rxdesk.preflight import check_settings
 
     def look() -> str:
         check_settings(settings, settings.encryption_keys or None)

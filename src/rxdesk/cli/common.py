@@ -210,7 +210,7 @@ def on_database(
 
 async def encryption_keys(settings: Settings, connection: Connection) -> str:
     """Give the encryption keys, verified against the database; made beside an embedded one that has none yet."""
-    from rxdesk import serving
+    from rxdesk import preflight
     from rxdesk.db import keyring
     from rxdesk.kit.sealing import KEY_FILE, keys_beside
 
@@ -224,7 +224,7 @@ async def encryption_keys(settings: Settings, connection: Connection) -> str:
         )
         raise CliError(message)
     keys = settings.encryption_keys or keys_beside(settings.data_dir)
-    serving.check_settings(settings, keys)
+    preflight.check_settings(settings, keys)
     await keyring.enrol(connection, keys)
     return keys
 

@@ -166,10 +166,10 @@ def located_for_serving(
     ready_file: Path | None = None,
 ) -> Iterator[tuple[Location, socket.socket]]:
     """Hold the port, then the database; meanwhile import what forked workers need."""
-    from rxdesk import serving
+    from rxdesk import preflight
     from rxdesk.kit.ports import hold_port
 
-    serving.check_settings(settings, settings.encryption_keys or None)
+    preflight.check_settings(settings, settings.encryption_keys or None)
     folder = None if ready_file is None else ready_file.parent
     if folder is not None and folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
         message = f"the ready file cannot be written to {folder}"

@@ -37,14 +37,14 @@ def worker(*, concurrency: Concurrency = None, data_dir: DataDir = None, config:
     """
     end_on_signals()
     with until_ended():
-        from rxdesk import serving
+        from rxdesk import preflight, serving
         from rxdesk.db.location import located
         from rxdesk.kit import logs
 
         settings = settings_of(data_dir, config, worker_concurrency=concurrency).settings
         refuse_without_keys(settings)
         refuse_absent(settings)
-        serving.check_settings(settings, settings.encryption_keys or None)
+        preflight.check_settings(settings, settings.encryption_keys or None)
         with located(
             database_url=settings.database_url,
             data_dir=settings.data_dir,

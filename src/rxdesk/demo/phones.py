@@ -26,9 +26,9 @@ from rxdesk.demo.launch import LANGUAGES, Launch, kept_files
 from rxdesk.kit import logs
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import utc_now
-from rxdesk.kit.egress import ANSWER_LIMIT, Egress, Outcome
+from rxdesk.kit.egress import Egress, Outcome
 from rxdesk.kit.parents import end_with_parent
-from rxdesk.wallet.apple.reading import PassRefused, read_pass
+from rxdesk.wallet.apple.reading import MOST_BYTES, PassRefused, read_pass
 from rxdesk.wallet.apple.trial import files_in
 from rxdesk.wallet.emulator.apns import Devices
 from rxdesk.wallet.emulator.apns_server import ApnsServer, server_tls
@@ -103,7 +103,7 @@ async def _fetch(phone: Phone, url: str) -> Outcome:
     """Load the pass down, again while there is no answer: its workers may be starting anew."""
     attempts = 1
     while True:
-        outcome = await phone.egress.request("GET", url, b"", {}, max_answer=ANSWER_LIMIT)
+        outcome = await phone.egress.request("GET", url, b"", {}, max_answer=MOST_BYTES)
         if outcome.status is not None or attempts == _ATTEMPTS:
             return outcome
         attempts += 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -50,13 +51,20 @@ def _walk(value: object, wanted: Any, path: str) -> Iterator[FieldFault]:  # noq
     if struct is not None and isinstance(value, dict):
         yield from _walk_struct(value, struct, path)
     elif (item := _item_of(wanted)) is not None and isinstance(value, list):
-        for position, one in enumerate(value):
-            yield from _walk(one, item, f"{path}.{position}" if path else str(position))
+        places = (f"{path}.{position}" if path else str(position) for position in range(len(value)))
+        faults = [
+            fault for one, place in zip(value, places, strict=True) for fault in _walk(one, item, place)
+        ]
+        yield from faults or _refused(value, wanted, path)  # each may be right, and they be too many
     else:
-        try:
-            msgspec.convert(value, wanted)
-        except msgspec.ValidationError as error:
-            yield FieldFault(path, _reason(str(error), wanted))
+        yield from _refused(value, wanted, path)
+
+
+def _refused(value: object, wanted: Any, path: str) -> Iterator[FieldFault]:  # noqa: ANN401
+    try:
+        msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        yield FieldFault(path, _reason(str(error), wanted))
 
 
 def _walk_struct(value: dict[str, Any], struct: type[msgspec.Struct], path: str) -> Iterator[FieldFault]:
@@ -73,12 +81,22 @@ def _walk_struct(value: dict[str, Any], struct: type[msgspec.Struct], path: str)
             yield FieldFault(prefix + name, "required, but missing")
 
 
+def _bare(wanted: Any) -> Any:  # noqa: ANN401
+    """Give a type without what is said of it besides: that it may be null, its limits."""
+    if get_origin(wanted) in (Union, UnionType):
+        others = [one for one in get_args(wanted) if one is not NoneType]
+        return _bare(others[0]) if len(others) == 1 else wanted
+    return get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
+
+
 def _struct_in(wanted: Any) -> type[msgspec.Struct] | None:  # noqa: ANN401
+    wanted = _bare(wanted)
     return wanted if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct) else None
 
 
 def _item_of(wanted: Any) -> Any:  # noqa: ANN401
     """Give the type of a list's items when they are objects; None for anything else."""
+    wanted = _bare(wanted)
     if get_origin(wanted) is list and _struct_in(get_args(wanted)[0]) is not None:
         return get_args(wanted)[0]
     return None

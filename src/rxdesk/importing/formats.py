@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from rxdesk.orders.schemas import OrderStatus
 from rxdesk.prescriptions.schemas import PrescriptionStatus
+from rxdesk.wallet.design import Design
 
 Kind: TypeAlias = Literal[
     "shops",
@@ -282,12 +283,16 @@ class Visit(Entity, kw_only=True, forbid_unknown_fields=True):
 
 
 class WalletTemplate(Entity, kw_only=True, forbid_unknown_fields=True):
-    """A wallet pass template of a shop; `fields` are the names that a message may use as `{name}`."""
+    """A wallet pass template of a shop; `fields` are the names that a message may use as `{name}`.
+
+    Without a `design` it keeps the one that it has.
+    """
 
     shop_uid: Uid
     display_name: Text
     pass_type: PassType
     fields: list[FieldName] = []
+    design: Design | None = None
 
 
 class WalletPass(Entity, kw_only=True, forbid_unknown_fields=True):

@@ -220,7 +220,8 @@ def _visit(visit: Visit, line: int, rows: Rows) -> None:
 
 def _template(template: WalletTemplate, line: int, rows: Rows) -> None:
     name = template.display_name
-    own = (template.shop_uid, name, sort_key(name), template.pass_type, template.fields)
+    design = None if template.design is None else _encoder.encode(template.design).decode()
+    own = (template.shop_uid, name, sort_key(name), template.pass_type, template.fields, design)
     rows["wallet_pass_templates"].append((line, 0, 0, template.uid, *own, *_times(template)))
 
 

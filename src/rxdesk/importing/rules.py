@@ -16,6 +16,7 @@ from rxdesk.importing.formats import (
     WalletTemplate,
 )
 from rxdesk.kit.text import is_email, sort_key
+from rxdesk.wallet.design import objections
 
 FieldReason: TypeAlias = tuple[str, str]
 # A sort key stands in an index beside a uid; PostgreSQL refuses entries over about 2,700 bytes.
@@ -57,6 +58,8 @@ def rule_faults(entity: Entity) -> Iterator[FieldReason]:
         case WalletTemplate():
             yield from _name(entity.display_name)
             yield from _twice("fields", entity.fields)
+            if entity.design is not None:
+                yield from (("design", said) for said in objections(entity.design, entity.fields))
         case Visit():
             yield from _visit(entity)
         case _:

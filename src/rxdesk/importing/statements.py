@@ -24,8 +24,14 @@ _STAGED_TYPES: dict[Type, str] = {
     "json": "text",
     "date": "text",  # the driver writes the first and the last day of the calendar as infinities
     "names": "text[]",
+    "kept": "text",
 }
-_STORED: dict[Type, str] = {"seconds": "to_timestamp({})", "json": "{}::jsonb", "date": "{}::date"}
+_STORED: dict[Type, str] = {
+    "seconds": "to_timestamp({})",
+    "json": "{}::jsonb",
+    "date": "{}::date",
+    "kept": "coalesce({}::jsonb, '{{}}')",
+}
 
 
 def staged_columns(table: Table) -> list[str]:
@@ -183,7 +189,7 @@ def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None, to
     `used`: the organisation has rows there that may be the same. `extra`: a column that is not in the file,
     and the expression that a new row gets for it. `told`: a further part of the statement, which notes the `{rows}`.
     """
-    stored = {name: _STORED.get(kind, "{}").format(f"s.{name}") for name, kind in table.columns}
+    stored = {name: _stored(name, kind, used=used) for name, kind in table.columns}
     if table.is_child:
         stored["position"] = "s.j"
     stored["deleted_at"] = "to_timestamp(s.deleted_at)"
@@ -212,6 +218,12 @@ def upsert(table: Table, *, used: bool, extra: tuple[str, str] | None = None, to
         f"SELECT count(*) FILTER (WHERE added) AS added, count(*) FILTER (WHERE NOT added) AS changed "
         f"FROM written"
     )
+
+
+def _stored(name: str, kind: Type, *, used: bool) -> str:
+    if kind == "kept" and used:
+        return f"coalesce(s.{name}::jsonb, old.{name}, '{{}}')"
+    return _STORED.get(kind, "{}").format(f"s.{name}")
 
 
 def _times(table: Table, stored: dict[str, str], *, used: bool) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 A staged row is `(line, i, j, uid, *columns, [created_at,] [updated_at,] deleted_at)`: the line it came from,
 its place among its siblings (`j`) and its parent's place (`i`), then what is stored. Instants are staged as
-Unix seconds.
+Unix seconds. `kept` is a JSON object that a row keeps where a line has none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from rxdesk.importing.formats import Kind
 
-Type: TypeAlias = Literal["uid", "text", "int", "bool", "seconds", "json", "date", "names"]
+Type: TypeAlias = Literal["uid", "text", "int", "bool", "seconds", "json", "date", "names", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +333,7 @@ TABLES: dict[Kind, tuple[Table, ...]] = {
                 ("sort_key", "text"),
                 ("pass_type", "text"),
                 ("fields", "names"),
+                ("design", "kept"),
             ),
             references=(_OF_SHOP,),
         ),

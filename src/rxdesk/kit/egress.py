@@ -136,16 +136,16 @@ class Egress:
 
         `total` seconds is the absolute limit over resolving, connecting, TLS, sending and the whole answer;
         `connect` seconds limits each address that is tried. Of the answer's body `max_answer` bytes are kept;
-        one of more than 1 MiB is `too_large`, one that never ends within `total` is `timeout`; one that ends
-        early, or breaks its form, leaves the verdict to the status. Where connections are kept, nothing of an
-        answer is read beyond `max_answer`: its connection is closed, and the status decides. Raises
-        TargetInvalid or TargetForbidden when the policy refuses the URL or any address that it leads to; then
-        no byte has been sent.
+        one of more than 1 MiB, or than `max_answer` where that is more, is `too_large`, one that never ends
+        within `total` is `timeout`; one that ends early, or breaks its form, leaves the verdict to the status.
+        Where connections are kept, nothing of an answer is read beyond `max_answer`: its connection is closed,
+        and the status decides. Raises TargetInvalid or TargetForbidden when the policy refuses the URL or any
+        address that it leads to; then no byte has been sent.
         """
         target = self._parse(url)
         started = self._clock()
         request = self._request(method, target, headers, body)
-        exchange = _Exchange(max_answer, max_answer if self._keep_seconds else ANSWER_LIMIT)
+        exchange = _Exchange(max_answer, max_answer if self._keep_seconds else max(max_answer, ANSWER_LIMIT))
         failure: Failure | None
         try:
             with self._deadlines.after(total):

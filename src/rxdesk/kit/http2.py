@@ -35,14 +35,18 @@ class Http2Client:
     """Sends requests to one origin. It connects when it has to, and again when the connection has ended.
 
     `url` gives scheme (https), host and port. The address is judged whenever a connection is made; the origin is the
-    operator's, never a tenant's, so one that lasts is not judged again.
+    operator's, never a tenant's, so one that lasts is not judged again. A connection on which a request had no
+    answer in time is asked for a sign of life, and left when none comes within `silence` seconds.
     """
 
-    def __init__(self, egress: Egress, url: str, tls: ssl.SSLContext, *, connect: float = 5.0) -> None:
+    def __init__(
+        self, egress: Egress, url: str, tls: ssl.SSLContext, *, connect: float = 5.0, silence: float = 5.0
+    ) -> None:
         self._egress = egress
         self._url = url
         self._tls = tls
         self._patience = connect
+        self._silence = silence
         self._deadlines = Deadlines()
         self._connection: Connection | None = None
         self._opening: asyncio.Task[Connection] | None = None
@@ -98,7 +102,7 @@ class Http2Client:
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
         connection, target = await self._egress.dial(self._url, connect=self._patience)
-        made = Connection(target.authority)
+        made = Connection(target.authority, self._silence)
         try:
             async with asyncio.timeout(self._patience):
                 await loop.create_connection(

@@ -72,10 +72,14 @@ class _Stream:
 
 
 class Connection(asyncio.Protocol):
-    """One connection: many streams, until the server or the network ends it."""
+    """One connection: many streams, until the server or the network ends it.
 
-    def __init__(self, authority: str) -> None:
+    `patience` is for how many seconds nothing at all may come after a request that had no answer in time.
+    """
+
+    def __init__(self, authority: str, patience: float) -> None:
         self._authority = authority
+        self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self._filter = GoAwayFilter()
@@ -85,6 +89,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._flushing = False
         self._heard = 0
+        self._suspicion: asyncio.TimerHandle | None = None
         self.ready: asyncio.Future[None] = self._loop.create_future()
         # Whoever waited for it may have gone.
         self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
@@ -287,6 +292,8 @@ class Connection(asyncio.Protocol):
         # From TLS 1.3 on a server that does not take our certificate ends the connection after the handshake, and what
         # it says of that may be lost.
         refused = not self.ready.done() and (isinstance(exc, ssl.SSLError) or not self._heard)
+        if self._suspicion is not None:
+            self._suspicion.cancel()
         self._fail(Failed("tls" if refused else "connect"))
         self.ended.set()
 
@@ -299,13 +306,20 @@ class Connection(asyncio.Protocol):
         self._make_room()
 
     def suspect(self) -> None:
-        """A request had no answer in time: ask whether anything comes at all, and give up if not by the next time."""
-        if self._heard == 0:
-            self.abort()
-        elif self.usable:
+        """A request had no answer in time: ask whether anything comes at all, and give up when nothing does.
+
+        Requests that are late together ask once: the server has its time to answer, however many they are.
+        """
+        if self.usable and self._suspicion is None:
             self._heard = 0
             self._guarded(lambda: self._h2.ping(b"\0" * 8))
             self._flush_soon()
+            self._suspicion = self._loop.call_later(self._patience, self._judge)
+
+    def _judge(self) -> None:
+        self._suspicion = None
+        if self._heard == 0:
+            self.abort()
 
     def close(self) -> None:
         """Close after what is to be sent has been."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Final, Literal
 
 import msgspec
 import segno
 
+from rxdesk.wallet.apple.document import images_of
 from rxdesk.wallet.card import Card, Field, Text
 
 Device = Literal["apple", "android", "other"]
@@ -31,7 +32,12 @@ main{width:100%;max-width:375px}
 .top{display:flex;align-items:center;gap:12px;padding:14px 16px;min-height:64px}
 .top img{max-height:50px;max-width:160px}
 .top h1{font-size:17px;font-weight:600;margin:0;flex:1;overflow-wrap:anywhere}
-.strip{display:block;width:100%}
+.strip{display:grid}
+.strip>*{grid-area:1/1;min-width:0}
+.strip img{display:block;width:100%}
+.strip dl{align-self:center}
+.beside{display:flex;align-items:flex-start;gap:12px;padding-right:16px}
+.beside img{flex:none;margin-left:auto;max-width:90px;max-height:90px}
 dl{display:flex;flex-wrap:wrap;gap:12px 24px;margin:0;padding:8px 16px}
 dl div{min-width:0}
 dt{font-size:11px;font-weight:600;letter-spacing:.04em;text-transform:uppercase;color:LABEL}
@@ -151,14 +157,19 @@ def _document(title: str, language: str, style: str, body: str) -> tuple[bytes, 
 def _face(shown: Shown) -> Iterator[str]:
     card, language = shown.card, shown.language
     yield '<header class="top">'
-    if logo := _image(card, "logo"):
+    images = images_of(card)
+    if logo := _image(images, "logo"):
         yield f'<img src="{logo}" alt="{escape(card.organisation)}">'
     yield f"<h1>{escape(card.title.in_language(language))}</h1>"
     yield from _fields(card.header, language)
     yield "</header>"
-    if strip := _image(card, "strip"):
-        yield f'<img class="strip" src="{strip}" alt="">'
-    yield from _fields(card.primary, language, "primary")
+    primary = "".join(_fields(card.primary, language, "primary"))
+    if strip := _image(images, "strip"):
+        yield f'<div class="strip"><img src="{strip}" alt="">{primary}</div>'
+    elif thumbnail := _image(images, "thumbnail"):
+        yield f'<div class="beside">{primary}<img src="{thumbnail}" alt=""></div>'
+    else:
+        yield primary
     yield from _fields(card.secondary, language)
     yield from _fields(card.auxiliary, language)
     if card.barcode is not None and shown.status == "active":
@@ -198,9 +209,9 @@ def _below(shown: Shown) -> Iterator[str]:
         yield f'<div class="note phone"><p>{words("scan")}</p>{image}</div>'
 
 
-def _image(card: Card, name: str) -> str | None:
+def _image(images: Mapping[str, bytes], name: str) -> str | None:
     for scale in ("2x", "3x", "1x"):
-        if content := card.images.get(f"{name}@{scale}"):
+        if content := images.get(f"{name}@{scale}"):
             return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
     return None
 

@@ -18,6 +18,8 @@ MOST_POINTS: Final[dict[ImageName, tuple[int, int]]] = {
     "thumbnail": (90, 90),
 }
 MAX_BYTES: Final = 512 * 1024
+# Of all images of a template: a device loads them anew with each change of a pass.
+MAX_BYTES_TOGETHER: Final = 2 * 1024 * 1024
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = struct.Struct(">IIBBBBB")

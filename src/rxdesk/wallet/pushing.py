@@ -135,8 +135,7 @@ class Pushes:
         await self._write(organisation_id, fates, attempted=True)
         for _, prepared, pushed in last.values():
             if pushed.verdict == "gone":
-                since = pushed.unregistered_at
-                moment = now if since is None else datetime.fromtimestamp(since / 1000, UTC)
+                moment = _gone_since(pushed, now)
                 await self.access.rows(organisation_id, _FORGET, prepared.device, prepared.token, moment)
 
     def _fate(
@@ -153,6 +152,13 @@ class Pushes:
     async def _write(self, organisation_id: int, fates: Sequence[Fate], *, attempted: bool) -> None:
         arguments = record_arguments(KIND, fates, self.clock(), attempted=attempted)
         await self.access.rows(organisation_id, RECORD, *arguments)
+
+
+def _gone_since(pushed: Pushed, now: datetime) -> datetime:
+    """Give when Apple found the device gone: now, unless it says a time, which is never one to come."""
+    if pushed.unregistered_at is None:
+        return now
+    return min(now, datetime.fromtimestamp(pushed.unregistered_at / 1000, UTC))
 
 
 def record_arguments(

@@ -108,6 +108,12 @@ def _check(look: Look, kind: Kind) -> None:
             png.check(content, name, scale)
         except png.PngError as error:
             raise errors.simple(422, f"{name}@{scale}x is refused: {error}") from error
+    together = sum(len(content) for content in look.images.values())
+    if together > png.MAX_BYTES_TOGETHER:
+        most = png.MAX_BYTES_TOGETHER // 1024
+        raise errors.simple(
+            422, f"the images are {-(-together // 1024)} KiB together, and {most} KiB at most"
+        )
 
 
 async def _put_images(tx: Transaction, uid: str, images: Images) -> None:

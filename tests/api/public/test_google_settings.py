@@ -10,7 +10,7 @@ from tests.api.public.googling import EMAIL, ISSUER, account_file
 from tests.cli.processes import inside
 from tests.conftest import settings_for
 
-from rxdesk.serving import check_settings
+from rxdesk.preflight import check_settings
 from rxdesk.settings import SettingsError
 
 

@@ -148,6 +148,20 @@ async def test_a_device_is_forgotten_that_did_not_register_after_it_was_gone(
     assert len(left) == kept
 
 
+@pytest.mark.parametrize("timestamp", [-1, 0, 10**15, 10**30, True], ids=str)
+async def test_a_time_that_apple_cannot_mean_counts_as_now(
+    serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles, timestamp: int
+) -> None:
+    async with world(serving, cluster, tenant, today, lambda _: Refusal("Unregistered", timestamp)) as here:
+        issued = await here.issue()
+        await here.phone(issued)
+        await here.send((issued["uid"], "x"))
+        await here.until(lambda rows: statuses(rows) == ["failed"])
+    # The worker has ended, and with it what it had to do.
+    assert await tenant.rows("SELECT 1 FROM wallet_registrations WHERE organisation_id = $1") == []
+    assert await tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1") == []
+
+
 @pytest.mark.parametrize("trouble", ["reset", Refusal("TooManyRequests")])
 async def test_what_fails_is_tried_again(
     serving: Live, cluster: embedded.Address, tenant: Tenant, today: TrialFiles, trouble: Trouble

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -21,6 +22,14 @@ async def make_template(tenant: Tenant, *fields: str, **more: object) -> str:
     return await tenant.insert(
         "wallet_pass_templates", shop_uid=await tenant.insert("shops"), fields=list(fields), **more
     )
+
+
+async def give_images(tenant: Tenant, template: str, images: Mapping[tuple[str, int], bytes]) -> None:
+    """Give a template images by name and scale."""
+    await tenant.enter()
+    statement = "INSERT INTO wallet_template_images VALUES ($1, $2, $3, $4, $5)"
+    rows = [(tenant.id, template, name, scale, png) for (name, scale), png in images.items()]
+    await tenant.connection.executemany(statement, rows)
 
 
 async def put(

@@ -207,6 +207,25 @@ def test_images_go_by_apple_s_names(signer: PassSigner) -> None:
     assert (inside["icon.png"], inside["icon@2x.png"], inside["logo@3x.png"]) == (b"1", b"2", b"3")
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "shown"),
+    [
+        ("generic", {"strip", "thumbnail"}, {"thumbnail"}),
+        ("storeCard", {"strip", "thumbnail"}, {"strip"}),
+        ("coupon", {"strip", "thumbnail"}, {"strip"}),
+        ("eventTicket", {"strip", "thumbnail"}, {"strip"}),
+        ("eventTicket", {"thumbnail"}, {"thumbnail"}),
+    ],
+)
+def test_a_pass_has_the_images_that_its_style_shows(
+    signer: PassSigner, kind: Kind, given: set[str], shown: set[str]
+) -> None:
+    images = {f"{name}@2x": b"x" for name in {"icon", "logo"} | given}
+    inside = members(build_pass(msgspec.structs.replace(PATIENT, kind=kind, images=images), signer, NOW))
+    found = {name.removesuffix("@2x.png") for name in inside if name.endswith("@2x.png")}
+    assert found == {"icon", "logo"} | shown
+
+
 def test_a_token_that_apple_would_refuse_is_refused(signer: PassSigner) -> None:
     assert PATIENT.web_service is not None
     short = msgspec.structs.replace(PATIENT.web_service, token="t" * 15)

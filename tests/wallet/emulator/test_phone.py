@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 from tests.wallet.cards import PASS_TYPE, TEAM
@@ -23,6 +24,7 @@ from rxdesk.wallet.apple.trial import TrialFiles, create_chain
 from rxdesk.wallet.emulator.apns import Devices
 from rxdesk.wallet.emulator.apns_server import ApnsServer, server_tls
 from rxdesk.wallet.emulator.phone import Phone
+from rxdesk.wallet.png import MAX_BYTES_TOGETHER
 
 LOOPBACK = AllowList.parse("http+127.0.0.1/32:*,127.0.0.1/32:*")
 
@@ -100,6 +102,16 @@ async def test_a_newer_version_that_says_the_same_shows_nothing(live: TrialFiles
         await phone.catch_up(PASS_TYPE)
     assert phone.screen == ["A", "B"]
     assert "GET passes 200" in service.requests
+
+
+async def test_a_pass_with_all_images_that_a_template_may_have(live: TrialFiles, service: Service) -> None:
+    images = {f"logo@{scale}x": b"x" * (MAX_BYTES_TOGETHER // 3) for scale in (1, 2, 3)}
+    service.card = msgspec.structs.replace(service.card, images=images)
+    phone = a_phone(live, Devices(utc_now))
+    await phone.add(service.file())
+    service.say("A")
+    await phone.catch_up(PASS_TYPE)
+    assert (phone.screen, phone.complaints) == (["A"], [])
 
 
 async def test_what_it_has_is_not_sent_again(live: TrialFiles, service: Service) -> None:

@@ -22,6 +22,8 @@ _KEPT_SECONDS = 30 * 86_400
 _TOKEN = re.compile(r"[0-9a-fA-F]{2,200}")
 _PAYLOAD = b"{}"
 _REASON = re.compile(r"[A-Za-z]{1,64}")
+# The last that a time can be here, that of the year 9999.
+_LAST_MILLISECOND = 253_402_300_799_999
 _OK, _FORBIDDEN, _GONE, _TOO_MANY, _FAULT = 200, 403, 410, 429, 500
 # An operator can put these right, so that the push is still wanted.
 _CERTIFICATE_REASONS = frozenset({"BadCertificate", "BadCertificateEnvironment"})
@@ -31,8 +33,8 @@ class Pushed(msgspec.Struct, frozen=True):
     """What became of a push.
 
     `sent`: Apple has taken it. `gone`: the device has no pass of this type any more (410); forget it, unless it has
-    registered anew since `unregistered_at`, in Unix milliseconds. `retry`: later, the same again. `refused`: never will
-    this be taken as it is.
+    registered anew since `unregistered_at`, in Unix milliseconds (None: Apple names no time). `retry`: later, the same
+    again. `refused`: never will this be taken as it is.
     `reason` is Apple's word for it, or `dns`, `connect`, `tls`, `timeout`, `too_large` where no answer came; None when
     sent. `retry_after` is the header of that name, unread.
     """
@@ -120,5 +122,5 @@ def _read(body: bytes) -> tuple[str | None, int | None]:
     reason, timestamp = said.get("reason"), said.get("timestamp")
     return (
         reason if isinstance(reason, str) and _REASON.fullmatch(reason) else None,
-        timestamp if isinstance(timestamp, int) else None,
+        timestamp if type(timestamp) is int and 0 < timestamp <= _LAST_MILLISECOND else None,
     )

@@ -6,14 +6,21 @@ Every text in it is looked up on the device in the table of its language and sho
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
 from typing import Any, Final
 
-from rxdesk.wallet.card import VALUE, Card, Field, Link, Text
+from rxdesk.wallet.card import VALUE, Card, Field, Kind, Link, Text
 
 # Apple's least length of an authentication token.
 LEAST_TOKEN: Final = 16
+# developer.apple.com, Pass Design and Creation: what each style of pass has room for beside icon and logo.
+_IMAGES: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "generic": ("thumbnail",),
+    "storeCard": ("strip",),
+    "coupon": ("strip",),
+    "eventTicket": ("strip", "thumbnail"),
+}
 _NEW_VALUE = "%@"
 # Shows nothing and joins nothing that stands at a text's end (WORD JOINER).
 _INVISIBLE = "\u2060"
@@ -88,6 +95,13 @@ def pass_document(card: Card, pass_type: str, team: str) -> tuple[dict[str, Any]
         document["webServiceURL"] = card.web_service.url
         document["authenticationToken"] = card.web_service.token
     return document, strings
+
+
+def images_of(card: Card) -> dict[str, bytes]:
+    """Give the images that a device shows on such a card; an event ticket has no thumbnail beside a strip."""
+    names = {name.partition("@")[0] for name in card.images}
+    shown = {"icon", "logo", *[name for name in _IMAGES[card.kind] if name in names][:1]}
+    return {name: content for name, content in card.images.items() if name.partition("@")[0] in shown}
 
 
 def _fields(fields: Iterable[Field], strings: Strings) -> Iterator[dict[str, Any]]:

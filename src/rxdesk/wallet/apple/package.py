@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from rxdesk.wallet.apple.certificates import PassSigner
-from rxdesk.wallet.apple.document import pass_document
+from rxdesk.wallet.apple.document import images_of, pass_document
 from rxdesk.wallet.card import Card
 
 MEDIA_TYPE: Final = "application/vnd.apple.pkpass"
@@ -35,7 +35,7 @@ def build_pass(card: Card, signer: PassSigner, signed_at: datetime) -> bytes:
     """
     document, strings = pass_document(card, signer.pass_type, signer.team)
     members = {DOCUMENT: _json(document)}
-    members |= {f"{_image_name(name)}.png": content for name, content in card.images.items()}
+    members |= {f"{_image_name(name)}.png": content for name, content in images_of(card).items()}
     # A device shows no pass without an icon.
     members.setdefault("icon.png", _square(card.background))
     if translations := card.languages():

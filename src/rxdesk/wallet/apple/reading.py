@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID, ObjectIdentifier
 from rxdesk.kit.cms import SignatureError, verify_detached
 from rxdesk.wallet.apple.package import DOCUMENT, MANIFEST, SIGNATURE, manifest_of
 
-_MOST_BYTES: Final = 8 << 20
+MOST_BYTES: Final = 8 << 20
+"""The most bytes of a pass that is read, of the file and of all its members together."""
 _REQUIRED = ("description", "formatVersion", "organizationName", "passTypeIdentifier", "serialNumber")
 _KINDS = frozenset({"boardingPass", "coupon", "eventTicket", "generic", "storeCard"})
 _LINE = re.compile(r'"((?:[^"\\]|\\.)*)"\s*=\s*"((?:[^"\\]|\\.)*)"\s*;')
@@ -77,11 +78,11 @@ def _members(file: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(file)) as archive:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
-            members = {entry.filename: archive.read(entry) for entry in entries if size <= _MOST_BYTES}
+            members = {entry.filename: archive.read(entry) for entry in entries if size <= MOST_BYTES}
     # ValueError: a directory that is said to begin before the file does.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise PassRefused("not a ZIP file, or a damaged one") from error
-    if size > _MOST_BYTES:
+    if size > MOST_BYTES:
         raise PassRefused("the pass is too large")
     if len(members) < len(entries):
         raise PassRefused("a member comes twice")

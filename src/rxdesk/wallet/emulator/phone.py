@@ -11,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 from cryptography import x509
 
-from rxdesk.kit.egress import ANSWER_LIMIT, Egress, Method, Outcome
-from rxdesk.wallet.apple.reading import PassRefused, ReadPass, read_pass
+from rxdesk.kit.egress import Egress, Method, Outcome
+from rxdesk.wallet.apple.reading import MOST_BYTES, PassRefused, ReadPass, read_pass
 from rxdesk.wallet.emulator.apns import Devices
 
 _NEW_VALUE: Final = "%@"
@@ -200,7 +200,7 @@ class Phone:
         if body:
             sent["Content-Type"] = "application/json"
         url = str(document["webServiceURL"]).rstrip("/") + path
-        return await self.egress.request(method, url, body, sent, max_answer=ANSWER_LIMIT)
+        return await self.egress.request(method, url, body, sent, max_answer=MOST_BYTES)
 
 
 def alerts(before: ReadPass, after: ReadPass, language: str) -> list[str]:

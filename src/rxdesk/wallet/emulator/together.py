@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import utc_now
-from rxdesk.kit.egress import ANSWER_LIMIT, Egress
+from rxdesk.kit.egress import Egress
 from rxdesk.kit.targets import TargetRefused
+from rxdesk.wallet.apple.reading import MOST_BYTES
 from rxdesk.wallet.apple.trial import TrialFiles, create_chain, files_in, write_new
 from rxdesk.wallet.emulator.apns import Devices
 from rxdesk.wallet.emulator.apns_server import ApnsServer, server_tls
@@ -64,7 +65,7 @@ class Running:
     async def fetch(self, url: str) -> bytes:
         """Load a pass down from its address on loopback. Raises FetchError."""
         try:
-            outcome = await self.egress.request("GET", url, b"", {}, max_answer=ANSWER_LIMIT)
+            outcome = await self.egress.request("GET", url, b"", {}, max_answer=MOST_BYTES)
         except TargetRefused as refusal:
             raise FetchError(f"{refusal}; a pass is loaded from this machine only") from refusal
         if outcome.error is not None:
