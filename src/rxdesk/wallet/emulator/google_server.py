@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
-from rxdesk.wallet.emulator.google import TOKEN_PATH, GoogleDouble
+from rxdesk.wallet.emulator.google import HOLDER, TOKEN_PATH, GoogleDouble
 
 KEYS_PATH = "/gp/m/issuer/keys"
 # Not Google's: what a holder does on the phone.
@@ -60,21 +60,21 @@ class GoogleServer:
 
     def answer(self, method: str, target: str, authorization: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """Answer a request."""
-        path = urlsplit(target).path
+        split = urlsplit(target)
+        path, holder = split.path, parse_qs(split.query).get("authuser", [HOLDER])[0]
         if (method, path) == ("GET", KEYS_PATH):
             return 200, self.signer.published()
         with self._lock:
             if method == "DELETE" and path.startswith(HOLDER_PATH):
-                return self._delete(unquote(path.removeprefix(HOLDER_PATH)))
-            answer = self.double.answer(method, path, authorization, body, self.url + TOKEN_PATH)
+                return self._delete(unquote(path.removeprefix(HOLDER_PATH)), holder)
+            answer = self.double.answer(method, path, authorization, body, self.url + TOKEN_PATH, holder)
             for object_id in answer[1].get("saved", []):
                 self._call_back("save", object_id)
             return answer
 
-    def _delete(self, object_id: str) -> tuple[int, dict[str, Any]]:
-        if object_id not in self.double.saved:
+    def _delete(self, object_id: str, holder: str) -> tuple[int, dict[str, Any]]:
+        if not self.double.forget(object_id, holder):
             return 404, {}
-        self.double.forget(object_id)
         self._call_back("del", object_id)
         return 200, {}
 
