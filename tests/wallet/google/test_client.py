@@ -15,7 +15,7 @@ from tests.wallet.google.conftest import EMAIL
 
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.egress import Egress
-from rxdesk.wallet.card import Card, Field, Text
+from rxdesk.wallet.card import Barcode, Card, Field, Text
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
 from rxdesk.wallet.emulator.google import Answer, GoogleDouble, fault
 from rxdesk.wallet.emulator.google_server import GoogleServer
@@ -217,7 +217,7 @@ async def test_what_a_card_does_not_hold_any_more_is_cleared(world: World) -> No
     bare = msgspec.structs.replace(
         PATIENT,
         **dict.fromkeys(("header", "primary", "secondary", "auxiliary", "back", "links"), ()),
-        barcode=msgspec.structs.replace(full.barcode, alternative=""),
+        barcode=Barcode(content="RX1.abc"),
         expires_at=None,
     )
     await world.google.put_class(bare)

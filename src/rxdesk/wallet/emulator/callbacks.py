@@ -32,15 +32,21 @@ class CallbackSigner:
         return {"keys": [key]}
 
     def callback(
-        self, event: Literal["save", "del"], class_id: str, object_id: str, issuer: str, now: datetime
+        self,
+        event: Literal["save", "del"],
+        class_id: str,
+        object_id: str,
+        issuer: str,
+        now: datetime,
+        nonce: str | None = None,
     ) -> bytes:
-        """Give the body that Google would send to a class's callback address."""
+        """Give the body that Google would send to a class's callback address; the same nonce for the same once more."""
         message = {
             "classId": class_id,
             "objectId": object_id,
             "expTimeMillis": _millis(now + _MESSAGE_LASTS),
             "eventType": event,
-            "nonce": secrets.token_hex(16),
+            "nonce": nonce or secrets.token_hex(16),
         }
         return self.envelope(json.dumps(message), issuer)
 
