@@ -16,7 +16,7 @@ from tests.factories import Tenant
 
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
-from rxdesk.wallet.emulator.google import TOKEN_PATH
+from rxdesk.wallet.emulator.google_account import TOKEN_PATH
 
 ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 Chrome/130.0 Mobile"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"

@@ -26,8 +26,9 @@ from rxdesk.kit.clock import utc_now
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.wallet import templates
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
-from rxdesk.wallet.emulator.google import TOKEN_PATH, Answer, GoogleDouble
-from rxdesk.wallet.emulator.google_server import HOLDER_PATH, KEYS_PATH, GoogleServer
+from rxdesk.wallet.emulator.google import Answer, GoogleDouble
+from rxdesk.wallet.emulator.google_account import KEYS_PATH, TOKEN_PATH
+from rxdesk.wallet.emulator.google_server import HOLDER_PATH, GoogleServer
 
 ISSUER = "3388000000022000000"
 EMAIL = "wallet@example.iam.example.com"

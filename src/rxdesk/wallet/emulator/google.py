@@ -17,13 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from rxdesk.kit.clock import Clock
+from rxdesk.wallet.emulator.google_account import SAVE_PATH, TOKEN_PATH
 from rxdesk.wallet.emulator.google_schema import fault_of
 from rxdesk.wallet.google.client import MOST_MESSAGES, MOST_NOTIFIED
 from rxdesk.wallet.google.documents import FAMILY, MOST_ROWS
 from rxdesk.wallet.google.links import LONGEST_TOKEN
 
-TOKEN_PATH: Final = "/token"  # noqa: S105 - an address
-SAVE_PATH: Final = "/gp/v/save"
 HOLDER: Final = "holder"
 """Who saves where nobody is named."""
 _RESOURCE = re.compile(r"/walletobjects/v1/([a-zA-Z]+)(Class|Object)(?:/([^/]+))?(/addMessage)?")
@@ -78,6 +77,16 @@ class GoogleDouble:
     def saved(self) -> set[str]:
         """Give the ids of objects that somebody has saved."""
         return {object_id for object_id, names in self.holders.items() if names}
+
+    def state(self) -> dict[str, Any]:
+        """Give what it knows of classes, objects and their holders, as JSON takes it."""
+        holders = {object_id: sorted(names) for object_id, names in self.holders.items()}
+        return {"kept": self.kept, "kinds": self._kinds, "holders": holders}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Know what another one knew."""
+        self.kept, self._kinds = dict(state["kept"]), dict(state["kinds"])
+        self.holders = {object_id: set(names) for object_id, names in state["holders"].items()}
 
     def answer(
         self,
