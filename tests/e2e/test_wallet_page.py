@@ -104,6 +104,8 @@ async def test_the_tap_that_saves_to_google(
             shown = await tab.goto(live.url + issued["links"]["google_wallet"].removeprefix(PUBLIC))
             assert shown is not None
             assert (shown.status, shown.url.startswith(server.url)) == (200, True)
+            assert await tab.get_by_text("This pass is saved in the emulated Google Wallet.").is_visible()
+            assert await tab.evaluate("document.documentElement.scrollWidth <= 375")
             assert server.double.saved == {f"{ISSUER}.{issued['uid']}"}
             await tab.close()
         finally:

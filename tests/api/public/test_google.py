@@ -236,56 +236,6 @@ async def test_what_google_puts_off_is_tried_again(
     assert len(world.double.notified) == 1
 
 
-async def test_a_token_that_is_not_taken_is_had_anew(world: GoogleWorld, cluster: embedded.Address) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(401, "authError"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "sent", None)]]
-    await world.send(issued, "y")
-    world.troubles += [fault(401, "authError")] * 2
-    await world.work(cluster)
-    assert (await world.devices())[-1] == [("google", "queued", "authError")]
-
-
-async def test_what_google_refuses_fails_with_its_reason(
-    world: GoogleWorld, cluster: embedded.Address
-) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(400, "invalid"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "failed", "invalid")]]
-
-
-async def test_a_pass_that_google_does_not_have_is_forgotten(
-    world: GoogleWorld, cluster: embedded.Address
-) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(404, "resourceNotFound"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "failed", "resourceNotFound")]]
-    await world.send(issued, "y")
-    assert (await world.told())[-1]["status"] == "no_device"
-
-
-async def test_a_class_that_google_lost_is_given_again(world: GoogleWorld, cluster: embedded.Address) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(404, "classNotFound"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "sent", None)]]
-
-
 async def test_a_pass_that_was_deleted_before_its_message(
     world: GoogleWorld, cluster: embedded.Address
 ) -> None:

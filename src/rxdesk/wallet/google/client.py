@@ -40,6 +40,7 @@ _VALID_SECONDS = 3600
 _MARGIN = timedelta(seconds=60)
 _UNAUTHORISED, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _TOO_MANY, _FAULT = 401, 403, 404, 409, 429, 500
 _NO_OBJECT = "resourceNotFound"
+_LONGEST_REASON = 100
 
 
 class Object(msgspec.Struct, frozen=True, rename="camel"):
@@ -233,12 +234,12 @@ def _reason(body: bytes) -> str | None:
     try:
         fault = json.loads(body)["error"]
         if isinstance(fault, str):
-            return fault
+            return fault[:_LONGEST_REASON]
         errors = fault.get("errors") or [{}]
         found = errors[0].get("reason") or fault.get("status")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    return found if isinstance(found, str) else None
+    return found[:_LONGEST_REASON] if isinstance(found, str) else None
 
 
 def _object(body: bytes) -> Object | None:
