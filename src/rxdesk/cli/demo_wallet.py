@@ -75,7 +75,6 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
     """Keep the companies' ports, on loopback, and give what starts the phones; all of it ends with the block."""
     from rxdesk.beside import Beside
     from rxdesk.demo.launch import Launch, kept_files
-    from rxdesk.serving import tell_ready
 
     folder = certificates(settings.data_dir)
     ended = threading.Event()
@@ -90,20 +89,8 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
         leading = _leading_to(settings, folder, listener.getsockname()[1])
         if google:
             leading = _leading_to_google(leading, folder, google_listener.getsockname()[1])
+        tell = partial(_tell_when_held, kept_files(folder), ended)
         telling: list[threading.Thread] = []
-
-        def tell(ready: Callable[[], None]) -> None:
-            waited = 0.0
-            while not all(file.exists() for file in kept_files(folder)):
-                if ended.wait(_LOOK_SECONDS):
-                    return
-                waited += _LOOK_SECONDS
-                if waited > _PHONES_SECONDS:
-                    note(
-                        "the simulated phones do not have their pass yet: a push notification may reach none"
-                    )
-                    break
-            tell_ready(ready)
 
         def ready_after(ready: Callable[[], None]) -> None:
             process.start()
@@ -117,6 +104,21 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
             process.stop()
             for thread in telling:
                 thread.join()
+
+
+def _tell_when_held(files: Sequence[Path], ended: threading.Event, ready: Callable[[], None]) -> None:
+    """Say that all is ready once each phone keeps its pass, or after a while without."""
+    from rxdesk.serving import tell_ready
+
+    waited = 0.0
+    while not all(file.exists() for file in files):
+        if ended.wait(_LOOK_SECONDS):
+            return
+        waited += _LOOK_SECONDS
+        if waited > _PHONES_SECONDS:
+            note("the simulated phones do not have their pass yet: a push notification may reach none")
+            break
+    tell_ready(ready)
 
 
 def _leading_to(settings: Settings, folder: Path, port: int) -> Settings:
