@@ -1,5 +1,4 @@
-"""Wallet passes: what a signed Apple pass costs, and a link to Google Wallet beside its signature alone; pushes over one
-connection beside a bare loop on h2.
+"""Wallet passes: signed Apple passes, links to Google Wallet beside their signatures, pushes beside a bare loop on h2.
 
 The emulator's push service runs in a process of its own on the client's core; RxDesk's client and the bare loop take
 turns on the servers' core. The bare loop sends the same requests on as many streams and looks at nothing but their end.

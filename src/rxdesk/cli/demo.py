@@ -88,8 +88,9 @@ def demo(  # noqa: PLR0913 (the options of a verb)
     """Serve two made-up German telemedicine providers, with a key for each; Ctrl-C ends all of it.
 
     It runs its own PostgreSQL in the data folder. The data is made at the first start and stays: the next
-    start has the same data and the same keys. Two simulated phones hold a customer's wallet pass, and a double of Google
-    Wallet takes it: what they say of push notifications is printed here. Do not put real patients' data here: its keys stand in a file.
+    start has the same data and the same keys. Two simulated phones hold a customer's wallet pass, and a double of
+    Google Wallet takes it: what they say of push notifications is printed here. Do not put real patients' data here:
+    its keys stand in a file.
     """
     from rxdesk.cli.times import moment
     from rxdesk.kit.clock import utc_now

@@ -57,7 +57,11 @@ def given(server: GoogleServer, card: Card = PATIENT) -> dict[str, Any]:
 
 def test_a_patch_changes_what_it_names_and_a_put_all(server: GoogleServer) -> None:
     document = given(server)
-    change = {"barcode": {"alternateText": None}, "linksModuleData": None, "textModulesData": []}
+    change: dict[str, Any] = {
+        "barcode": {"alternateText": None},
+        "linksModuleData": None,
+        "textModulesData": [],
+    }
     status, found = ask(server, "PATCH", f"genericObject/{OBJECT}", change)
     assert status == 200
     assert found["barcode"] == {"type": "QR_CODE", "value": "RX1.abc"}
@@ -73,8 +77,8 @@ def test_a_patch_changes_what_it_names_and_a_put_all(server: GoogleServer) -> No
 
 def test_what_passes_google_s_limits_is_refused(server: GoogleServer) -> None:
     given(server)
-    rows = [{"oneItem": {}}] * 4
-    for wrong in (rows, [{}], [{"oneItem": {}, "twoItems": {}}]):
+    wrongs: list[list[dict[str, Any]]] = [[{"oneItem": {}}] * 4, [{}], [{"oneItem": {}, "twoItems": {}}]]
+    for wrong in wrongs:
         layout = {"classTemplateInfo": {"cardTemplateOverride": {"cardRowTemplateInfos": wrong}}}
         assert ask(server, "PATCH", f"genericClass/{ISSUER}.{PATIENT.template}", layout)[0] == 400
     messages = [{"id": str(number), "header": "a", "body": "b"} for number in range(11)]
@@ -107,7 +111,9 @@ def test_the_same_secret_signs_with_the_same_keys() -> None:
     assert strange.published() != one.published()
 
 
-def test_a_holder_s_browser_sees_the_pass_and_deletes_it(server: GoogleServer, key: rsa.RSAPrivateKey) -> None:
+def test_a_holder_s_browser_sees_the_pass_and_deletes_it(
+    server: GoogleServer, key: rsa.RSAPrivateKey
+) -> None:
     hostile = msgspec.structs.replace(PATIENT, organisation="<script>x</script>", title=Text("<b>"))
     given(server, hostile)
     account = ServiceAccount(EMAIL, key, "k", "")
@@ -118,7 +124,9 @@ def test_a_holder_s_browser_sees_the_pass_and_deletes_it(server: GoogleServer, k
         assert shown.url.path == HOLDER_PATH + OBJECT
         assert "This pass is saved" in shown.text
         assert "<script" not in shown.text
-        assert all(text in shown.text for text in ("&lt;script&gt;", "Hello", "Next visit", "Status", "QR code"))
+        assert all(
+            text in shown.text for text in ("&lt;script&gt;", "Hello", "Next visit", "Status", "QR code")
+        )
         assert shown.headers["Content-Security-Policy"].startswith("default-src 'none'")
         other = browser.get(link + "?authuser=b")
         assert (other.status_code, "somebody else has saved the pass" in other.text) == (403, True)
