@@ -235,6 +235,14 @@ _OTHERS: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
         ),
     ),
     (
+        "wallet_links",
+        "a link that saves to Google Wallet",
+        lambda found: (
+            f"{found['cpu_ms']} ms CPU, {found['per_second']:,} a second, {found['characters']:,} characters; "
+            f"{_times(found['against_bare'])} of its RSA signature alone"
+        ),
+    ),
+    (
         "wallet_pushes",
         "pushes over one connection",
         lambda found: (

@@ -1,4 +1,4 @@
-"""Wallet passes: what a signed Apple pass costs, and pushes over one connection beside a bare loop on h2.
+"""Wallet passes: signed Apple passes, links to Google Wallet beside their signatures, pushes beside a bare loop on h2.
 
 The emulator's push service runs in a process of its own on the client's core; RxDesk's client and the bare loop take
 turns on the servers' core. The bare loop sends the same requests on as many streams and looks at nothing but their end.
@@ -12,6 +12,7 @@ import os
 import ssl
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -21,7 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, cast
 
+import msgspec
 import uvloop
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import SettingsAcknowledged, StreamEnded
@@ -38,6 +42,8 @@ from rxdesk.wallet.apple.trial import TrialFiles, create_chain, files_in
 from rxdesk.wallet.card import Barcode, Card, Field, Text, WebService
 from rxdesk.wallet.emulator.apns import Devices
 from rxdesk.wallet.emulator.apns_server import ApnsServer, server_tls
+from rxdesk.wallet.google.account import ServiceAccount
+from rxdesk.wallet.google.links import save_link
 
 Tell = Callable[[str], None]
 GOAL_PASS_MS, GOAL_PUSHES, GOAL_SHARE = 5.0, 1500, 0.5
@@ -45,10 +51,11 @@ _PASS_TYPE = "pass.org.example.bench"  # noqa: S105 (a name)
 _TOKEN = "0a" * 32
 _STREAMS = 64
 _IMAGE_BYTES = 20_000
+_ISSUER = "3388000000000000000"
 
 
 def measure(plan: Plan, *, quick: bool, tell: Tell) -> dict[str, Any]:
-    """Measure both; the numbers of passes and pushes a round are a tenth in a quick run."""
+    """Measure all three; the numbers of passes, links and pushes a round are a tenth in a quick run."""
     share = 10 if quick else 1
     before = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="rxdesk-bench-wallet-") as name:
@@ -58,11 +65,13 @@ def measure(plan: Plan, *, quick: bool, tell: Tell) -> dict[str, Any]:
         try:
             tell("signed passes")
             passes = _passes(files, plan.rounds, 500 // share)
+            tell("links to Google Wallet")
+            links = _links(plan.rounds, 300 // share)
             with _service(Path(name), plan.client) as url:
                 pushes = uvloop.run(_pushes(url, files, plan.rounds, 5000 // share, tell))
         finally:
             os.sched_setaffinity(0, before)
-    return {"wallet_passes": passes, "wallet_pushes": pushes}
+    return {"wallet_passes": passes, "wallet_links": links, "wallet_pushes": pushes}
 
 
 def _card() -> Card:
@@ -107,6 +116,40 @@ def _passes(files: TrialFiles, rounds: int, count: int) -> dict[str, Any]:
         "per_second": round(median(per_second)),
         "goal_ms": GOAL_PASS_MS,
     }
+
+
+def _links(rounds: int, count: int) -> dict[str, Any]:
+    """Measure links for a card that is in the token, in turns with signatures of the same claims, written once."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    account = ServiceAccount("bench@example.com", key, "k1", "https://example.com/token")
+    card, now = msgspec.structs.replace(_card(), back=()), datetime.now(UTC)
+    link = save_link(card, _ISSUER, account, now)
+    if not link.whole:
+        raise BenchError("the link does not hold the whole pass")
+    signed = link.url.rpartition("/")[2].rpartition(".")[0].encode("ascii")
+    ours, theirs, cpu_ms = [], [], []
+    for _ in range(rounds):
+        used = time.process_time()
+        ours.append(_per_second(count, lambda: save_link(card, _ISSUER, account, now)))
+        cpu_ms.append(1000 * (time.process_time() - used) / count)
+        theirs.append(
+            _per_second(count, lambda: b64encode(key.sign(signed, padding.PKCS1v15(), hashes.SHA256())))
+        )
+    return {
+        "count": rounds * count,
+        "characters": len(link.url),
+        "cpu_ms": round(median(cpu_ms), 2),
+        "per_second": round(median(ours)),
+        "bare_per_second": round(median(theirs)),
+        "against_bare": asdict(pairwise(ours, theirs)),
+    }
+
+
+def _per_second(count: int, make: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    for _ in range(count):
+        make()
+    return count / (time.perf_counter() - began)
 
 
 # ------------------------------------------------------------------------------------------------------- pushes

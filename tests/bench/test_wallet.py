@@ -21,8 +21,13 @@ def test_passes_and_pushes_are_measured_and_told() -> None:
     found = wallet.measure(PLAN, quick=True, tell=lambda _: None)
     assert found["wallet_passes"]["count"] == 100
     assert found["wallet_passes"]["bytes"] > 80_000
+    assert found["wallet_links"]["count"] == 60
     assert found["wallet_pushes"]["count"] == 1000
     ratio = found["wallet_pushes"]["against_bare"]
     assert 0 < ratio["least"] <= ratio["median"] <= ratio["most"]
     told = report.told_besides({"p99_ratios": {}, **found})
-    assert [what for what, _ in told] == ["a signed Apple pass", "pushes over one connection"]
+    assert [what for what, _ in told] == [
+        "a signed Apple pass",
+        "a link that saves to Google Wallet",
+        "pushes over one connection",
+    ]

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 from tests.cli.processes import Server, serving, until
 
+from rxdesk.wallet.emulator.google_account import write_account
+
 NOTIFICATIONS = "/wallet-passes/push-notifications"
 
 
@@ -129,3 +131,55 @@ def test_a_folder_of_an_earlier_version_gets_its_looks(copy: Path) -> None:
     with serving("demo", "--data-dir", copy, "--port", 0, "--no-worker") as it:
         assert httpx.get(page_of(it), trust_env=False, timeout=20).status_code == 200
     assert '"pages"' in file.read_text()
+
+
+def browser() -> httpx.Client:
+    accepted = {"Accept": "text/html", "Accept-Language": "en"}
+    return httpx.Client(trust_env=False, timeout=20, follow_redirects=True, headers=accepted)
+
+
+def google_says(server: Server) -> list[str]:
+    return [line for line in server.output.read_text().splitlines() if line.startswith("google ")]
+
+
+def told_to_google(server: Server, message: str) -> bool:
+    """Send a message, wait until nothing of it waits any more, and tell whether Google was among the devices."""
+    push(server, message)
+    until(lambda: all(one["status"] != "queued" for one in told(server)["devices"]), 40, "the push")
+    return "google" in [one["device"] for one in told(server)["devices"]]
+
+
+def test_a_pass_is_saved_to_google_s_double_and_shows_what_is_sent_also_after_a_restart(copy: Path) -> None:
+    with serving("demo", "--data-dir", copy, "--port", 0) as it, browser() as holder:
+        link = f"{page_of(it)}/google"
+        assert f"  {link}\n" in it.output.read_text()
+        assert f'href="{link}"' in holder.get(page_of(it)).text
+        shown = holder.get(link)
+        assert "This pass is saved in the emulated Google Wallet." in shown.text
+        until(lambda: told_to_google(it, "Hallo"), 40, "the callback")
+        assert google_says(it)[-1].endswith(": Hallo")
+        assert "Hallo" in holder.get(shown.url).text
+        port = it.port
+    with serving("demo", "--data-dir", copy, "--port", port) as it, browser() as holder:
+        assert told_to_google(it, "Wieder da")
+        assert google_says(it)[-1].endswith(": Wieder da")
+        here = holder.get(f"{page_of(it)}/google")
+        assert "Wieder da" in here.text
+        assert "This pass is not in the wallet." in holder.post(here.url).text
+        until(lambda: not told_to_google(it, "Noch da?"), 40, "the callback")
+
+
+def test_an_account_of_your_own_is_used_as_it_is(copy: Path, tmp_path: Path) -> None:
+    account = write_account(tmp_path, "http://127.0.0.1:9")
+    file = str(account)
+    with serving(
+        "demo",
+        "--data-dir",
+        copy,
+        "--port",
+        0,
+        RXDESK_GOOGLE_ACCOUNT_FILE=file,
+        RXDESK_GOOGLE_ISSUER="1",
+    ) as it:
+        assert "double of Google Wallet" not in it.output.read_text()
+        assert not (copy / "wallet" / "google-passes.json").exists()

@@ -17,7 +17,7 @@ from tests.wallet.test_png import png
 
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
-from rxdesk.wallet.emulator.google import TOKEN_PATH
+from rxdesk.wallet.emulator.google_account import TOKEN_PATH
 
 ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 Chrome/130.0 Mobile"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15"
@@ -155,6 +155,8 @@ async def test_the_tap_that_saves_to_google(
             shown = await tab.goto(live.url + issued["links"]["google_wallet"].removeprefix(PUBLIC))
             assert shown is not None
             assert (shown.status, shown.url.startswith(server.url)) == (200, True)
+            assert await tab.get_by_text("This pass is saved in the emulated Google Wallet.").is_visible()
+            assert await tab.evaluate("document.documentElement.scrollWidth <= 375")
             assert server.double.saved == {f"{ISSUER}.{tenant.organisation.public_code}_{issued['uid']}"}
             await tab.close()
         finally:

@@ -183,6 +183,19 @@ async def test_only_once_and_only_before_an_answer() -> None:
     assert len(receiver.heads) == 1, "a fresh connection is no reason to try again"
 
 
+async def test_what_must_not_be_made_twice_is_not_sent_again() -> None:
+    async def only_one(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
+        writer.write(OK if number == 1 else b"")
+        return number == 1
+
+    async with receiving(only_one) as receiver, keeping() as egress:
+        answers = [
+            await egress.request("POST", receiver.url(), BODY, {}, total=2.0, once=True) for _ in range(3)
+        ]
+    assert [(one.status, one.error) for one in answers] == [(200, None), (None, "connect"), (200, None)]
+    assert (receiver.accepted, len(receiver.heads)) == (2, 3)
+
+
 async def test_a_long_answer_is_cut_and_closes_the_connection() -> None:
     long = b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + b"x" * 900_000
     async with receiving(answering(long)) as receiver, keeping() as egress:

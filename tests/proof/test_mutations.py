@@ -269,6 +269,55 @@ MUTATIONS = (
         "unchanged = False",
         ("tests/api/public/test_pushes.py", "-k", "every_device"),
     ),
+    Mutation(
+        "a callback is believed whoever has signed it",
+        "wallet/google/callbacks.py",
+        "    if not _holds(intermediate.key_value, envelope.signature, signed):\n",
+        "    if not envelope.signature:\n",
+        ("tests/wallet/google/test_callbacks.py",),
+    ),
+    Mutation(
+        "a holder is told of more than Google allows",
+        "wallet/google_pushing.py",
+        "notifications_left(notified_at, now) > earlier",
+        "notifications_left([], now) > 0",
+        ("tests/api/public/test_google.py", "-k", "fourth_message"),
+    ),
+    Mutation(
+        "an access token that is not taken is used on",
+        "wallet/google/client.py",
+        "                return told\n            self._token = None\n",
+        "                return told\n",
+        ("tests/wallet/google/test_client.py", "-k", "token"),
+    ),
+    Mutation(
+        "a 404 of the place of access tokens forgets a pass",
+        "wallet/google/client.py",
+        'return Told("retry", outcome.status, f"token: {reason}", outcome.retry_after)',
+        'return judge(outcome) if refused else Told("retry", outcome.status, f"token: {reason}")',
+        ("tests/api/public/test_google_limits.py", "-k", "access_token"),
+    ),
+    Mutation(
+        "what a pass has no more stays at Google",
+        "wallet/google/documents.py",
+        "    return {**document, **found}\n",
+        "    return {**found, **document} if found is None else dict(document)\n",
+        ("tests/api/public/test_google_limits.py", "-k", "no_more"),
+    ),
+    Mutation(
+        "messages pile up at Google",
+        "wallet/google_pushing.py",
+        "if len(there) > _KEPT:",
+        "if len(there) > 10 * _KEPT:",
+        ("tests/api/public/test_google_limits.py", "-k", "newest_messages"),
+    ),
+    Mutation(
+        "the deletion by one holder ends a pass for all",
+        "wallet/saving.py",
+        "return told.object is not None and told.object.has_users",
+        "return False",
+        ("tests/api/public/test_google_limits.py", "-k", "one_of_several"),
+    ),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -88,8 +88,9 @@ def demo(  # noqa: PLR0913 (the options of a verb)
     """Serve two made-up German telemedicine providers, with a key for each; Ctrl-C ends all of it.
 
     It runs its own PostgreSQL in the data folder. The data is made at the first start and stays: the next
-    start has the same data and the same keys. Two simulated phones hold a customer's wallet pass: what their lock
-    screens say of push notifications is printed here. Do not put real patients' data here: its keys stand in a file.
+    start has the same data and the same keys. Two simulated phones hold a customer's wallet pass, and a double of
+    Google Wallet takes it: what they say of push notifications is printed here. Do not put real patients' data here:
+    its keys stand in a file.
     """
     from rxdesk.cli.times import moment
     from rxdesk.kit.clock import utc_now
@@ -119,14 +120,17 @@ def demo(  # noqa: PLR0913 (the options of a verb)
             landing = base.removesuffix(BASE) + page
             with_phones = not (no_worker or settings.public_url or settings.apple_certificate_file)
 
+            wallets: list[str] = []  # those that the pass can be put into here
+
             def ready() -> None:
                 write_ready({"base_url": base, "organisations": shown})
-                print(_welcome(base, shown, landing, settings.data_dir, phones=with_phones), flush=True)
+                print(_welcome(base, shown, landing, settings.data_dir, wallets), flush=True)
 
             with contextlib.ExitStack() as stack:
                 if with_phones:
                     phones = stack.enter_context(demo_wallet.phones(settings, f"{landing}/pass.pkpass"))
                     settings, ready = phones.settings, partial(phones.ready_after, ready)
+                    wallets += ["apple", "google"] if phones.google else ["apple"]
                 run(
                     settings,
                     location,
@@ -310,13 +314,13 @@ def _read_state(file: Path) -> dict[str, Any] | None:
 
 
 def _write_state(file: Path, state: dict[str, Any]) -> None:
-    from rxdesk.serving import write_privately
+    from rxdesk.kit.files import write_privately
 
     write_privately(file, json.dumps(state, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
 def _welcome(
-    base: str, organisations: list[dict[str, Any]], landing: str, data_dir: Path, *, phones: bool
+    base: str, organisations: list[dict[str, Any]], landing: str, data_dir: Path, wallets: Sequence[str]
 ) -> str:
     from urllib.parse import quote
 
@@ -342,13 +346,14 @@ def _welcome(
         ),
         "",
     ]
-    if phones:
+    if wallets:
         push = [
             {"wallet_pass_uid": samples["wallet_pass_uid"], "message": "{first_name}, Ihr Rezept ist fertig."}
         ]
         push_path = "/wallet-passes/push-notifications"
         operations = base.replace("/v1/management", "/v1/operations")
         lines += [
+            *_google_lines(landing, wallets),
             "Two simulated phones hold that pass. Send it a push notification, see here what their lock screens show,",
             "and ask what became of it:",
             f"{curl} -H 'Content-Type: application/json' -d '{json.dumps(push)}' '{base}{push_path}'",
@@ -357,3 +362,12 @@ def _welcome(
         ]
     lines.append(f"The data is in {data_dir} and stays. Ctrl-C stops the server and its PostgreSQL.")
     return "\n".join(lines)
+
+
+def _google_lines(landing: str, wallets: Sequence[str]) -> list[str]:
+    if "google" not in wallets:
+        return []
+    return [
+        "Save it to a double of Google Wallet, in a browser; it shows there what you send:",
+        f"  {landing}/google",
+    ]

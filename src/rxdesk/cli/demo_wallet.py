@@ -1,4 +1,4 @@
-"""The demo's wallet passes: their designs and certificates, and the phones that hold the sample customer's pass."""
+"""The demo's wallet passes: their designs and certificates, and what stands for Apple, Google and the phones."""
 
 from __future__ import annotations
 
@@ -60,39 +60,37 @@ def certificates(data_dir: Path) -> Path:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Phones:
-    """Apple's push service and the phones, which run beside the server, and the settings that lead to them."""
+    """The companies' servers and the phones, which run beside the server, and the settings that lead to them.
+
+    `google`: whether Google's is among them, which it is not where another account is configured.
+    """
 
     settings: Settings
     ready_after: Callable[[Callable[[], None]], None]
+    google: bool
 
 
 @contextlib.contextmanager
 def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
-    """Keep the push service's port, on loopback, and give what starts the phones; all of it ends with the block."""
+    """Keep the companies' ports, on loopback, and give what starts the phones; all of it ends with the block."""
     from rxdesk.beside import Beside
     from rxdesk.demo.launch import Launch, kept_files
-    from rxdesk.serving import tell_ready
 
     folder = certificates(settings.data_dir)
     ended = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        launch = Launch(folder, pass_url, listener.fileno(), os.getpid())
-        process = Beside(launch, "rxdesk.demo.phones", "phones", files=[listener.fileno()])
+    google = not (settings.google_account_file or settings.google_issuer)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_server(("127.0.0.1", 0)) as google_listener,
+    ):
+        files = [listener.fileno(), *([google_listener.fileno()] if google else [])]
+        launch = Launch(folder, pass_url, files[0], os.getpid(), *files[1:])
+        process = Beside(launch, "rxdesk.demo.phones", "phones", files=files)
+        leading = _leading_to(settings, folder, listener.getsockname()[1])
+        if google:
+            leading = _leading_to_google(leading, folder, google_listener.getsockname()[1])
+        tell = partial(_tell_when_held, kept_files(folder), ended)
         telling: list[threading.Thread] = []
-
-        def tell(ready: Callable[[], None]) -> None:
-            waited = 0.0
-            while not all(file.exists() for file in kept_files(folder)):
-                if ended.wait(_LOOK_SECONDS):
-                    return
-                waited += _LOOK_SECONDS
-                if waited > _PHONES_SECONDS:
-                    note(
-                        "the simulated phones do not have their pass yet: a push notification may reach none"
-                    )
-                    break
-            tell_ready(ready)
 
         def ready_after(ready: Callable[[], None]) -> None:
             process.start()
@@ -100,7 +98,7 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
             telling[0].start()
 
         try:
-            yield Phones(_leading_to(settings, folder, port), ready_after)
+            yield Phones(leading, ready_after, google)
         finally:
             ended.set()
             process.stop()
@@ -108,12 +106,26 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
                 thread.join()
 
 
+def _tell_when_held(files: Sequence[Path], ended: threading.Event, ready: Callable[[], None]) -> None:
+    """Say that all is ready once each phone keeps its pass, or after a while without."""
+    from rxdesk.serving import tell_ready
+
+    waited = 0.0
+    while not all(file.exists() for file in files):
+        if ended.wait(_LOOK_SECONDS):
+            return
+        waited += _LOOK_SECONDS
+        if waited > _PHONES_SECONDS:
+            note("the simulated phones do not have their pass yet: a push notification may reach none")
+            break
+    tell_ready(ready)
+
+
 def _leading_to(settings: Settings, folder: Path, port: int) -> Settings:
     """Give the settings by which passes are signed with the demo's chain and pushed to the port."""
     from rxdesk.wallet.apple.trial import files_in
 
     files = files_in(folder)
-    allowed = f"127.0.0.1/32:{port}"
     return dataclasses.replace(
         settings,
         apple_certificate_file=str(files.pass_certificate),
@@ -121,9 +133,29 @@ def _leading_to(settings: Settings, folder: Path, port: int) -> Settings:
         apple_key_password="",
         apple_intermediate_file=str(files.intermediate),
         apple_push_url=f"https://127.0.0.1:{port}",
-        egress_allow=f"{settings.egress_allow}, {allowed}" if settings.egress_allow else allowed,
+        egress_allow=_allowing(settings, f"127.0.0.1/32:{port}"),
         egress_ca_file=str(_authorities(settings.egress_ca_file, files.root, folder)),
     )
+
+
+def _leading_to_google(settings: Settings, folder: Path, port: int) -> Settings:
+    """Give the settings by which passes are saved at the double of Google's on the port."""
+    from rxdesk.wallet.emulator.google_account import ISSUER, KEYS_PATH, SAVE_PATH, write_account
+
+    url = f"http://127.0.0.1:{port}"
+    return dataclasses.replace(
+        settings,
+        google_account_file=str(write_account(folder, url)),
+        google_issuer=ISSUER,
+        google_api_url=url,
+        google_save_url=url + SAVE_PATH,
+        google_keys_url=url + KEYS_PATH,
+        egress_allow=_allowing(settings, f"http+127.0.0.1/32:{port}"),
+    )
+
+
+def _allowing(settings: Settings, target: str) -> str:
+    return f"{settings.egress_allow}, {target}" if settings.egress_allow else target
 
 
 def _authorities(given: str, root: Path, folder: Path) -> Path:

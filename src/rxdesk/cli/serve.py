@@ -138,7 +138,7 @@ def ready_of(file: Path | None) -> Iterator[Callable[[Mapping[str, Any]], None]]
 
     To be entered by whoever holds port and data folder: before, the file may be that of a server that runs.
     """
-    from rxdesk.serving import write_privately
+    from rxdesk.kit.files import write_privately
 
     written = False
 

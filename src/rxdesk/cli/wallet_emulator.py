@@ -116,8 +116,7 @@ async def _load(running: Running, one: str) -> tuple[str, bytes]:
 
 
 def _introduce(running: Running, *, as_json: bool) -> None:
-    from rxdesk.wallet.emulator.google import SAVE_PATH
-    from rxdesk.wallet.emulator.google_server import KEYS_PATH
+    from rxdesk.wallet.emulator.google_account import KEYS_PATH, SAVE_PATH
 
     facts = {
         "apns_url": running.apns_url,

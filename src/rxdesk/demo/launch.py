@@ -16,12 +16,14 @@ class Launch:
 
     `folder` holds the chain of certificates and the phones' passes, `pass_url` is where the sample pass is loaded down,
     `listener` the descriptor of the push service's socket, which listens already, and `parent` the server's pid.
+    `google` is the like of `listener` for Google's Wallet API; None: it is not wanted.
     """
 
     folder: Path
     pass_url: str
     listener: int
     parent: int
+    google: int | None = None
 
 
 def kept_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Apple's push service and the sample customer's phones, in a process beside the demo's server.
+"""Apple's push service, Google's Wallet API and the sample customer's phones, in a process beside the demo's server.
 
 It runs as `python -m rxdesk.demo.phones`, reads its launch from standard input, and prints what the phones' lock
 screens say. A phone keeps its pass in the data folder, so that it shows what came while the demo was not running.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import pickle
 import signal
 import socket
+import ssl
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -27,11 +27,13 @@ from rxdesk.kit import logs
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import utc_now
 from rxdesk.kit.egress import Egress, Outcome
+from rxdesk.kit.files import write_privately
 from rxdesk.kit.parents import end_with_parent
 from rxdesk.wallet.apple.reading import MOST_BYTES, PassRefused, read_pass
 from rxdesk.wallet.apple.trial import files_in
 from rxdesk.wallet.emulator.apns import Devices
 from rxdesk.wallet.emulator.apns_server import ApnsServer, server_tls
+from rxdesk.wallet.emulator.google_running import google_server
 from rxdesk.wallet.emulator.phone import Phone, alerts
 
 _ATTEMPTS, _PAUSE_SECONDS = 20, 0.5
@@ -41,12 +43,33 @@ _VERBS: Final = {"screen": "shows", "complaint": "complains"}
 async def run(launch: Launch, say: Callable[[str], None]) -> None:
     """Let the phones take the pass, and then do what pushes ask for, until cancelled.
 
-    Until they have it, pushes wait at the door of the push service: it would know none of them.
+    Until they have it, pushes wait at the door of the push service: it would know none of them. Google's double is
+    there at once.
     """
     files = files_in(launch.folder)
     root = x509.load_pem_x509_certificate(files.root.read_bytes())
     egress = Egress(AllowList.parse(_allowed(launch.pass_url)))
-    server = ApnsServer(Devices(utc_now), server_tls(files))
+    with _google(launch, egress, say):
+        await _run_phones(launch, egress, root, server_tls(files), say)
+
+
+@contextmanager
+def _google(launch: Launch, egress: Egress, say: Callable[[str], None]) -> Iterator[None]:
+    if launch.google is None:
+        yield
+        return
+    server = google_server(launch.folder, egress, lambda _, what, text: say(f"google {_VERBS[what]}: {text}"))
+    server.start(listener=socket.socket(fileno=launch.google))
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+async def _run_phones(
+    launch: Launch, egress: Egress, root: x509.Certificate, tls: ssl.SSLContext, say: Callable[[str], None]
+) -> None:
+    server = ApnsServer(Devices(utc_now), tls)
     phones = [
         _phone(egress, server.devices, root, number, file, say)
         for number, file in enumerate(kept_files(launch.folder), start=1)
@@ -80,7 +103,7 @@ def _phone(
         LANGUAGES[number - 1],
         lambda what, text: say(f"phone {number} {_VERBS[what]}: {text}"),
     )
-    phone.keep = partial(_write, file)
+    phone.keep = partial(write_privately, file)
     return phone
 
 
@@ -115,14 +138,6 @@ def _content(file: Path) -> bytes | None:
         return file.read_bytes()
     except FileNotFoundError:
         return None
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file that only its owner may read, whole or not at all: it holds the pass's token."""
-    new = file.with_suffix(".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-        out.write(content)
-    new.replace(file)
 
 
 def _say(line: str) -> None:

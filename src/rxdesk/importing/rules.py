@@ -59,7 +59,9 @@ def rule_faults(entity: Entity) -> Iterator[FieldReason]:
             yield from _name(entity.display_name)
             yield from _twice("fields", entity.fields)
             if entity.design is not None:
-                yield from (("design", said) for said in objections(entity.design, entity.fields))
+                yield from (
+                    ("design", said) for said in objections(entity.design, entity.fields, entity.pass_type)
+                )
         case Visit():
             yield from _visit(entity)
         case _:

@@ -131,6 +131,7 @@ class Egress:
         total: float = 5.0,
         connect: float = 3.0,
         max_answer: int = 16384,
+        once: bool = False,
     ) -> Outcome:
         """Send one request and report what became of it.
 
@@ -138,6 +139,7 @@ class Egress:
         `connect` seconds limits each address that is tried. Of the answer's body `max_answer` bytes are kept;
         one of more than 1 MiB, or than `max_answer` where that is more, is `too_large`, one that never ends
         within `total` is `timeout`; one that ends early, or breaks its form, leaves the verdict to the status.
+        With `once` it is not sent again when a kept connection turns out to be dead, but is a `connect`.
         Where connections are kept, nothing of an answer is read beyond `max_answer`: its connection is closed,
         and the status decides. Raises TargetInvalid or TargetForbidden when the policy refuses the URL or any
         address that it leads to; then no byte has been sent.
@@ -149,7 +151,7 @@ class Egress:
         failure: Failure | None
         try:
             with self._deadlines.after(total):
-                await self._exchange(target, self._dial(target, connect), request, exchange)
+                await self._exchange(target, self._dial(target, connect), request, exchange, once=once)
             failure = None
         except TimeoutError:
             failure = "timeout"
@@ -172,10 +174,12 @@ class Egress:
         to = f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}\r\n"
         return f"{to}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
-    async def _exchange(self, target: Target, dial: Dial, request: bytes, exchange: "_Exchange") -> None:
+    async def _exchange(
+        self, target: Target, dial: Dial, request: bytes, exchange: "_Exchange", *, once: bool
+    ) -> None:
         """Send; once more on a fresh connection when a kept one turns out to be dead before a byte came back.
 
-        The receiver may have got the first one all the same: deliveries are made at least once.
+        The receiver may have got the first one all the same: deliveries are made at least once, unless they are `once`.
         """
         kept = self._connections.kept(target)
         if kept is not None:
@@ -183,7 +187,7 @@ class Egress:
                 await self._ask(kept, target, request, exchange)
                 return  # noqa: TRY300 - what follows is for a connection that turned out to be dead
             except Failed as fault:
-                if fault.failure != "connect" or kept.heard:
+                if once or fault.failure != "connect" or kept.heard:
                     raise
         await self._ask(await self._connections.open(target, dial), target, request, exchange)
 

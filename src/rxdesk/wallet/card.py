@@ -86,7 +86,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     `serial` is what wallets call the pass, `template` what they call its template (`naming`). `language` is the one of
     all default texts. Colours are `#rrggbb`, lower case. `images` holds PNG files by name and scale (`icon`, `logo`,
     `strip`, `thumbnail`; `logo@2x`); `image_urls` holds public addresses by name alone, for a wallet that fetches them
-    itself. `expires_at` has a time zone. `voided` is a card that was revoked.
+    itself. `expires_at` has a time zone. `voided` is a card that was revoked. `leading` is the key of the template's
+    first primary field, which is not among `primary` where the holder has nothing in it; None: whichever is the first.
     """
 
     kind: Kind
@@ -106,6 +107,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     secondary: tuple[Field, ...] = ()
     auxiliary: tuple[Field, ...] = ()
     back: tuple[Field, ...] = ()
+    leading: str | None = None
     links: tuple[Link, ...] = ()
     barcode: Barcode | None = None
     expires_at: datetime | None = None

@@ -85,8 +85,13 @@ async def hear_google(visit: Visit) -> Answer:
         raise errors.unavailable() from error
     except CallbackRefused as refusal:
         raise errors.token_invalid() from refusal
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            held = await saving.is_held(organisation_id, public_code, callback)
+    except TimeoutError as error:
+        raise errors.unavailable() from error
     await visit.services.access.write_as_system(
-        organisation_id, _ACTOR, lambda tx: saving.note(tx, public_code, callback)
+        organisation_id, _ACTOR, lambda tx: saving.note(tx, public_code, callback, held=held)
     )
     return Answer(200, b"")
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from rxdesk.access import Access, Transaction
-from rxdesk.jobs.queue import Claim
+from rxdesk.jobs.queue import PER_ENDPOINT, Claim
 from rxdesk.jobs.worker import Work
 from rxdesk.kit.clock import Clock
 from rxdesk.wallet import pass_queries
 from rxdesk.wallet.card import Card
-from rxdesk.wallet.google.client import Told, notifications_left
+from rxdesk.wallet.google.client import MOST_MESSAGES, Told, notifications_left
 from rxdesk.wallet.issuing import Held, read_held
 from rxdesk.wallet.pushing import RECORD, Fate, record_arguments, retry_at
 from rxdesk.wallet.saving import Giver
@@ -33,6 +34,12 @@ LIMITED: Final = "notification_limit"
 UNCHANGED: Final = "unchanged"
 """The reason of a message that the pass showed already: Google is not asked to tell its holder of it again."""
 
+_KEPT: Final = MOST_MESSAGES - PER_ENDPOINT
+"""Messages that an object keeps beside those that are on their way to it."""
+
+_OURS = (
+    "pn-"  # what the uids of push notifications begin with; behind it they are in the order of their making
+)
 _SLOTS: Final = {"first": 32, "retry": 16}
 _TOTAL_SECONDS = 60.0  # for all requests of one change
 _LEASE_SECONDS = 120.0
@@ -89,6 +96,7 @@ class Message(msgspec.Struct, frozen=True):
 class Prepared(msgspec.Struct, frozen=True):
     """A change that is wanted: the pass as it is now, the message if there is one, and the attempts before this one."""
 
+    organisation_id: int
     held: Held
     card: Card
     saved_at: datetime
@@ -112,6 +120,7 @@ class GooglePushes:
     giver: Giver
     clock: Clock
     chance: Callable[[], float] = random.random
+    _passes: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary, init=False)
 
     def work(self) -> Work[Prepared, GooglePushed]:
         """Give what a worker does with them."""
@@ -145,30 +154,48 @@ class GooglePushes:
         if message_uid is not None:
             notify = notifications_left(notified_at, now) > earlier
             message = Message(message_uid, text, notify, unchanged)
-        return Prepared(held, self.giver.issuer.card(organisation_id, held), saved_at, message, attempts)
+        card = self.giver.issuer.card(organisation_id, held)
+        return Prepared(organisation_id, held, card, saved_at, message, attempts)
 
     async def push(self, prepared: Prepared) -> GooglePushed:
-        """Give one pass to Google, and the message."""
+        """Give one pass to Google, and the message: one at a time of each pass, since its messages are counted."""
+        lock = self._passes.setdefault(prepared.card.serial, asyncio.Lock())
         try:
-            async with asyncio.timeout(_TOTAL_SECONDS):
+            async with asyncio.timeout(_TOTAL_SECONDS), lock:
                 return await self._push(prepared)
         except TimeoutError:
             return GooglePushed(Told("retry", None, "timeout"))
 
     async def _push(self, prepared: Prepared) -> GooglePushed:
-        given = await self.giver.give(prepared.held, prepared.card, make=False)
+        given = await self.giver.give(prepared.organisation_id, prepared.held, prepared.card, make=False)
         message = prepared.message
         if given.told.verdict != "done" or message is None:
             return GooglePushed(given.told, given.class_mark)
         if message.unchanged:  # the pass shows it, and no device tells its holder of it once more
             return GooglePushed(given.told, given.class_mark, "unchanged")
-        if message.uid in given.told.messages:  # of an attempt whose answer was lost
-            return GooglePushed(given.told, given.class_mark, "notified" if message.notify else "quietly")
-        told, notify = await self._tell(prepared.card, message, notify=message.notify), message.notify
-        if told.verdict == "limited":  # others tell this holder too
-            told, notify = await self._tell(prepared.card, message, notify=False), False
+        if given.told.object is None:  # whether Google has the message already is not known
+            return GooglePushed(Told("retry", given.told.status, "unreadable"), given.class_mark)
+        there = given.told.object.messages
+        known = next((one for one in there if one.get("id") == message.uid), None)
+        if known is not None:  # of an attempt whose answer was lost
+            notify = known.get("messageType") == "TEXT_AND_NOTIFY"
+            return GooglePushed(given.told, given.class_mark, "notified" if notify else "quietly")
+        told, notify = await self._add(prepared.card, message, there)
         shown: Literal["notified", "quietly"] = "notified" if notify else "quietly"
         return GooglePushed(told, given.class_mark, shown if told.verdict == "done" else None)
+
+    async def _add(
+        self, card: Card, message: Message, there: Sequence[Mapping[str, Any]]
+    ) -> tuple[Told, bool]:
+        """Add a message to those that are there, with room for it, and say whether the holder is told of it."""
+        if len(there) > _KEPT:
+            told = await self.giver.client.keep_messages(card, newest(there, _KEPT))
+            if told.verdict != "done":
+                return told, False
+        told = await self._tell(card, message, notify=message.notify)
+        if told.verdict == "limited" and message.notify:  # others tell this holder too
+            return await self._tell(card, message, notify=False), False
+        return told, message.notify
 
     async def _tell(self, card: Card, message: Message, *, notify: bool) -> Told:
         return await self.giver.client.add_message(
@@ -214,3 +241,14 @@ class GooglePushes:
             if next_at is not None:
                 return claim, "queued", told.reason, next_at
         return claim, "failed", told.reason, None
+
+
+def newest(messages: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """Give so many of an object's messages, in their order: what is not ours stays first, then the newest of ours."""
+
+    def age(message: Mapping[str, Any]) -> tuple[bool, str]:
+        uid = str(message.get("id", ""))
+        return not uid.startswith(_OURS), uid
+
+    kept = sorted(messages, key=age, reverse=True)[:count]
+    return [message for message in messages if any(message is one for one in kept)]

@@ -28,6 +28,8 @@ from rxdesk.wallet.tokens import Identity, Purpose, Reference
 # What the device shows where no message was sent yet: a field must have been there to be seen changing.
 _NO_MESSAGE: Final = "–"
 _ISSUER: Final = re.compile(r"[0-9]{1,32}", re.ASCII)
+# Another one with each change of what a class is made of: then each is given anew.
+_CLASS_FORM: Final = 2
 _MESSAGE_LABEL: Final = Text("Message", {"de": "Nachricht"})
 
 
@@ -203,6 +205,7 @@ class Issuer:
             images={name: base64.b64decode(text) for name, text in (held.images or {}).items()},
             image_urls=self._image_urls(held),
             **_fields(held, design),
+            leading=_leading(held, design),
             links=tuple(
                 Link(key=link.key, label=design.text(link.label), url=link.url) for link in design.links
             ),
@@ -212,10 +215,23 @@ class Issuer:
             web_service=None if identity is None else self._web_service(held, identity),
         )
 
+    def pattern(self, organisation_id: int, held: Held) -> Card:
+        """Give a card that has every field of a pass's template, in its place: nothing in it is the holder's."""
+        empty: dict[str, Any] = dict.fromkeys(("message", "public_id", "expires_at", "images"))
+        personal = dict.fromkeys(held.personal)
+        nobody = msgspec.structs.replace(held, personal=personal, field_values="{}", status="active", **empty)
+        card = self.card(organisation_id, nobody)
+        places: dict[str, list[Field]] = {place: [] for place in PLACES}
+        for field in fields_of(held.design, held.fields, held.pass_type):
+            label = held.design.text(field.label)
+            places[field.place].append(Field(key=field.key, label=label, value=Text(field.key)))
+        fields: dict[str, Any] = {place: tuple(of_place) for place, of_place in places.items()}
+        return msgspec.structs.replace(card, **fields)
+
     def class_mark(self, held: Held) -> str:
         """Give what tells apart the class that Google is given now from each that it was given before."""
         number = "" if self.google is None else self.google.number
-        return f"{number} {held.template_tag} {self.callback_url(held.public_code)}"
+        return f"{number} {held.template_tag} {self.callback_url(held.public_code)} {_CLASS_FORM}"
 
     def _image_urls(self, held: Held) -> dict[str, str]:
         """Give the addresses of images; each change of the template gives new ones, since they are kept."""
@@ -232,6 +248,14 @@ def _barcode(held: Held, identity: Identity) -> Barcode | None:
         return None
     content = tokens.make_token(held.public_code, identity, "code")
     return Barcode(content=content, alternative=held.design.barcode_text)
+
+
+def _leading(held: Held, design: Design) -> str | None:
+    """Give the key of the template's first primary field, whether the holder has something in it or not."""
+    return next(
+        (field.key for field in fields_of(design, held.fields, held.pass_type) if field.place == "primary"),
+        None,
+    )
 
 
 def _fields(held: Held, design: Design) -> dict[str, Any]:

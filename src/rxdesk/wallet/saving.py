@@ -20,8 +20,8 @@ from rxdesk.wallet.google.callbacks import Callback
 from rxdesk.wallet.google.client import GoogleWallet, Told
 from rxdesk.wallet.google.keys import RootKeys
 from rxdesk.wallet.google.links import save_link
-from rxdesk.wallet.issuing import Held, Issuer
-from rxdesk.wallet.naming import named_by
+from rxdesk.wallet.issuing import Held, Issuer, read_held
+from rxdesk.wallet.naming import Named, named_by
 from rxdesk.wallet.telling import tell_google
 
 _DONE: Final = Told("done", None, None)
@@ -38,8 +38,7 @@ VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (organisation_id, wallet_pass_uid) DO UPDATE
 SET saved_at = excluded.saved_at, callback_ends_at = excluded.callback_ends_at,
   callback_nonce = excluded.callback_nonce
-WHERE g.callback_ends_at < excluded.callback_ends_at
-  OR g.callback_ends_at = excluded.callback_ends_at AND g.callback_nonce <> excluded.callback_nonce
+WHERE g.callback_ends_at <= excluded.callback_ends_at AND g.callback_nonce <> excluded.callback_nonce
 RETURNING true"""
 
 
@@ -57,30 +56,31 @@ class Giver:
     client: GoogleWallet
     issuer: Issuer
 
-    async def give_class(self, held: Held, card: Card, *, again: bool = False) -> Given:
-        """Give the class of a pass, unless Google has it as it is now; `again`: in any case."""
+    async def give_class(self, organisation_id: int, held: Held, *, again: bool = False) -> Given:
+        """Give the class of a pass's template, unless Google has it as it is now; `again`: in any case."""
         if not held.fits_google:
             return Given(Told("refused", None, "no_logo"))
         mark = self.issuer.class_mark(held)
         if held.google_class == mark and not again:
             return Given(_DONE)
         try:
-            told = await self.client.put_class(card, self.issuer.callback_url(held.public_code))
+            pattern = self.issuer.pattern(organisation_id, held)
+            told = await self.client.put_class(pattern, self.issuer.callback_url(held.public_code))
         except TargetRefused:  # by the policy of egress, which an operator can change
             return Given(_FORBIDDEN)
         return Given(told, mark if told.verdict == "done" else None)
 
-    async def give(self, held: Held, card: Card, *, make: bool) -> Given:
+    async def give(self, organisation_id: int, held: Held, card: Card, *, make: bool) -> Given:
         """Give the object of a pass, and its class before it where that is needed.
 
         With `make` an object is made that is not there; else it is `gone`.
         """
-        given = await self.give_class(held, card)
+        given = await self.give_class(organisation_id, held)
         if given.told.verdict != "done":
             return given
         told = await self._put(card, make=make)
         if told.reason == "classNotFound" and given.class_mark is None:  # what is noted here is not so there
-            given = await self.give_class(held, card, again=True)
+            given = await self.give_class(organisation_id, held, again=True)
             if given.told.verdict != "done":
                 return given
             told = await self._put(card, make=make)
@@ -118,27 +118,53 @@ class Saving:
         card = self.giver.issuer.card(organisation_id, held)
         link = save_link(card, self.google.number, self.google.account, self.clock(), save_url=self.save_url)
         if link.whole:
-            given = await self.giver.give_class(held, card)
+            given = await self.giver.give_class(organisation_id, held)
         else:
-            given = await self.giver.give(held, card, make=True)
+            given = await self.giver.give(organisation_id, held, card, make=True)
         if given.class_mark is not None:
             await self.access.rows(
                 organisation_id, pass_queries.CLASS_GIVEN, held.template_uid, given.class_mark
             )
         return link.url if given.told.verdict == "done" else None
 
-    async def note(self, tx: Transaction, public_code: str, callback: Callback) -> None:
-        """Note what Google says of a pass; one that is saved is given to Google as it is now.
+    async def is_held(self, organisation_id: int, public_code: str, callback: Callback) -> bool:
+        """Tell whether anybody holds a pass after what a callback says.
+
+        It does not say who saved or deleted it, nor how many have it: so Google is asked when somebody has deleted it.
+        404: there is no such pass. 503: Google cannot be asked now, and will call again.
+        """
+        if callback.event_type == "save":
+            return True
+        named = self._named(public_code, callback)
+        body = await self.access.look(organisation_id, pass_queries.BY_UID, named.uid, self.clock(), None)
+        held = None if body is None else read_held(body)
+        if held is None or held.bare_serial != named.bare:
+            raise errors.not_found()
+        card = self.giver.issuer.card(organisation_id, held)
+        try:
+            told = await self.giver.client.look_at(card)
+        except TargetRefused as error:
+            raise errors.unavailable() from error
+        if told.object is None and told.verdict != "gone":
+            raise errors.unavailable()
+        return told.object is not None and told.object.has_users
+
+    def _named(self, public_code: str, callback: Callback) -> Named:
+        named = named_by(public_code, callback.object_id.removeprefix(f"{self.google.number}."))
+        if named is None:
+            raise errors.not_found()
+        return named
+
+    async def note(self, tx: Transaction, public_code: str, callback: Callback, *, held: bool) -> None:
+        """Note what Google says of a pass; one that is `held` is given to Google as it is now.
 
         404: there is no such pass.
         """
-        named = named_by(public_code, callback.object_id.removeprefix(f"{self.google.number}."))
-        if named is None or not await tx.connection.fetchval(
-            _PASS, tx.organisation_id, named.uid, named.bare
-        ):
+        named = self._named(public_code, callback)
+        if not await tx.connection.fetchval(_PASS, tx.organisation_id, named.uid, named.bare):
             raise errors.not_found()
         uid = named.uid
-        saved_at = tx.now if callback.event_type == "save" else None
+        saved_at = tx.now if held else None
         heeded = await tx.connection.fetchval(
             _SAID, tx.organisation_id, uid, saved_at, callback.exp_time_millis, callback.nonce
         )

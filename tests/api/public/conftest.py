@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tests.api.public.googling import GoogleWorld, google_world
 from tests.api.public.pushing import settings_of
 from tests.api.wallet.cards import make_template, put, token_of
 from tests.conftest import InProcess, Live, in_process, start_live, stop_live
@@ -115,3 +117,12 @@ async def queue(app_connection: Connection) -> AsyncIterator[None]:
     await empty_queue(app_connection)
     yield
     await empty_queue(app_connection)
+
+
+@pytest.fixture
+async def world(
+    cluster: embedded.Address, tenant: Tenant, account_key: rsa.RSAPrivateKey, tmp_path: Path
+) -> AsyncIterator[GoogleWorld]:
+    """A server with an account at Google, whose double is in this process."""
+    async with google_world(cluster, tenant, account_key, tmp_path) as made:
+        yield made

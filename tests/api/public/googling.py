@@ -20,11 +20,15 @@ from tests.conftest import ENCRYPTION_KEYS, FixedClock, InProcess, in_process, s
 from tests.factories import Tenant
 
 from rxdesk import working
+from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
+from rxdesk.kit.sealing import Sealer, read_keys
+from rxdesk.wallet import templates
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
-from rxdesk.wallet.emulator.google import TOKEN_PATH, Answer, GoogleDouble
-from rxdesk.wallet.emulator.google_server import HOLDER_PATH, KEYS_PATH, GoogleServer
+from rxdesk.wallet.emulator.google import Answer, GoogleDouble
+from rxdesk.wallet.emulator.google_account import KEYS_PATH, TOKEN_PATH
+from rxdesk.wallet.emulator.google_server import HOLDER_PATH, GoogleServer
 
 ISSUER = "3388000000022000000"
 EMAIL = "wallet@example.iam.example.com"
@@ -136,6 +140,25 @@ class GoogleWorld:
                 await asyncio.sleep(0.02)
         stopping.set()
         await worker
+
+
+async def redesign(world: GoogleWorld, template: str, look: templates.Look) -> None:
+    await world.tenant.enter()
+    connection, sealer = world.tenant.connection, Sealer(read_keys(ENCRYPTION_KEYS))
+    async with connection.transaction():
+        tx = Transaction(connection, world.tenant.id, "operator", "test", world.clock(), sealer)
+        await templates.redesign(tx, template, look)
+
+
+async def change(world: GoogleWorld, issued: dict[str, Any], **members: Any) -> None:
+    answer = await put(world.app.client, world.tenant, issued["wallet_pass_template_uid"], "c", **members)
+    assert answer.status_code == 200
+
+
+def points(world: GoogleWorld, issued: dict[str, Any]) -> str:
+    modules = {module["id"]: module for module in world.object(issued)["textModulesData"]}
+    body: str = modules["field_points"]["body"]
+    return body
 
 
 def account_file(folder: Path, key: rsa.RSAPrivateKey, url: str) -> Path:

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.api.public.googling import ISSUER, PUBLIC, GoogleWorld, google_world
+from tests.api.public.googling import ISSUER, PUBLIC, GoogleWorld, change, points, redesign
 from tests.api.wallet.cards import make_template, put, token_of
-from tests.conftest import ENCRYPTION_KEYS
 from tests.factories import Tenant
 from tests.wallet.test_png import png
 
-from rxdesk.access import Transaction
 from rxdesk.db import embedded
-from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.wallet import templates
 from rxdesk.wallet.design import Design, DesignedField
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
@@ -30,14 +23,6 @@ pytestmark = pytest.mark.usefixtures("queue")
 
 ANDROID = "Mozilla/5.0 (Linux; Android 15; Pixel 9) Chrome/130.0"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X)"
-
-
-@pytest.fixture
-async def world(
-    cluster: embedded.Address, tenant: Tenant, account_key: rsa.RSAPrivateKey, tmp_path: Path
-) -> AsyncIterator[GoogleWorld]:
-    async with google_world(cluster, tenant, account_key, tmp_path) as made:
-        yield made
 
 
 # ---------------------------------------------------------------------------------------------------- the link
@@ -121,25 +106,6 @@ async def test_images_have_addresses_that_google_can_fetch(
 
 
 # ------------------------------------------------------------------------------------------------- what changes
-async def redesign(world: GoogleWorld, template: str, look: templates.Look) -> None:
-    await world.tenant.enter()
-    connection, sealer = world.tenant.connection, Sealer(read_keys(ENCRYPTION_KEYS))
-    async with connection.transaction():
-        tx = Transaction(connection, world.tenant.id, "operator", "test", world.clock(), sealer)
-        await templates.redesign(tx, template, look)
-
-
-async def change(world: GoogleWorld, issued: dict[str, Any], **members: Any) -> None:
-    answer = await put(world.app.client, world.tenant, issued["wallet_pass_template_uid"], "c", **members)
-    assert answer.status_code == 200
-
-
-def points(world: GoogleWorld, issued: dict[str, Any]) -> str:
-    modules = {module["id"]: module for module in world.object(issued)["textModulesData"]}
-    body: str = modules["field_points"]["body"]
-    return body
-
-
 async def test_each_change_reaches_google_while_the_pass_is_saved(
     world: GoogleWorld, cluster: embedded.Address
 ) -> None:
@@ -289,56 +255,6 @@ async def test_what_google_puts_off_is_tried_again(
     await world.work(cluster)
     assert await world.devices() == [[("google", "sent", None)]]
     assert len(world.double.notified) == 1
-
-
-async def test_a_token_that_is_not_taken_is_had_anew(world: GoogleWorld, cluster: embedded.Address) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(401, "authError"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "sent", None)]]
-    await world.send(issued, "y")
-    world.troubles += [fault(401, "authError")] * 2
-    await world.work(cluster)
-    assert (await world.devices())[-1] == [("google", "queued", "authError")]
-
-
-async def test_what_google_refuses_fails_with_its_reason(
-    world: GoogleWorld, cluster: embedded.Address
-) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(403, "permissionDenied"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "failed", "permissionDenied")]]
-
-
-async def test_a_pass_that_google_does_not_have_is_forgotten(
-    world: GoogleWorld, cluster: embedded.Address
-) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(404, "resourceNotFound"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "failed", "resourceNotFound")]]
-    await world.send(issued, "y")
-    assert (await world.told())[-1]["status"] == "no_device"
-
-
-async def test_a_class_that_google_lost_is_given_again(world: GoogleWorld, cluster: embedded.Address) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    await world.work(cluster)
-    await world.send(issued, "x")
-    world.troubles.append(fault(404, "classNotFound"))
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "sent", None)]]
 
 
 async def test_a_pass_that_was_deleted_before_its_message(

@@ -81,10 +81,39 @@ def test_a_class_lays_out_the_front_of_its_cards() -> None:
     fields = tuple(Field(key=f"f{number}", label=Text("x"), value=Text("y")) for number in range(5))
     found = class_document(msgspec.structs.replace(FULL, secondary=fields), ISSUER, "https://example.com/c")
     rows = found["classTemplateInfo"]["cardTemplateOverride"]["cardRowTemplateInfos"]
-    assert [list(row) for row in rows] == [["oneItem"], ["threeItems"], ["twoItems"], ["oneItem"]]
-    path = rows[2]["twoItems"]["endItem"]["firstValue"]["fields"][0]["fieldPath"]
+    # A place for each would be four rows: header, three and two of secondary, auxiliary.
+    assert [list(row) for row in rows] == [["threeItems"], ["threeItems"], ["oneItem"]]
+    path = rows[1]["threeItems"]["endItem"]["firstValue"]["fields"][0]["fieldPath"]
     assert path == "object.textModulesData['f4']"
     assert found["callbackOptions"] == {"url": "https://example.com/c"}
+    assert found["multipleDevicesAndHoldersAllowedStatus"] == "ONE_USER_ALL_DEVICES"
+
+
+def test_a_place_begins_a_row_while_there_are_rows_enough() -> None:
+    rows = class_document(FULL, ISSUER)["classTemplateInfo"]["cardTemplateOverride"]["cardRowTemplateInfos"]
+    assert [list(row) for row in rows] == [["oneItem"]] * 3
+
+
+def test_what_does_not_fit_three_rows_is_among_the_details() -> None:
+    fields = tuple(Field(key=f"f{number}", label=Text("x"), value=Text("y")) for number in range(12))
+    card = msgspec.structs.replace(FULL, secondary=fields)
+    document = class_document(card, ISSUER)
+    rows = document["classTemplateInfo"]["cardTemplateOverride"]["cardRowTemplateInfos"]
+    assert [list(row) for row in rows] == [["threeItems"]] * 3
+    assert {"f7", "f8", "f11"} <= {
+        module["id"] for module in object_document(card, ISSUER)["textModulesData"]
+    }
+    assert "'f7'" in str(rows)
+    assert "'f8'" not in str(rows)
+
+
+def test_a_card_whose_leading_field_is_empty_leads_with_no_other() -> None:
+    second = Field(key="second", label=Text("Second"), value=Text("2"))
+    card = msgspec.structs.replace(FULL, primary=(second,), leading="name")
+    found = object_document(card, ISSUER)
+    assert found["header"]["defaultValue"]["value"] == "Nordlicht"
+    assert "subheader" not in found
+    assert "second" in {module["id"] for module in found["textModulesData"]}
 
 
 def test_a_revoked_card_is_inactive_and_an_empty_field_is_left_out() -> None:

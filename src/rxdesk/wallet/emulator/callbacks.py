@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import secrets
 from datetime import datetime, timedelta
@@ -19,11 +20,11 @@ _MESSAGE_LASTS: Final = timedelta(hours=1)
 
 
 class CallbackSigner:
-    """Holds a root key and an intermediate key that it has signed."""
+    """Holds a root key and an intermediate key that it has signed; with a secret, the same ones each time."""
 
-    def __init__(self, now: datetime) -> None:
-        self._root = ec.generate_private_key(ec.SECP256R1())
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, now: datetime, secret: bytes | None = None) -> None:
+        secret = secret or secrets.token_bytes(32)
+        self._root, self._key = _key(secret, b"root"), _key(secret, b"intermediate")
         self._ends = _millis(now + _KEY_LASTS)
 
     def published(self) -> dict[str, Any]:
@@ -32,15 +33,21 @@ class CallbackSigner:
         return {"keys": [key]}
 
     def callback(
-        self, event: Literal["save", "del"], class_id: str, object_id: str, issuer: str, now: datetime
+        self,
+        event: Literal["save", "del"],
+        class_id: str,
+        object_id: str,
+        issuer: str,
+        now: datetime,
+        nonce: str | None = None,
     ) -> bytes:
-        """Give the body that Google would send to a class's callback address."""
+        """Give the body that Google would send to a class's callback address; the same nonce for the same once more."""
         message = {
             "classId": class_id,
             "objectId": object_id,
             "expTimeMillis": _millis(now + _MESSAGE_LASTS),
             "eventType": event,
-            "nonce": secrets.token_hex(16),
+            "nonce": nonce or secrets.token_hex(16),
         }
         return self.envelope(json.dumps(message), issuer)
 
@@ -58,6 +65,11 @@ class CallbackSigner:
             "signedMessage": message,
         }
         return json.dumps(envelope).encode()
+
+
+def _key(secret: bytes, name: bytes) -> ec.EllipticCurvePrivateKey:
+    number = int.from_bytes(hmac.digest(secret, name, "sha256"), "big")
+    return ec.derive_private_key(number >> 1 | 1, ec.SECP256R1())  # below the curve's order, and not 0
 
 
 def _millis(moment: datetime) -> int:
