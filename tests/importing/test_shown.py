@@ -123,6 +123,19 @@ async def test_what_is_shown_is_told(
     assert await phone.fetch() is None
 
 
+async def test_a_design_is_shown_and_stays_where_none_is_given(phone: Phone, importing: Import) -> None:
+    design = {"title": "Loyalty", "background": "#0066cc"}
+    assert (await importing(wallet_templates=[TEMPLATE | {"design": design}])).ok
+    assert await phone.pushes() == 1
+    shown = await phone.fetch()
+    assert shown is not None
+    assert shown["backgroundColor"] == "rgb(0, 102, 204)"
+    for again in (TEMPLATE | {"design": design}, TEMPLATE):
+        assert (await importing(wallet_templates=[again])).ok
+        assert await phone.pushes() == 1
+        assert await phone.fetch() is None
+
+
 async def test_a_template_s_change_is_one_of_its_passes(phone: Phone, importing: Import) -> None:
     assert (await importing(wallet_templates=[TEMPLATE | {"display_name": "New"}])).ok
     assert await phone.pushes() == 1

@@ -26,7 +26,7 @@ SELECT '{table}', w.uid FROM {{rows}} w CROSS JOIN LATERAL (
 WHERE ({before}, b.deleted_at IS NULL) IS DISTINCT FROM ({now}, w.deleted_at IS NULL))"""
 _SHOWN = {
     "patients": ("display_name", "first_name", "last_name"),
-    "wallet_pass_templates": ("display_name", "pass_type", "fields"),
+    "wallet_pass_templates": ("display_name", "pass_type", "fields", "design"),
     "wallet_passes": (
         "wallet_pass_template_uid",
         "patient_uid",
@@ -38,12 +38,13 @@ _SHOWN = {
         "field_values",
     ),
 }
+_KEPT = {"design": "coalesce(w.design, b.design)"}  # what an import that does not give it leaves as it is
 NOTING: dict[str, str] = {
     # no-tenant: goes into a statement of rxdesk.importing.statements; a test reads those that are made
     table: _NOTED.format(
         table=table,
         before=", ".join(f"b.{name}" for name in columns),
-        now=", ".join(f"w.{name}" for name in columns),
+        now=", ".join(_KEPT.get(name, f"w.{name}") for name in columns),
     )
     for table, columns in _SHOWN.items()
 }

@@ -12,7 +12,7 @@ from tests.wallet.test_png import png
 
 from rxdesk.db import embedded
 from rxdesk.wallet import templates
-from rxdesk.wallet.design import Design, DesignedField, DesignedLink
+from rxdesk.wallet.design import Design, DesignedField, DesignedLink, Place
 from rxdesk.wallet.emulator.google import Answer, fault
 from rxdesk.wallet.google.client import MOST_MESSAGES
 
@@ -47,12 +47,17 @@ async def test_more_fields_than_three_rows_hold_are_among_the_details(
     world: GoogleWorld, cluster: embedded.Address
 ) -> None:
     issued = await saved(world, cluster, field_values={"points": 1})
-    await redesign(
-        world, issued["wallet_pass_template_uid"], templates.Look(design=Design(fields=fields(20)))
-    )
+    places: dict[Place, int] = {"header": 3, "secondary": 4, "auxiliary": 4}
+    many = [
+        DesignedField(key=f"{place}{number}", place=place, label="Points", value="{points}")
+        for place, count in places.items()
+        for number in range(count)
+    ]
+    design = Design(fields=many, barcode="none")
+    await redesign(world, issued["wallet_pass_template_uid"], templates.Look(design=design))
     await world.work(cluster)
     assert [list(row) for row in rows(world, issued)] == [["threeItems"]] * 3
-    assert len(world.object(issued)["textModulesData"]) == 21  # and the message
+    assert len(world.object(issued)["textModulesData"]) == 12  # and the message
 
 
 async def test_what_a_template_has_no_more_goes_at_google(

@@ -75,7 +75,7 @@ class Plain:
         except httpx.HTTPError as fault:
             self.surprises[type(fault).__name__] += 1
             return
-        if answer.status_code == 200 and answer.json()["serialNumbers"] == [uid]:
+        if answer.status_code == 200 and answer.json()["serialNumbers"] == [f"{code}_{uid}"]:
             self.shown[uid].append(answer.json()["lastUpdated"])
         elif answer.status_code != 204:
             self.surprises[f"{answer.status_code} {answer.text[:80]}"] += 1
