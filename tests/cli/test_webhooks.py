@@ -122,6 +122,8 @@ def test_each_trigger_makes_the_change_that_it_tells_of(demo: Server, kind: str)
 
 def test_a_placed_order_is_one_that_can_be_sent(demo: Server) -> None:
     where = at(demo)
+    for _ in range(60):  # the newest orders, of which one is ordered anew, are without an address
+        inside("webhooks", "trigger", "order_created", *where, "--json")
     made = answer(inside("webhooks", "trigger", "pharmacy_order_created", *where, "--json"))
     data = answer(inside("events", "show", made["event_uid"], *where, "--json"))["body"]["data"]
     assert data["status"] == "init"

@@ -150,6 +150,9 @@ async def storm(
         while min(last.values()) < 0:
             with contextlib.suppress(asyncpg.PostgresError, OSError, asyncpg.InterfaceError):
                 last.update(board=await _last(desk), visit=await _last(desk, uid))
+            await asyncio.sleep(
+                0.01
+            )  # a closed connection says so at once, and somebody must come to open one
         # Who has heard all of it already hears by this that it is enough.
         while not all(task.done() for task in following):
             await _come_and_go(desk, shop, patients[0][:1])

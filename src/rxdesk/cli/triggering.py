@@ -73,7 +73,7 @@ JOIN shop_orders so ON so.organisation_id = $1 AND so.order_uid = o.uid AND so.d
 JOIN shops s ON s.organisation_id = $1 AND s.uid = so.shop_uid AND s.deleted_at IS NULL
 JOIN order_items i ON i.organisation_id = $1 AND i.order_uid = o.uid AND i.deleted_at IS NULL
 JOIN skus u ON u.organisation_id = $1 AND u.uid = i.sku_uid AND u.deleted_at IS NULL
-WHERE o.organisation_id = $1 AND o.deleted_at IS NULL AND EXISTS (
+WHERE o.organisation_id = $1 AND o.deleted_at IS NULL AND o.delivery_address ->> 'city' <> '' AND EXISTS (
   SELECT FROM pharmacy_skus k
   JOIN pharmacies h ON h.organisation_id = $1 AND h.uid = k.pharmacy_uid AND h.deleted_at IS NULL
   WHERE k.organisation_id = $1 AND k.sku_uid = i.sku_uid AND k.deleted_at IS NULL AND k.price IS NOT NULL
