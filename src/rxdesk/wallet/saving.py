@@ -21,7 +21,7 @@ from rxdesk.wallet.google.client import GoogleWallet, Told
 from rxdesk.wallet.google.keys import RootKeys
 from rxdesk.wallet.google.links import save_link
 from rxdesk.wallet.issuing import Held, Issuer, read_held
-from rxdesk.wallet.naming import Named, named_by
+from rxdesk.wallet.naming import Named, named_at_google
 from rxdesk.wallet.telling import tell_google
 
 _DONE: Final = Told("done", None, None)
@@ -150,7 +150,7 @@ class Saving:
         return told.object is not None and told.object.has_users
 
     def _named(self, public_code: str, callback: Callback) -> Named:
-        named = named_by(public_code, callback.object_id.removeprefix(f"{self.google.number}."))
+        named = named_at_google(public_code, self.google.number, callback.object_id)
         if named is None:
             raise errors.not_found()
         return named

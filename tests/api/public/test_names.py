@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,19 @@ from tests.wallet.apple.test_package import document
 from tests.wallet.cards import PASS_TYPE
 
 from rxdesk.db import embedded
-from rxdesk.wallet.naming import Named, google_id, name_of, named_by
+from rxdesk.wallet.naming import Named, google_id, name_of, named_at_google, named_by
 
 pytestmark = pytest.mark.usefixtures("queue")
 TEMPLATE = "wpt:1"
-_NAMES = {"wp:1": "wp_1", "wp-1": "wp-1", "wp.1": "wp.1", ":": "_", "a:b:c": "a_b_c"}
+_NAMES = {
+    "wp:1": "wp_c1",
+    "wp_1": "wp__1",
+    "wp-1": "wp-1",
+    "wp.1": "wp.1",
+    ":": "_c",
+    "_": "__",
+    "a:b_c": "a_cb__c",
+}
 
 
 async def imported(tenant: Tenant, uid: str, name: str, **more: Any) -> str:
@@ -90,16 +99,20 @@ async def walk(client: httpx.AsyncClient, tenant: Tenant, uid: str, held: dict[s
     assert (checked.json()["result"], checked.json()["wallet_pass_uid"]) == ("valid", uid)
 
 
-async def test_a_pass_that_phones_know_by_its_bare_uid_goes_on(signing: InProcess, tenant: Tenant) -> None:
+@pytest.mark.parametrize("uid", ["wp:old", "wp_1", "_"])
+async def test_a_pass_that_phones_know_by_its_bare_uid_goes_on(
+    signing: InProcess, tenant: Tenant, uid: str
+) -> None:
     """Issued before serial numbers began with the organisation's public code."""
-    uid = await imported(tenant, "wp:old", "Ada")
+    await imported(tenant, uid, "Ada")
     await put(signing.client, tenant, TEMPLATE, "c")
     await tenant.update("wallet_passes", uid, bare_serial=True)
     held = await downloaded(signing.client, tenant, uid)
     assert held["serialNumber"] == uid
     await walk(signing.client, tenant, uid, held, "Ada")
     headers = {"Authorization": f"ApplePass {await token_of(tenant, uid, 'device')}"}
-    for serial in (f"{tenant.organisation.public_code}_wp_old", "wp_old"):
+    code = tenant.organisation.public_code
+    for serial in (f"{code}_wp_cold", f"{code}_wp_old", f"{code}_wp:old", "wp_old", "wp_cold"):
         path = f"{BASE}/{tenant.organisation.public_code}/v1/passes/{PASS_TYPE}/{serial}"
         assert (await signing.client.get(path, headers=headers)).status_code == 401
 
@@ -123,15 +136,15 @@ async def test_the_same_uid_at_two_organisations_is_two_objects(
         await one.save(issued[-1])
     await world.work(cluster)
     for one, name in zip(worlds, ("Ada", "Bob"), strict=True):
-        kept = one.double.kept[one.google_id("wp_1")]
+        kept = one.double.kept[one.google_id("wp_c1")]
         assert kept["header"]["defaultValue"]["value"] == name
-        assert kept["classId"] == one.google_id("wpt_1")
+        assert kept["classId"] == one.google_id("wpt_c1")
     # One is changed, and the other's stays; one is deleted, and the other is still saved.
     await worlds[0].send(issued[0], "Ready")
     await worlds[0].work(cluster)
-    messages = [one.double.kept[one.google_id("wp_1")].get("messages", []) for one in worlds]
+    messages = [one.double.kept[one.google_id("wp_c1")].get("messages", []) for one in worlds]
     assert [len(found) for found in messages] == [1, 0]
-    await worlds[0].delete({"uid": "wp_1"})
+    await worlds[0].delete({"uid": "wp_c1"})
     saved = "SELECT saved_at IS NOT NULL AS saved FROM wallet_google_passes WHERE organisation_id = $1"
     states = []
     for one in worlds:
@@ -157,12 +170,35 @@ async def test_an_object_that_google_knows_by_the_bare_uid_goes_on(
 
 
 def test_no_two_have_one_name() -> None:
-    uids = ["a", "a:b", "a.b", "a-b", "_", "b", "code:a", "code.a", "c:a"]
-    named = [(code, Named(uid)) for code in ("code", "c", "co") for uid in uids if uid != "_"]
-    named += [("code", Named(uid, bare=True)) for uid in ("a", "a.b", "code.a")]
+    uids = [
+        "a",
+        "a:b",
+        "a_b",
+        "a_cb",
+        "a__b",
+        "a.b",
+        "a-b",
+        "_",
+        "_c",
+        ":",
+        ":c",
+        "b",
+        "code:a",
+        "code.a",
+        "c:a",
+        "code_a",
+    ]
+    named = [(code, Named(uid)) for code in ("code", "c", "co") for uid in uids]
+    named += [("code", Named(uid, bare=True)) for uid in uids if not uid.startswith(("code_", "c_", "co_"))]
     names = [name_of(code, one) for code, one in named]
     assert len(set(names)) == len(names)
-    assert len({google_id("1", name) for name in names}) == len(names)
-    for (code, one), name in zip(named, names, strict=True):
+    ids = [google_id("1", name) for name in names]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"1\.[A-Za-z0-9._-]+", one) for one in ids)
+    for (code, one), name, at_google in zip(named, names, ids, strict=True):
         assert named_by(code, name) == one
-    assert [named_by("code", name) for name in ("", "code_", "x" * 65, "a b", "ä")] == [None] * 5
+        assert named_at_google(code, "1", at_google) == one
+    nonsense = ("", "code_", "code_a_b", "code__", "x" * 65, "a b", "ä")
+    assert [named_by("code", name) for name in nonsense] == [None] * len(nonsense)
+    foreign = ("", "1", "1.", "code_a", "2.code_a", "1.code_a_b", "1._.", "1._.a_b")
+    assert [named_at_google("code", "1", name) for name in foreign] == [None] * len(foreign)

@@ -16,13 +16,15 @@ WHERE p.public_id IS NOT NULL
   AND NOT EXISTS (
     SELECT FROM wallet_passes x
     WHERE x.uid = p.uid AND x.organisation_id <> p.organisation_id AND x.public_id IS NOT NULL)
-  AND NOT EXISTS (SELECT FROM organisations o WHERE starts_with(p.uid, o.public_code || ':'));
+  AND NOT EXISTS (SELECT FROM organisations o WHERE starts_with(p.uid, o.public_code || '_'))
+  AND NOT starts_with(p.uid, '_.');
 UPDATE wallet_pass_templates t SET bare_class = true
 WHERE t.google_class IS NOT NULL
   AND NOT EXISTS (
     SELECT FROM wallet_pass_templates x
     WHERE x.uid = t.uid AND x.organisation_id <> t.organisation_id AND x.google_class IS NOT NULL)
-  AND NOT EXISTS (SELECT FROM organisations o WHERE starts_with(t.uid, o.public_code || ':'));
+  AND NOT EXISTS (SELECT FROM organisations o WHERE starts_with(t.uid, o.public_code || '_'))
+  AND NOT starts_with(t.uid, '_.');
 -- What shared a name at Google is given under its own when it is saved the next time.
 UPDATE wallet_pass_templates SET google_class = NULL WHERE NOT bare_class;
 UPDATE wallet_google_passes g SET saved_at = NULL
