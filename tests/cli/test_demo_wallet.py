@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.cli.processes import Server, serving, until
+from tests.cli.processes import Server, inside, serving, until
 
 from rxdesk.wallet.emulator.google_account import write_account
 
@@ -87,6 +90,21 @@ def test_a_push_notification_arrives_on_both_phones_also_when_their_process_is_k
         it.process.kill()
         it.process.wait()
         until(lambda: not new.is_running(), 10, "the end of the phones")
+
+
+def test_verbs_beside_it_sign_and_link_as_its_server_does(copy: Path, tmp_path: Path) -> None:
+    with serving("demo", "--data-dir", copy, "--port", 0) as it:
+        lines = (copy / "wallet" / "settings.env").read_text().splitlines()
+        settings = {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
+        where = ("--data-dir", copy, "--organisation", it.ready["organisations"][0]["slug"], uid_of(it))
+        done = inside("wallet", "passes", "export", *where, "--out", tmp_path / "card.pkpass", **settings)
+        assert done.returncode == 0, done
+        origin = it.url.partition("/v1/")[0]
+        with zipfile.ZipFile(tmp_path / "card.pkpass") as file:
+            assert json.loads(file.read("pass.json"))["webServiceURL"].startswith(f"{origin}/w/")
+        shown = inside("wallet", "passes", "show", *where, "--json", **settings)
+        links = json.loads(shown.stdout)["links"]
+        assert all(link.startswith(f"{origin}/w/") for link in links.values()), links
 
 
 def test_what_comes_while_the_phones_are_away_is_shown_once_at_the_next_start(copy: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import shlex
 import shutil
 import socket
 import threading
@@ -89,6 +90,7 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
         leading = _leading_to(settings, folder, listener.getsockname()[1])
         if google:
             leading = _leading_to_google(leading, folder, google_listener.getsockname()[1])
+        _write_for_verbs(folder / "settings.env", settings, leading, pass_url)
         tell = partial(_tell_when_held, kept_files(folder), ended)
         telling: list[threading.Thread] = []
 
@@ -104,6 +106,20 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
             process.stop()
             for thread in telling:
                 thread.join()
+
+
+def _write_for_verbs(file: Path, given: Settings, leading: Settings, pass_url: str) -> None:
+    """Write what the demo's server is started with besides, so that verbs beside it can be given the same."""
+    from rxdesk.kit.files import write_privately
+
+    changed = {
+        one.name: str(getattr(leading, one.name))
+        for one in dataclasses.fields(leading)
+        if getattr(leading, one.name) != getattr(given, one.name)
+    }
+    changed["public_url"] = pass_url.partition("/w/")[0]
+    lines = [f"RXDESK_{name.upper()}={shlex.quote(value)}\n" for name, value in sorted(changed.items())]
+    write_privately(file, "".join(lines).encode())
 
 
 def _tell_when_held(files: Sequence[Path], ended: threading.Event, ready: Callable[[], None]) -> None:
