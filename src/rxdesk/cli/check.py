@@ -241,7 +241,9 @@ def _database(settings: Settings, *, serving: bool) -> list[Finding]:
             found = await inspect(connection)
             if all(finding.well for finding in found):
                 found.append(await _sealed(settings, connection))
-                found.append(await _deliveries(connection, serving=serving or bool(settings.database_url)))
+                serves = serving or bool(settings.database_url)
+                found.append(await _deliveries(connection, serving=serves))
+                found.append(await _pushes(connection, serving=serves))
             return found
 
     place = "by its URL"
@@ -310,6 +312,31 @@ async def _deliveries(connection: Connection, *, serving: bool) -> Finding:
             return Finding(name, well=False, message=message)
         return Finding(name, well=True, message=f"{count} wait, some for more than {_LATE_MINUTES} minutes")
     return Finding(name, well=True, message=f"{count} wait")
+
+
+async def _pushes(connection: Connection, *, serving: bool) -> Finding:
+    """Judge likewise whether wallets are told of changes of passes: a server without a certificate tells nobody."""
+    from datetime import timedelta
+
+    from rxdesk.db.location import Finding
+    from rxdesk.jobs import queue
+    from rxdesk.kit.clock import utc_now
+    from rxdesk.wallet.telling import GOOGLE_KIND, KIND
+
+    name = "pushes"
+    late = utc_now() - timedelta(minutes=_LATE_MINUTES)
+    said, well = [], True
+    for company, kind, needed in (
+        ("Apple", KIND, "apple_certificate_file"),
+        ("Google", GOOGLE_KIND, "google_account_file"),
+    ):
+        waiting = await queue.backlog(connection, kind)
+        line = f"{sum(number for number, _ in waiting.values())} wait for {company}"
+        if serving and any(due is not None and due < late for _, due in waiting.values()):
+            well = False
+            line += f" for more than {_LATE_MINUTES} minutes: a worker needs {needed} to send them"
+        said.append(line)
+    return Finding(name, well=well, message=", ".join(said))
 
 
 def _redis(settings: Settings) -> Finding:
