@@ -53,6 +53,12 @@ def test_each_kind_of_colour(depth: int, colour: int) -> None:
     check(png(17, 5, depth=depth, colour=colour), "logo", 1)
 
 
+def test_what_is_too_large_is_refused_before_it_is_unpacked() -> None:
+    for data in (png(2**25, 1, depth=1, colour=0, pixels=b""), png(2**31 - 1, 2**31 - 1, pixels=b"")):
+        with pytest.raises(PngError, match="icon @1x is at most 29 x 29"):
+            check(data, "icon", 1)
+
+
 def test_an_icon_is_a_square() -> None:
     check(png(20, 20), "icon", 1)
     with pytest.raises(PngError, match="a square"):

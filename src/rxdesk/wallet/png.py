@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 ImageName = Literal["icon", "logo", "strip", "thumbnail"]
 IMAGE_NAMES: Final[tuple[ImageName, ...]] = get_args(ImageName)
@@ -33,6 +33,16 @@ _COLOURS: Final = {
 }
 
 
+class _Header(NamedTuple):
+    width: int
+    height: int
+    depth: int
+    colour: int
+    compression: int
+    filtering: int
+    interlaced: int
+
+
 class PngError(ValueError):
     """A file is no PNG that wallets take; the message says why."""
 
@@ -41,7 +51,33 @@ def check(data: bytes, name: ImageName, scale: int) -> None:
     """Refuse what is no whole PNG, or is larger than the image of that name may be at that scale (1 to 3)."""
     if len(data) > MAX_BYTES:
         raise PngError(f"it is larger than {MAX_BYTES // 1024} KiB")
-    width, height = _whole(data)
+    chunks = list(_chunks(data))
+    header = _header(chunks)
+    # Before anything is unpacked: what unpacking may take follows from these.
+    _check_size(header, name, scale)
+    _check_pixels(header, b"".join(content for kind, content in chunks if kind == b"IDAT"))
+
+
+def _header(chunks: list[tuple[bytes, bytes]]) -> _Header:
+    """Give what the first chunk says."""
+    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != _HEADER.size or chunks[-1] != (b"IEND", b""):
+        raise PngError("its first or last chunk is not a PNG's")
+    header = _Header(*_HEADER.unpack(chunks[0][1]))
+    _, depths = _COLOURS.get(header.colour, (0, ()))
+    if (
+        not header.width
+        or not header.height
+        or header.depth not in depths
+        or header.compression
+        or header.filtering
+        or header.interlaced > 1
+    ):
+        raise PngError("its header is not a PNG's")
+    return header
+
+
+def _check_size(header: _Header, name: ImageName, scale: int) -> None:
+    width, height = header.width, header.height
     most_width, most_height = (points * scale for points in MOST_POINTS[name])
     if width > most_width or height > most_height:
         raise PngError(
@@ -51,21 +87,13 @@ def check(data: bytes, name: ImageName, scale: int) -> None:
         raise PngError(f"it is {width} x {height} pixels, and an icon is a square")
 
 
-def _whole(data: bytes) -> tuple[int, int]:
-    """Give width and height of a PNG whose chunks and pixels are all there."""
-    chunks = list(_chunks(data))
-    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != _HEADER.size or chunks[-1] != (b"IEND", b""):
-        raise PngError("its first or last chunk is not a PNG's")
-    width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(chunks[0][1])
-    samples, depths = _COLOURS.get(colour, (0, ()))
-    if not width or not height or depth not in depths or compression or filtering or interlaced > 1:
-        raise PngError("its header is not a PNG's")
-    pixels = width * height * samples * depth // 8
-    if pixels > 8 * MAX_BYTES:
-        raise PngError("it has too many pixels")
+def _check_pixels(header: _Header, packed: bytes) -> None:
+    """Unpack the pixels, no more of them than the header says, and refuse them unless all are there."""
+    width, height = header.width, header.height
+    samples, _ = _COLOURS[header.colour]
+    pixels = width * height * samples * header.depth // 8
     # Each row has a byte of its filter, and an interlaced image up to seven times as many rows.
     room = pixels + 16 * (width + height) + 64
-    packed = b"".join(content for kind, content in chunks if kind == b"IDAT")
     unpacker = zlib.decompressobj()
     try:
         found = len(unpacker.decompress(packed, room))
@@ -73,7 +101,6 @@ def _whole(data: bytes) -> tuple[int, int]:
         raise PngError("its pixels cannot be unpacked") from error
     if not unpacker.eof or found < pixels:
         raise PngError("its pixels are not all there, or too many")
-    return width, height
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
