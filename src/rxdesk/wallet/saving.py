@@ -150,8 +150,9 @@ class Saving:
         return told.object is not None and told.object.has_users
 
     def _named(self, public_code: str, callback: Callback) -> Named:
-        named = named_by(public_code, callback.object_id.removeprefix(f"{self.google.number}."))
-        if named is None:
+        issuer, _, name = callback.object_id.partition(".")
+        named = named_by(public_code, name)
+        if named is None or issuer != self.google.number:
             raise errors.not_found()
         return named
 
