@@ -17,21 +17,28 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
+PALETTE = 3
+TWO_COLOURS = chunk(b"PLTE", b"\x00\x00\x00\xff\xff\xff")
+
+
 def png(
     width: int,
     height: int,
     *,
     depth: int = 8,
     colour: int = 2,
+    interlaced: int = 0,
     pixels: bytes | None = None,
     more: bytes = b"",
 ) -> bytes:
-    """A PNG of one colour."""
+    """A PNG of one colour, with a palette where there has to be one."""
     if pixels is None:
         samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
         pixels = (b"\x00" + b"\x7f" * -(-width * samples * depth // 8)) * height
     data = zlib.compress(pixels)
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    if colour == PALETTE:
+        more += TWO_COLOURS
     return SIGNATURE + chunk(b"IHDR", head) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
@@ -47,10 +54,30 @@ def test_each_image_may_be_as_large_as_it_is_shown(name: str, scale: int) -> Non
 
 @pytest.mark.parametrize(
     ("depth", "colour"),
-    [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2), (8, 3), (8, 4), (8, 6), (16, 6)],
+    [
+        (1, 0),
+        (2, 0),
+        (4, 0),
+        (8, 0),
+        (16, 0),
+        (8, 2),
+        (16, 2),
+        (1, 3),
+        (8, 3),
+        (8, 4),
+        (16, 4),
+        (8, 6),
+        (16, 6),
+    ],
 )
 def test_each_kind_of_colour(depth: int, colour: int) -> None:
     check(png(17, 5, depth=depth, colour=colour), "logo", 1)
+
+
+def test_what_is_too_large_is_refused_before_it_is_unpacked() -> None:
+    for data in (png(2**25, 1, depth=1, colour=0, pixels=b""), png(2**31 - 1, 2**31 - 1, pixels=b"")):
+        with pytest.raises(PngError, match="icon @1x is at most 29 x 29"):
+            check(data, "icon", 1)
 
 
 def test_an_icon_is_a_square() -> None:
@@ -61,6 +88,92 @@ def test_an_icon_is_a_square() -> None:
 
 def test_further_chunks_are_no_harm() -> None:
     check(png(10, 10, more=chunk(b"tEXt", b"Comment\x00x")), "logo", 1)
+    check(png(10, 10, more=TWO_COLOURS), "logo", 1)  # colours for screens that have few
+
+
+def test_pixels_may_stand_in_several_chunks() -> None:
+    whole = png(10, 10)
+    at, end = whole.index(b"IDAT"), whole.index(b"IEND") - 4
+    packed = whole[at + 4 : end - 4]
+    parts = chunk(b"IDAT", packed[:5]) + chunk(b"IDAT", packed[5:])
+    check(whole[: at - 4] + parts + whole[end:], "logo", 1)
+    parted = chunk(b"IDAT", packed[:5]) + chunk(b"tEXt", b"") + chunk(b"IDAT", packed[5:])
+    with pytest.raises(PngError, match="order"):
+        check(whole[: at - 4] + parted + whole[end:], "logo", 1)
+
+
+# What of 10 x 3 pixels is in each of the seven passes of an interlaced image, as rows and pixels a row.
+PASSES = ((1, 2), (1, 1), (0, 3), (1, 2), (1, 5), (2, 5), (1, 10))
+
+
+def interlaced(filtering: int = 0) -> bytes:
+    """The rows of an interlaced image of 10 x 3 pixels, a byte each; the last has that filter."""
+    rows = [bytearray(1 + pixels) for count, pixels in PASSES for _ in range(count)]
+    rows[-1][0] = filtering
+    return b"".join(rows)
+
+
+def test_interlaced_images() -> None:
+    check(png(10, 3, colour=0, interlaced=1, pixels=interlaced(4)), "logo", 1)
+    check(png(1, 1, colour=0, interlaced=1, pixels=b"\x00\x00"), "logo", 1)  # six passes are empty
+    for pixels in (interlaced()[:-1], interlaced() + b"\x00", interlaced(5)):
+        with pytest.raises(PngError, match="its pixels are not"):
+            check(png(10, 3, colour=0, interlaced=1, pixels=pixels), "logo", 1)
+
+
+@pytest.mark.parametrize("filtering", range(6))
+def test_the_filters_that_there_are(filtering: int) -> None:
+    data = png(2, 2, colour=0, pixels=bytes([0, 255, 255, filtering, 255, 255]))
+    if filtering < 5:
+        check(data, "logo", 1)
+    else:
+        with pytest.raises(PngError, match="filtered"):
+            check(data, "logo", 1)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        b"\x00" * (40 * 20 * 3),  # no bytes of filters
+        b"\x00" * (20 * (1 + 40 * 3) - 1),
+        b"\x00" * (20 * (1 + 40 * 3) + 1),
+    ],
+)
+def test_pixels_are_exactly_as_many_as_the_header_says(pixels: bytes) -> None:
+    with pytest.raises(PngError, match="not all there, or too many"):
+        check(png(40, 20, pixels=pixels), "logo", 1)
+
+
+def test_rows_end_with_a_whole_byte() -> None:
+    check(png(9, 2, depth=1, colour=0, pixels=b"\x00\xff\x80" * 2), "logo", 1)
+    with pytest.raises(PngError, match="not all there"):
+        check(png(9, 2, depth=1, colour=0, pixels=b"\x00\xff" * 2), "logo", 1)
+
+
+HEADER = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 20, 8, 2, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(40, 20, more=HEADER),
+        png(40, 20, more=chunk(b"IHDR", b"")),
+        png(40, 20, more=chunk(b"ABCD", b"")),
+        png(40, 20, colour=PALETTE).replace(TWO_COLOURS, b""),
+        png(40, 20, colour=PALETTE, more=TWO_COLOURS),  # two
+        png(40, 20, colour=PALETTE).replace(TWO_COLOURS, b"")[:-12] + TWO_COLOURS + chunk(b"IEND", b""),
+        png(40, 20, colour=0, more=TWO_COLOURS),
+        png(40, 20, colour=4, more=TWO_COLOURS),
+        png(40, 20, more=chunk(b"PLTE", b"")),
+        png(40, 20, more=chunk(b"PLTE", b"\x00" * 4)),
+        png(40, 20, more=chunk(b"PLTE", b"\x00" * 3 * 257)),
+        png(40, 20, depth=1, colour=PALETTE).replace(TWO_COLOURS, chunk(b"PLTE", b"\x00" * 9)),
+        SIGNATURE + HEADER + chunk(b"IEND", b""),
+    ],
+)
+def test_chunks_that_are_missing_or_not_in_order_or_not_known(data: bytes) -> None:
+    with pytest.raises(PngError, match=r"chunks|palette"):
+        check(data, "logo", 1)
 
 
 WHOLE = png(40, 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 ImageName = Literal["icon", "logo", "strip", "thumbnail"]
 IMAGE_NAMES: Final[tuple[ImageName, ...]] = get_args(ImageName)
@@ -31,6 +31,30 @@ _COLOURS: Final = {
     4: (2, (8, 16)),
     6: (4, (8, 16)),
 }
+_PALETTE = 3
+_GREYS: Final = (0, 4)
+_LAST_FILTER = 4
+# Of each pass: the first pixel's column and row, and how far apart its columns and rows are.
+_AT_ONCE: Final = ((0, 0, 1, 1),)
+_ADAM7: Final = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)
+
+
+class _Header(NamedTuple):
+    width: int
+    height: int
+    depth: int
+    colour: int
+    compression: int
+    filtering: int
+    interlaced: int
 
 
 class PngError(ValueError):
@@ -41,7 +65,35 @@ def check(data: bytes, name: ImageName, scale: int) -> None:
     """Refuse what is no whole PNG, or is larger than the image of that name may be at that scale (1 to 3)."""
     if len(data) > MAX_BYTES:
         raise PngError(f"it is larger than {MAX_BYTES // 1024} KiB")
-    width, height = _whole(data)
+    chunks = list(_chunks(data))
+    header = _header(chunks)
+    # Before anything is unpacked: what unpacking may take follows from these.
+    _check_size(header, name, scale)
+    _check_order([kind for kind, _ in chunks])
+    _check_palette(header, [content for kind, content in chunks if kind == b"PLTE"])
+    _check_pixels(header, b"".join(content for kind, content in chunks if kind == b"IDAT"))
+
+
+def _header(chunks: list[tuple[bytes, bytes]]) -> _Header:
+    """Give what the first chunk says."""
+    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != _HEADER.size or chunks[-1] != (b"IEND", b""):
+        raise PngError("its first or last chunk is not a PNG's")
+    header = _Header(*_HEADER.unpack(chunks[0][1]))
+    _, depths = _COLOURS.get(header.colour, (0, ()))
+    if (
+        not header.width
+        or not header.height
+        or header.depth not in depths
+        or header.compression
+        or header.filtering
+        or header.interlaced > 1
+    ):
+        raise PngError("its header is not a PNG's")
+    return header
+
+
+def _check_size(header: _Header, name: ImageName, scale: int) -> None:
+    width, height = header.width, header.height
     most_width, most_height = (points * scale for points in MOST_POINTS[name])
     if width > most_width or height > most_height:
         raise PngError(
@@ -51,29 +103,56 @@ def check(data: bytes, name: ImageName, scale: int) -> None:
         raise PngError(f"it is {width} x {height} pixels, and an icon is a square")
 
 
-def _whole(data: bytes) -> tuple[int, int]:
-    """Give width and height of a PNG whose chunks and pixels are all there."""
-    chunks = list(_chunks(data))
-    if chunks[0][0] != b"IHDR" or len(chunks[0][1]) != _HEADER.size or chunks[-1] != (b"IEND", b""):
-        raise PngError("its first or last chunk is not a PNG's")
-    width, height, depth, colour, compression, filtering, interlaced = _HEADER.unpack(chunks[0][1])
-    samples, depths = _COLOURS.get(colour, (0, ()))
-    if not width or not height or depth not in depths or compression or filtering or interlaced > 1:
-        raise PngError("its header is not a PNG's")
-    pixels = width * height * samples * depth // 8
-    if pixels > 8 * MAX_BYTES:
-        raise PngError("it has too many pixels")
-    # Each row has a byte of its filter, and an interlaced image up to seven times as many rows.
-    room = pixels + 16 * (width + height) + 64
-    packed = b"".join(content for kind, content in chunks if kind == b"IDAT")
+def _check_order(kinds: list[bytes]) -> None:
+    """Refuse pixels that are not in one place, and unknown chunks that may not be passed over: those with a capital."""
+    needed = [kind for kind in kinds if not kind[:1].islower()]
+    palettes, pixels = kinds.count(b"PLTE"), kinds.count(b"IDAT")
+    if not pixels or needed != [b"IHDR", *[b"PLTE"] * palettes, *[b"IDAT"] * pixels, b"IEND"]:
+        raise PngError("its chunks are not a PNG's, or not in their order")
+    first = kinds.index(b"IDAT")
+    if kinds[first : first + pixels] != [b"IDAT"] * pixels:
+        raise PngError("its chunks of pixels are not in order")
+
+
+def _check_palette(header: _Header, palettes: list[bytes]) -> None:
+    if not palettes and header.colour != _PALETTE:
+        return
+    most = 2**header.depth if header.colour == _PALETTE else 256
+    if (
+        len(palettes) != 1
+        or header.colour in _GREYS
+        or len(palettes[0]) % 3
+        or not 0 < len(palettes[0]) // 3 <= most
+    ):
+        raise PngError("its palette is not a PNG's")
+
+
+def _check_pixels(header: _Header, packed: bytes) -> None:
+    """Unpack the pixels, no more of them than the header says, and refuse them unless they are just those."""
+    passes = list(_passes(header))
+    size = sum(rows * length for rows, length in passes)
     unpacker = zlib.decompressobj()
     try:
-        found = len(unpacker.decompress(packed, room))
+        pixels = unpacker.decompress(packed, size + 1)
     except zlib.error as error:
         raise PngError("its pixels cannot be unpacked") from error
-    if not unpacker.eof or found < pixels:
+    if not unpacker.eof or len(pixels) != size:
         raise PngError("its pixels are not all there, or too many")
-    return width, height
+    position = 0
+    for rows, length in passes:
+        end = position + rows * length
+        if max(pixels[position:end:length]) > _LAST_FILTER:
+            raise PngError("its pixels are not filtered as a PNG's are")
+        position = end
+
+
+def _passes(header: _Header) -> Iterator[tuple[int, int]]:
+    """Give rows, and bytes a row, of each pass that has pixels. A row begins with a byte, its filter."""
+    samples, _ = _COLOURS[header.colour]
+    for left, top, across, down in _ADAM7 if header.interlaced else _AT_ONCE:
+        columns, rows = -((left - header.width) // across), -((top - header.height) // down)
+        if columns > 0 and rows > 0:
+            yield rows, 1 + -(-columns * samples * header.depth // 8)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -359,6 +359,30 @@ async def test_a_callback_of_anybody_else_is_refused(world: GoogleWorld, other: 
     assert await world.call_back(own, good) == 401  # too old
 
 
+@pytest.mark.parametrize("members", [{"expTimeMillis": 2**63}, {"nonce": "a\0b"}, {"nonce": ""}])
+async def test_a_signed_callback_that_cannot_be_kept_is_refused(
+    world: GoogleWorld, members: dict[str, object]
+) -> None:
+    uid = world.object_id(await world.issue())
+    own = f"/w/{world.tenant.organisation.public_code}/v1/google"
+    signer = world.server.signer
+    for event in ("save", "del"):
+        said = signer.callback(event, f"{ISSUER}.x", uid, ISSUER, world.clock())
+        message = json.loads(json.loads(said)["signedMessage"]) | members
+        assert await world.call_back(own, signer.envelope(json.dumps(message), ISSUER)) == 401
+    assert await saved(world) == []
+
+
+async def test_an_object_of_a_callback_is_named_with_its_issuer(world: GoogleWorld) -> None:
+    uid = world.object_id(await world.issue())
+    own = f"/w/{world.tenant.organisation.public_code}/v1/google"
+    name = uid.removeprefix(f"{ISSUER}.")
+    for another in (name, f".{name}", f"1.{name}", f"{ISSUER}.{uid}", f"{ISSUER}{name}"):
+        body = world.server.signer.callback("save", f"{ISSUER}.x", another, ISSUER, world.clock())
+        assert await world.call_back(own, body) == 404, another
+    assert await saved(world) == []
+
+
 async def test_without_google_s_keys_a_callback_is_for_later(world: GoogleWorld) -> None:
     issued = await world.issue()
     assert await world.follow(issued) == 200

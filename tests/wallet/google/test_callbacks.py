@@ -104,6 +104,38 @@ def test_a_signed_message_of_another_form_is_refused() -> None:
         verify_callback(SIGNER.envelope("{}", ISSUER), ISSUER, roots(), NOW)
 
 
+def message(**members: Any) -> bytes:
+    """A callback that is well signed, with those members in place of the usual ones."""
+    said = json.loads(json.loads(body())["signedMessage"])
+    return SIGNER.envelope(json.dumps(said | members), ISSUER)
+
+
+@pytest.mark.parametrize(
+    "nonce",
+    ["", "a\0", "\0", "a" * 257, "é", "a\n", "a\x7f"],
+)
+def test_a_nonce_is_text_that_can_be_kept(nonce: str) -> None:
+    with pytest.raises(CallbackRefused, match="not of the expected form"):
+        verify_callback(message(nonce=nonce), ISSUER, roots(), NOW)
+
+
+@pytest.mark.parametrize("nonce", ["a", "a" * 256, "8d5e-b0_A+/=", "a b~"])
+def test_nonces_of_many_forms_are_taken(nonce: str) -> None:
+    assert verify_callback(message(nonce=nonce), ISSUER, roots(), NOW).nonce == nonce
+
+
+def test_the_time_of_a_message_is_near() -> None:
+    year = int((NOW + timedelta(days=365)).timestamp() * 1000)
+    for near in (year, str(year)):
+        assert verify_callback(message(expTimeMillis=near), ISSUER, roots(), NOW).exp_time_millis == year
+    for far in (year + 1, 2**63, 2**64, str(2**63), 10**400, "9" * 5000):
+        with pytest.raises(CallbackRefused, match=r"too far off|not of the expected form"):
+            verify_callback(message(expTimeMillis=far), ISSUER, roots(), NOW)
+    for past in (0, -1, -(2**63) - 1, -(10**400)):
+        with pytest.raises(CallbackRefused, match=r"too old|not of the expected form"):
+            verify_callback(message(expTimeMillis=past), ISSUER, roots(), NOW)
+
+
 def test_published_keys_of_other_protocols_are_passed_over() -> None:
     keys = {"keys": [{"keyValue": "x", "protocolVersion": "ECv1"}, *SIGNER.published()["keys"]]}
     assert read_root_keys(json.dumps(keys).encode()) == roots()

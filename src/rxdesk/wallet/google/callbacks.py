@@ -18,10 +18,12 @@ PROTOCOL: Final = "ECv2SigningOnly"
 SENDER: Final = "GooglePayPasses"
 
 _LENGTH_BYTES = 4
+# A message that lasted for ever would be the last that is heeded of its pass.
+_LONGEST_MILLIS: Final = 365 * 24 * 60 * 60 * 1000
 
 
 class CallbackRefused(ValueError):  # noqa: N818 - a verdict, not a fault of the program
-    """A callback is not Google's, not for this issuer, or too old; the message says which."""
+    """A callback is not Google's, not for this issuer, too old, or not of a form to keep; the message says which."""
 
 
 class Callback(msgspec.Struct, frozen=True, rename="camel"):
@@ -31,7 +33,8 @@ class Callback(msgspec.Struct, frozen=True, rename="camel"):
     object_id: str
     event_type: Literal["save", "del"]
     exp_time_millis: int
-    nonce: str
+    # It is kept as it came, so it must be text that PostgreSQL takes.
+    nonce: Annotated[str, msgspec.Meta(pattern=r"\A[ -~]{1,256}\Z")]
     count: int = 1
 
 
@@ -93,7 +96,7 @@ def verify_callback(body: bytes, issuer: str, roots: list[RootKey], now: datetim
     """Verify what came and give what it says.
 
     A root key that has not run out must have signed the intermediate key, that key (not run out either) the message,
-    for this issuer; and the message must not be too old. Raises CallbackRefused.
+    for this issuer; and the message must not be too old, nor last for more than a year. Raises CallbackRefused.
     """
     millis = int(now.timestamp() * 1000)
     try:
@@ -123,6 +126,8 @@ def verify_callback(body: bytes, issuer: str, roots: list[RootKey], now: datetim
         raise CallbackRefused("the message is not of the expected form") from error
     if callback.exp_time_millis <= millis:
         raise CallbackRefused("the message is too old")
+    if callback.exp_time_millis > millis + _LONGEST_MILLIS:
+        raise CallbackRefused("the end of the message is too far off")
     return callback
 
 
