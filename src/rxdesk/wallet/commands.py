@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rxdesk.access import Transaction
-from rxdesk.kit.uids import new_uid
+from rxdesk.kit.uids import new_uids
 from rxdesk.wallet.placeholders import PERSONAL, fill, values_of
 from rxdesk.wallet.queries import PASS_STATUS
 from rxdesk.wallet.schemas import MAX_MESSAGE, Push, PushResult, PushResults
@@ -57,7 +57,7 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
     )
     passes = {row["uid"]: dict(row) for row in rows}
     results: list[PushResult] = []
-    queued: list[tuple[str, str, str, bool]] = []
+    queued: list[tuple[str, str, bool]] = []
     for push in pushes:
         try:
             message = _message(push.message, passes.get(push.wallet_pass_uid))
@@ -67,10 +67,11 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
             )
         else:
             unchanged = passes[push.wallet_pass_uid]["message"] == message
-            queued.append((new_uid("pn"), push.wallet_pass_uid, message, unchanged))
+            queued.append((push.wallet_pass_uid, message, unchanged))
             results.append(PushResult(wallet_pass_uid=push.wallet_pass_uid, status="queued", error=None))
     if queued:
-        uids, passes_of, messages, unchanged_ones = (list(column) for column in zip(*queued, strict=True))
+        uids = new_uids("pn", len(queued))
+        passes_of, messages, unchanged_ones = (list(column) for column in zip(*queued, strict=True))
         await tx.connection.execute(_SHOW, tx.organisation_id, passes_of, messages, tag, tx.now)
         await tx.connection.execute(
             _QUEUE,

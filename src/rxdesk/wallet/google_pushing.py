@@ -71,7 +71,8 @@ CROSS JOIN LATERAL (
       AND NOT EXISTS (
         SELECT FROM push_notifications m
         WHERE m.organisation_id = $1 AND m.uid = push_notification_uid AND m.unchanged)
-  ) x) d"""
+  ) x) d
+ORDER BY w.tag, w.uid"""
 
 # $2 the pushes' uids, $3 now
 _NOTIFIED = """

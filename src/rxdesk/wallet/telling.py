@@ -21,13 +21,17 @@ SUPERSEDED: Final = "superseded"
 # All go to one server over one connection, which no single device may hold up: so many queues, by the device.
 _QUEUES = 64
 
+# A push's uid says its place: by the tag, then as the notifications of one call. Jobs that are due at once are claimed,
+# and messages given to Google, in that order.
 # What becomes of `held (wallet_pass_uid, push_notification_uid, device_identifier, tag)`. $3 now
 _QUEUED = f"""
 added AS (
   INSERT INTO wallet_pushes (organisation_id, uid, wallet_pass_uid, device_identifier, push_notification_uid, tag,
     status, created_at, updated_at)
-  SELECT $1, 'wpu-' || replace(gen_random_uuid()::text, '-', ''), h.wallet_pass_uid, h.device_identifier,
-    h.push_notification_uid, h.tag, 'queued', $3, $3
+  SELECT $1, 'wpu-' || lpad(to_hex(h.tag), 10, '0')
+      || lpad(to_hex(row_number() OVER (ORDER BY h.push_notification_uid)), 6, '0')
+      || replace(gen_random_uuid()::text, '-', ''),
+    h.wallet_pass_uid, h.device_identifier, h.push_notification_uid, h.tag, 'queued', $3, $3
   FROM held h
   RETURNING uid, wallet_pass_uid, device_identifier
 ), routed AS (
