@@ -31,14 +31,17 @@ INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, 
 SELECT $1, n.uid, n.wallet_pass_uid, n.message, n.unchanged, 'queued', $6, $7, $8
 FROM unnest($2::text[], $3::text[], $4::text[], $5::boolean[]) AS n (uid, wallet_pass_uid, message, unchanged)"""
 
-# The last of several messages to one pass is the one that it shows.
+# The last of several messages to one pass is the one that it shows. All who change several passes lock them in the
+# order of their uids first, or two could wait for each other.
 _SHOW = """
 UPDATE wallet_passes p SET message = n.message, tag = $4, updated_at = $5
 FROM (
   SELECT DISTINCT ON (n.uid) n.uid, n.message
   FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS n (uid, message, number) ORDER BY n.uid, n.number DESC
 ) n
-WHERE p.organisation_id = $1 AND p.uid = n.uid"""
+WHERE p.organisation_id = $1 AND p.uid = n.uid AND p.uid = ANY (ARRAY(
+  SELECT k.uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.uid = ANY ($2::text[])
+  ORDER BY k.uid FOR NO KEY UPDATE))"""
 
 
 class _Unfit(Exception):  # noqa: N818 (a result of one element, never seen outside)
