@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxdesk.kit.uids import is_uid, new_uid
+from rxdesk.kit.uids import is_uid, new_uid, new_uids
 
 FORM = re.compile(r"ord-[0-9A-HJKMNP-TV-Z]{26}")
 
@@ -47,6 +47,14 @@ def test_now_and_all_different() -> None:
     after = new_uid("ord", milliseconds=time.time_ns() // 1_000_000 + 1, random_bits=lambda _: 0)
     assert len(set(made)) == 10_000
     assert all(before <= uid < after for uid in made)
+
+
+def test_several_sort_in_their_order() -> None:
+    made = new_uids("pn", 1_000)
+    assert made == sorted(set(made))
+    assert len(made) == 1_000
+    assert all(is_uid(uid) and uid.startswith("pn-") for uid in made)
+    assert new_uids("pn", 0) == []
 
 
 @pytest.mark.parametrize("text", ["a", "ord-abc123", "x" * 64, "A.b_c:d-9", "..", "-"])

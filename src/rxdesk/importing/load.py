@@ -272,6 +272,7 @@ class _FileImport:
     async def _write(self) -> None:
         for table in self.tables:
             written = self.report.written[table.name] = Written()
+            await showing.lock(self.connection, self.organisation_id, table.name)
             if self.used[table.name]:
                 for unique in table.uniques:
                     await self.connection.execute(

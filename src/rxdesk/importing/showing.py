@@ -49,6 +49,23 @@ NOTING: dict[str, str] = {
     for table, columns in _SHOWN.items()
 }
 
+# What commands lock in the order of their uids too, all at once and before any of it is written: a later file or the
+# marks would else lock what comes before. Passes of patients of an earlier file are among what will be marked.
+_LOCKS = {
+    "wallet_pass_templates": """
+SELECT FROM wallet_pass_templates t
+WHERE t.organisation_id = $1 AND t.uid = ANY (ARRAY(SELECT s.uid FROM import_wallet_pass_templates s))
+ORDER BY t.uid FOR NO KEY UPDATE""",
+    "wallet_passes": """
+SELECT FROM wallet_passes p
+WHERE p.organisation_id = $1 AND p.uid = ANY (ARRAY(
+  SELECT s.uid FROM import_wallet_passes s
+  UNION ALL
+  SELECT k.uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.public_id IS NOT NULL
+    AND EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients' AND n.uid = k.patient_uid OFFSET 0)))
+ORDER BY p.uid FOR NO KEY UPDATE""",
+}
+
 # Of a pass that was never issued there is no file that could be old.
 _MARK_PASSES = """
 UPDATE wallet_passes AS p SET untold = true
@@ -56,7 +73,8 @@ WHERE p.organisation_id = $1 AND p.uid = ANY (ARRAY(
   SELECT k.uid FROM wallet_passes k
   WHERE k.organisation_id = $1 AND k.public_id IS NOT NULL AND NOT k.untold AND (
     EXISTS (SELECT FROM import_shown n WHERE n.kind = 'wallet_passes' AND n.uid = k.uid OFFSET 0)
-    OR EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients' AND n.uid = k.patient_uid OFFSET 0))))"""
+    OR EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients' AND n.uid = k.patient_uid OFFSET 0))
+  ORDER BY k.uid FOR NO KEY UPDATE OF k))"""
 _MARK_TEMPLATES = """
 UPDATE wallet_pass_templates AS t SET untold = true
 WHERE t.organisation_id = $1 AND t.uid IN (SELECT n.uid FROM import_shown n WHERE n.kind = 'wallet_pass_templates')"""
@@ -76,12 +94,18 @@ class _Settling:
 async def begin(connection: Connection) -> None:
     """Make the table for the notes, in the import's transaction."""
     await connection.execute(_CREATE)
+    await connection.execute(_INDEX)
+
+
+async def lock(connection: Connection, organisation_id: int, table: str) -> None:
+    """Lock the rows of a table that the import is about to write, if it is one that commands lock several rows of."""
+    if table in _LOCKS:
+        await connection.execute(_LOCKS[table], organisation_id)
 
 
 async def mark(connection: Connection, organisation_id: int) -> None:
     """Mark what was noted as untold, as the transaction's last statements."""
     if await connection.fetchval("SELECT EXISTS (SELECT FROM import_shown)"):
-        await connection.execute(_INDEX)
         await connection.execute("ANALYZE import_shown")
         await connection.execute(_MARK_TEMPLATES, organisation_id)
         await connection.execute(_MARK_PASSES, organisation_id)

@@ -86,7 +86,7 @@ WITH RECURSIVE places AS (
     LIMIT greatest(0, least(r.share, r.most - h.held))
   ) j
 ), shared AS (
-  SELECT place FROM due WHERE n <= share ORDER BY step, due_at LIMIT $6
+  SELECT place FROM due WHERE n <= share ORDER BY step, due_at, n LIMIT $6
 ), chosen AS (
   SELECT j.place FROM shared s CROSS JOIN LATERAL (
     SELECT ctid AS place FROM jobs WHERE ctid = s.place AND worker_id IS NULL FOR UPDATE SKIP LOCKED

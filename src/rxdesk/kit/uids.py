@@ -29,6 +29,11 @@ def new_uid(
     return f"{prefix}-{body}"
 
 
+def new_uids(prefix: str, count: int) -> list[str]:
+    """Make so many uids that sort in the order of the list: within one millisecond, chance alone would order them."""
+    return sorted(new_uid(prefix) for _ in range(count))
+
+
 def is_uid(text: str) -> bool:
     """Tell whether the text has the form of a uid: 1–64 characters of `[A-Za-z0-9._:-]`."""
     return _FORM.fullmatch(text) is not None

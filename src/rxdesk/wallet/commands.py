@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rxdesk.access import Transaction
-from rxdesk.kit.uids import new_uid
+from rxdesk.kit.uids import new_uids
 from rxdesk.wallet.placeholders import PERSONAL, fill, values_of
 from rxdesk.wallet.queries import PASS_STATUS
 from rxdesk.wallet.schemas import MAX_MESSAGE, Push, PushResult, PushResults
@@ -31,14 +31,17 @@ INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, 
 SELECT $1, n.uid, n.wallet_pass_uid, n.message, n.unchanged, 'queued', $6, $7, $8
 FROM unnest($2::text[], $3::text[], $4::text[], $5::boolean[]) AS n (uid, wallet_pass_uid, message, unchanged)"""
 
-# The last of several messages to one pass is the one that it shows.
+# The last of several messages to one pass is the one that it shows. All who change several passes lock them in the
+# order of their uids first, or two could wait for each other.
 _SHOW = """
 UPDATE wallet_passes p SET message = n.message, tag = $4, updated_at = $5
 FROM (
   SELECT DISTINCT ON (n.uid) n.uid, n.message
   FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS n (uid, message, number) ORDER BY n.uid, n.number DESC
 ) n
-WHERE p.organisation_id = $1 AND p.uid = n.uid"""
+WHERE p.organisation_id = $1 AND p.uid = n.uid AND p.uid = ANY (ARRAY(
+  SELECT k.uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.uid = ANY ($2::text[])
+  ORDER BY k.uid FOR NO KEY UPDATE))"""
 
 
 class _Unfit(Exception):  # noqa: N818 (a result of one element, never seen outside)
@@ -57,7 +60,7 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
     )
     passes = {row["uid"]: dict(row) for row in rows}
     results: list[PushResult] = []
-    queued: list[tuple[str, str, str, bool]] = []
+    queued: list[tuple[str, str, bool]] = []
     for push in pushes:
         try:
             message = _message(push.message, passes.get(push.wallet_pass_uid))
@@ -67,10 +70,11 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
             )
         else:
             unchanged = passes[push.wallet_pass_uid]["message"] == message
-            queued.append((new_uid("pn"), push.wallet_pass_uid, message, unchanged))
+            queued.append((push.wallet_pass_uid, message, unchanged))
             results.append(PushResult(wallet_pass_uid=push.wallet_pass_uid, status="queued", error=None))
     if queued:
-        uids, passes_of, messages, unchanged_ones = (list(column) for column in zip(*queued, strict=True))
+        uids = new_uids("pn", len(queued))
+        passes_of, messages, unchanged_ones = (list(column) for column in zip(*queued, strict=True))
         await tx.connection.execute(_SHOW, tx.organisation_id, passes_of, messages, tag, tx.now)
         await tx.connection.execute(
             _QUEUE,

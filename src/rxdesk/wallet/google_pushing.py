@@ -71,12 +71,16 @@ CROSS JOIN LATERAL (
       AND NOT EXISTS (
         SELECT FROM push_notifications m
         WHERE m.organisation_id = $1 AND m.uid = push_notification_uid AND m.unchanged)
-  ) x) d"""
+  ) x) d
+ORDER BY w.tag, w.uid"""
 
-# $2 the pushes' uids, $3 now
+# All pushes of the batch are locked here, in the order in which `RECORD` locks them. $2 their uids, $3 now, $4 of which
+# the holder was told
 _NOTIFIED = """
 UPDATE wallet_pushes SET notified_at = $3
-WHERE organisation_id = $1 AND uid = ANY ($2::text[]) AND notified_at IS NULL"""
+WHERE organisation_id = $1 AND uid = ANY ($4::text[]) AND notified_at IS NULL AND uid = ANY (ARRAY(
+  SELECT k.uid FROM wallet_pushes k WHERE k.organisation_id = $1 AND k.uid = ANY ($2::text[])
+  ORDER BY k.uid FOR NO KEY UPDATE))"""
 
 # Google does not have the pass any more; unless it was saved anew since. $2 the pass, $3 since when it was saved
 _FORGET = """
@@ -224,7 +228,7 @@ class GooglePushes:
             await tx.connection.execute(pass_queries.CLASS_GIVEN, tx.organisation_id, template, mark)
         notified = [uid for uid, (_, _, pushed) in ended.items() if pushed.shown == "notified"]
         if notified:
-            await tx.connection.execute(_NOTIFIED, tx.organisation_id, notified, tx.now)
+            await tx.connection.execute(_NOTIFIED, tx.organisation_id, list(ended), tx.now, notified)
         if given:
             await tell_google(tx, given)
         fates = [self._fate(*one, tx.now) for one in ended.values()]

@@ -8,7 +8,7 @@ import msgspec
 
 from rxdesk import errors
 from rxdesk.access import Read, Transaction
-from rxdesk.kit.uids import new_uid
+from rxdesk.kit.uids import new_uids
 from rxdesk.wallet.naming import Named, name_of
 from rxdesk.wallet.telling import tell_device
 
@@ -146,6 +146,5 @@ async def note_logs(tx: Transaction, messages: list[str]) -> None:
     """Keep what a device reports, for an operator to read; the newest 200 of an organisation, 500 characters each."""
     texts = [text for message in messages if (text := message.replace("\x00", "").strip()[:_LOG_LENGTH])]
     if texts:
-        uids = sorted(new_uid("wdl") for _ in texts)  # made within one millisecond, they are in no order
-        await tx.connection.execute(_LOG, tx.organisation_id, uids, texts, tx.now)
+        await tx.connection.execute(_LOG, tx.organisation_id, new_uids("wdl", len(texts)), texts, tx.now)
         await tx.connection.execute(_FORGET_LOGS, tx.organisation_id, _KEPT_LOGS)

@@ -39,7 +39,8 @@ CROSS JOIN LATERAL (
   SELECT push_token FROM wallet_registrations WHERE organisation_id = $1 AND device_identifier = w.device_identifier
     AND wallet_pass_uid = w.wallet_pass_uid LIMIT 1) r"""
 
-# Only jobs of a kind that are still this worker's. What the device has fetched meanwhile stays so.
+# Only jobs of a kind that are still this worker's. Pushes are locked in the order of their uids, as by `FETCHED`.
+# What the device has fetched meanwhile stays so.
 # $2 uids, $3 workers, $4 fates, $5 reasons, $6 when next or NULL, $7 now, $8 attempts made: 1 or 0, $9 the kind
 RECORD: Final = """
 WITH ours AS (
@@ -56,7 +57,9 @@ WITH ours AS (
     status = CASE WHEN w.status = 'queued' THEN o.fate ELSE w.status END,
     reason = CASE WHEN w.status = 'queued' THEN o.reason ELSE w.reason END,
     updated_at = CASE WHEN w.status = 'queued' THEN $7 ELSE w.updated_at END
-  FROM ours o WHERE w.organisation_id = $1 AND w.uid = o.uid
+  FROM ours o WHERE w.organisation_id = $1 AND w.uid = o.uid AND w.uid = ANY (ARRAY(
+    SELECT k.uid FROM wallet_pushes k WHERE k.organisation_id = $1 AND k.uid = ANY ($2::text[])
+    ORDER BY k.uid FOR NO KEY UPDATE))
 ), over AS (
   DELETE FROM jobs USING ours o WHERE jobs.ctid = o.place AND o.next_at IS NULL
 )

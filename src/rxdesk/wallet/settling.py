@@ -12,13 +12,18 @@ _AT_ONCE: Final = 1000
 _ANY = """
 SELECT EXISTS (SELECT FROM wallet_passes p WHERE p.organisation_id = $1 AND p.untold)
   OR EXISTS (SELECT FROM wallet_pass_templates t WHERE t.organisation_id = $1 AND t.untold)"""
+# They are locked in the order of their uids, as an import locks what it writes.
 _TEMPLATES = """
 UPDATE wallet_pass_templates t SET untold = false, tag = $2
-WHERE t.organisation_id = $1 AND t.untold RETURNING t.uid"""
+WHERE t.organisation_id = $1 AND t.uid = ANY (ARRAY(
+  SELECT k.uid FROM wallet_pass_templates k WHERE k.organisation_id = $1 AND k.untold
+  ORDER BY k.uid FOR NO KEY UPDATE))
+RETURNING t.uid"""
 _PASSES = """
 UPDATE wallet_passes p SET untold = false, tag = $2
 WHERE p.organisation_id = $1 AND p.uid = ANY (ARRAY(
-  SELECT k.uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.untold ORDER BY k.uid LIMIT $3))
+  SELECT k.uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.untold
+  ORDER BY k.uid LIMIT $3 FOR NO KEY UPDATE))
 RETURNING p.uid"""
 
 

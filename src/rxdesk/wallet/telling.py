@@ -21,13 +21,17 @@ SUPERSEDED: Final = "superseded"
 # All go to one server over one connection, which no single device may hold up: so many queues, by the device.
 _QUEUES = 64
 
+# A push's uid says its place: by the tag, then as the notifications of one call. Jobs that are due at once are claimed,
+# and messages given to Google, in that order.
 # What becomes of `held (wallet_pass_uid, push_notification_uid, device_identifier, tag)`. $3 now
 _QUEUED = f"""
 added AS (
   INSERT INTO wallet_pushes (organisation_id, uid, wallet_pass_uid, device_identifier, push_notification_uid, tag,
     status, created_at, updated_at)
-  SELECT $1, 'wpu-' || replace(gen_random_uuid()::text, '-', ''), h.wallet_pass_uid, h.device_identifier,
-    h.push_notification_uid, h.tag, 'queued', $3, $3
+  SELECT $1, 'wpu-' || lpad(to_hex(h.tag), 10, '0')
+      || lpad(to_hex(row_number() OVER (ORDER BY h.push_notification_uid)), 6, '0')
+      || replace(gen_random_uuid()::text, '-', ''),
+    h.wallet_pass_uid, h.device_identifier, h.push_notification_uid, h.tag, 'queued', $3, $3
   FROM held h
   RETURNING uid, wallet_pass_uid, device_identifier
 ), routed AS (
@@ -94,6 +98,7 @@ WHERE organisation_id = $1 AND device_identifier = $2 AND wallet_pass_uid = ANY 
 # A pass was fetched at a tag. By which device is not said, so it counts for those who were told of it before. Where
 # none was, a device has fetched without asking: which one is known where only one lacks anything. A message that the
 # pass does not show any more has not reached the device, and will not.
+# Pushes are locked in the order of their uids, as by whoever records what became of them.
 # $2 pass, $3 tag, $4 now, $5 the message that it shows, $6 whether it was sent and not only said to be the same
 FETCHED: Final = f"""
 WITH lacking AS (
@@ -103,6 +108,7 @@ WITH lacking AS (
     AND r.device_identifier = w.device_identifier
   LEFT JOIN push_notifications n ON n.organisation_id = $1 AND n.uid = w.push_notification_uid
   WHERE w.organisation_id = $1 AND w.wallet_pass_uid = $2 AND w.tag <= $3 AND w.status IN ('queued', 'sent')
+  ORDER BY w.uid FOR NO KEY UPDATE OF w
 ), whose AS (
   SELECT bool_or(l.told) AS told, count(DISTINCT l.device_identifier) AS devices FROM lacking l
 )

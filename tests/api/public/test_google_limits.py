@@ -155,6 +155,20 @@ async def test_messages_in_one_call_are_all_told_and_counted(
     assert sent.count(("google", "sent", None)) == 3
     assert sent.count(("google", "sent", "notification_limit")) == 22
     assert len(world.double.notified) == 3
+    assert sent[:3] == [("google", "sent", None)] * 3
+
+
+async def test_messages_of_one_call_are_told_in_its_order(
+    world: GoogleWorld, cluster: embedded.Address
+) -> None:
+    issued = await saved(world, cluster)
+    for number in range(10):
+        texts = [f"{place} of call {number}" for place in ("first", "second", "third")]
+        await world.send(issued, *texts)
+        assert [row["message"] for row in await world.told()][-3:] == texts
+        await world.work(cluster)
+        world.clock.moment += timedelta(days=1)
+        assert [message["body"] for message in world.object(issued)["messages"]][-3:] == texts
 
 
 async def test_a_message_is_not_sent_where_it_cannot_be_told_whether_it_was(

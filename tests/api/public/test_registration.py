@@ -12,6 +12,7 @@ from tests.api.public.test_passkit import PUSH_TOKEN, register, serials
 from tests.api.wallet.cards import put
 from tests.conftest import InProcess, Live
 from tests.factories import Tenant
+from tests.locking import waits_with_nothing
 
 from rxdesk.db import embedded
 from rxdesk.wallet.apple.trial import TrialFiles
@@ -209,3 +210,25 @@ async def test_a_change_of_another_kind_leaves_the_message_delivered(
         await put(here.client, tenant, template, "c", field_values={"points": 3})
         await phone.catch_up(str(document(phone)["passTypeIdentifier"]))
         assert [row["status"] for row in await here.told()] == ["delivered_to_device"]
+
+
+async def test_a_fetch_locks_pushes_in_the_order_of_their_uids(
+    signing: InProcess, cluster: embedded.Address, tenant: Tenant
+) -> None:
+    """As the worker does that records them, whichever was made first."""
+    held = await make_held(signing.client, tenant)
+    assert (await register(signing, held)).is_success
+    made = (
+        "INSERT INTO wallet_pushes (organisation_id, uid, wallet_pass_uid, device_identifier, tag, status, created_at, "
+        "updated_at) SELECT $1, n.uid, $2, 'device-1', n.tag, 'sent', now(), now() "
+        "FROM (VALUES ('wpu-2', 1), ('wpu-1', 2)) AS n (uid, tag)"
+    )
+    await tenant.connection.execute(made, tenant.id, held.uid)
+
+    async def fetch() -> None:
+        answer = await signing.client.get(held.newest(), headers=held.authorization)
+        assert answer.status_code == 200
+
+    await waits_with_nothing(cluster, tenant, "wallet_pushes", ("wpu-1", "wpu-2"), fetch)
+    states = "SELECT status FROM wallet_pushes WHERE organisation_id = $1"
+    assert {row["status"] for row in await tenant.rows(states)} == {"delivered_to_device"}
