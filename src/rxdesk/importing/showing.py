@@ -71,7 +71,7 @@ _MARK_PASSES = """
 UPDATE wallet_passes AS p SET untold = true
 WHERE p.organisation_id = $1 AND p.uid = ANY (ARRAY(
   SELECT k.uid FROM wallet_passes k
-  WHERE k.organisation_id = $1 AND k.public_id IS NOT NULL AND NOT k.untold AND (
+  WHERE k.organisation_id = $1 AND k.public_id IS NOT NULL AND (
     EXISTS (SELECT FROM import_shown n WHERE n.kind = 'wallet_passes' AND n.uid = k.uid OFFSET 0)
     OR EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients' AND n.uid = k.patient_uid OFFSET 0))
   ORDER BY k.uid FOR NO KEY UPDATE OF k))"""
