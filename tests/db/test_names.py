@@ -21,7 +21,9 @@ _PASSES = [
     (2, "shared", True, False),
     (1, "once-issued", True, True),
     (2, "once-issued", False, False),
-    (2, "codeone:x", True, False),  # else it could be taken for the first organisation's `x`
+    (2, "codeone_x", True, False),  # else it could be taken for the first organisation's `x`
+    (2, "_.wp_c2", True, False),  # and at Google for the other's `wp:2`
+    (2, "codeone:x", True, True),
     (2, "codeone.x", True, True),
     (2, "new", False, False),
 ]
