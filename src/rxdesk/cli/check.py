@@ -293,18 +293,13 @@ async def _sealed(settings: Settings, connection: Connection) -> Finding:
 
 async def _deliveries(connection: Connection, *, serving: bool) -> Finding:
     """Judge whether what is to be delivered is: it may wait while there is a worker, or while nothing serves."""
-    from datetime import timedelta
-
     from rxdesk.db.location import Finding
     from rxdesk.jobs import queue
-    from rxdesk.kit.clock import utc_now
     from rxdesk.webhooks.outbox import KIND
 
     name = "deliveries"
-    waiting = await queue.backlog(connection, KIND)
-    count = sum(number for number, _ in waiting.values())
-    late = utc_now() - timedelta(minutes=_LATE_MINUTES)
-    if serving and any(due is not None and due < late for _, due in waiting.values()):
+    count, late = await _waiting(connection, KIND)
+    if serving and late:
         if not await queue.workers(connection):
             message = (
                 f"{count} wait, and no worker is there: start `rxdesk worker`, or `serve` without --no-worker"
@@ -316,27 +311,33 @@ async def _deliveries(connection: Connection, *, serving: bool) -> Finding:
 
 async def _pushes(connection: Connection, *, serving: bool) -> Finding:
     """Judge likewise whether wallets are told of changes of passes: a server without a certificate tells nobody."""
-    from datetime import timedelta
-
     from rxdesk.db.location import Finding
-    from rxdesk.jobs import queue
-    from rxdesk.kit.clock import utc_now
     from rxdesk.wallet.telling import GOOGLE_KIND, KIND
 
-    name = "pushes"
-    late = utc_now() - timedelta(minutes=_LATE_MINUTES)
     said, well = [], True
     for company, kind, needed in (
         ("Apple", KIND, "apple_certificate_file"),
         ("Google", GOOGLE_KIND, "google_account_file"),
     ):
-        waiting = await queue.backlog(connection, kind)
-        line = f"{sum(number for number, _ in waiting.values())} wait for {company}"
-        if serving and any(due is not None and due < late for _, due in waiting.values()):
+        count, late = await _waiting(connection, kind)
+        line = f"{count} wait for {company}"
+        if serving and late:
             well = False
             line += f" for more than {_LATE_MINUTES} minutes: a worker needs {needed} to send them"
         said.append(line)
-    return Finding(name, well=well, message=", ".join(said))
+    return Finding("pushes", well=well, message=", ".join(said))
+
+
+async def _waiting(connection: Connection, kind: str) -> tuple[int, bool]:
+    """Give how many jobs of a kind wait, and whether any should have been done by now."""
+    from datetime import timedelta
+
+    from rxdesk.jobs import queue
+    from rxdesk.kit.clock import utc_now
+
+    lanes = (await queue.backlog(connection, kind)).values()
+    late = utc_now() - timedelta(minutes=_LATE_MINUTES)
+    return sum(count for count, _ in lanes), any(due is not None and due < late for _, due in lanes)
 
 
 def _redis(settings: Settings) -> Finding:
