@@ -12,19 +12,9 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from tests.conftest import ENCRYPTION_KEYS
-from tests.contract.worlds import (
-    DOCUMENTS,
-    OF_PHARMACY,
-    Asked,
-    Documented,
-    World,
-    asked,
-    make_neighbour,
-    make_world,
-    operations,
-)
-from tests.factories import make_tenant
+from tests.contract.asking import Asked, asked
+from tests.contract.documented import DOCUMENTS, Documented, operations
+from tests.contract.worlds import OF_PHARMACY, World, make_neighbour, two_worlds
 
 from rxdesk.db.pool import Connection
 from rxdesk.kit.clock import utc_now
@@ -61,13 +51,7 @@ class Credential:
 
 @pytest.fixture(scope="module")
 async def worlds(app_connection: Connection) -> tuple[World, World]:
-    mine = await make_world(
-        await make_tenant(app_connection), "zq" + secrets.token_hex(5), ENCRYPTION_KEYS, patients_to_wait=150
-    )
-    theirs = await make_world(
-        await make_tenant(app_connection), "zq" + secrets.token_hex(5), ENCRYPTION_KEYS, patients_to_wait=150
-    )
-    return mine, theirs
+    return await two_worlds(app_connection, patients_to_wait=150)
 
 
 @pytest.fixture(scope="module")

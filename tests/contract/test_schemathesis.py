@@ -16,7 +16,8 @@ import schemathesis
 from hypothesis import HealthCheck, assume, settings
 from schemathesis.checks import CHECKS, load_all_checks
 from tests.conftest import ENCRYPTION_KEYS, Live
-from tests.contract.worlds import DOCUMENTS, World, make_world
+from tests.contract.documented import DOCUMENTS
+from tests.contract.worlds import World, make_world
 from tests.factories import make_tenant
 
 from rxdesk import routes
