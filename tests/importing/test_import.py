@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from scripts import lint_sql
+from scripts import sql_rules
 from tests.factories import Tenant
 from tests.importing.conftest import NOW, Import
 from tests.importing.rows import DOCTOR, ORDER, PASS, PATIENT, PRODUCT, SHOP, TEMPLATE, VISIT, Row, T, world
@@ -334,8 +334,8 @@ async def test_the_connection_is_left_as_it_was(importing: Import, tenant: Tenan
 
 
 def test_every_statement_keeps_to_its_organisation() -> None:
-    migrations = (Path(lint_sql.__file__).parents[1] / "src/rxdesk/db/migrations").rglob("*.up.sql")
-    tenants = lint_sql.tenant_tables(path.read_text("utf-8") for path in migrations)
+    migrations = (Path(sql_rules.__file__).parents[1] / "src/rxdesk/db/migrations").rglob("*.up.sql")
+    tenants = sql_rules.tenant_tables(path.read_text("utf-8") for path in migrations)
     assert set(ALL_TABLES) <= tenants
     made = 0
     for tables in TABLES.values():
@@ -352,7 +352,7 @@ def test_every_statement_keeps_to_its_organisation() -> None:
                 texts += [statements.remove_unlisted(table, tables[0], told) for told in ("", told)]
             for text in texts:
                 made += 1
-                assert lint_sql.check_statement(text, tenants) == [], text
+                assert sql_rules.check_statement(text, tenants) == [], text
     assert made > 80
 
 

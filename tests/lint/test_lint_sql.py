@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from scripts import lint_sql
+from scripts import lint_sql, sql_rules
 
 TENANTS = frozenset({"orders", "items"})
 
@@ -133,12 +133,12 @@ REFUSED = {
 
 @pytest.mark.parametrize("sql", GOOD.values(), ids=GOOD)
 def test_good_statements_pass(sql: str) -> None:
-    assert lint_sql.check_statement(sql, TENANTS) == []
+    assert sql_rules.check_statement(sql, TENANTS) == []
 
 
 @pytest.mark.parametrize("sql", NOT_BOUND.values(), ids=NOT_BOUND)
 def test_a_table_without_its_own_condition_is_found(sql: str) -> None:
-    (message,) = lint_sql.check_statement(sql, TENANTS)
+    (message,) = sql_rules.check_statement(sql, TENANTS)
     assert re.fullmatch(
         r"(orders|items) is not bound .* `AND [a-z]+\.organisation_id = \$1`, literally\.", message
     )
@@ -146,11 +146,11 @@ def test_a_table_without_its_own_condition_is_found(sql: str) -> None:
 
 @pytest.mark.parametrize(("sql", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_is_refused_is_explained(sql: str, said: str) -> None:
-    assert any(said in message for message in lint_sql.check_statement(sql, TENANTS))
+    assert any(said in message for message in sql_rules.check_statement(sql, TENANTS))
 
 
 def test_tables_of_tenants_are_read_from_the_migrations() -> None:
-    found = lint_sql.tenant_tables(
+    found = sql_rules.tenant_tables(
         [
             """
             CREATE TABLE organisations (id integer PRIMARY KEY, slug text);
