@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, note, print_json, settings_of
+from rxdesk.cli.check_database import SEALED, check_database
+from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, print_json, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rxdesk.db.location import Finding
-    from rxdesk.db.pool import Connection
     from rxdesk.settings import Settings
 
 _LOW_DISK_BYTES = 1 << 30
-_SEALED = "sealed secrets"
 Port = Annotated[
     int | None,
     typer.Option(
@@ -30,7 +29,6 @@ Port = Annotated[
         help="The port to look at: free, or this installation's own (RXDESK_PORT).",
     ),
 ]
-_LATE_MINUTES = 5
 _RENEW_DAYS = 30
 
 
@@ -78,8 +76,8 @@ def _findings(data_dir: Any, config: Any, port: int | None) -> list[Finding]:  #
         usable = all(finding.well for finding in folder)
         if usable:
             serving = _is_serving(settings)
-    database = _database(settings, serving=serving) if usable else []
-    lost = any(finding.name == _SEALED and not finding.well for finding in database)
+    database = check_database(settings, serving=serving) if usable else []
+    lost = any(finding.name == SEALED and not finding.well for finding in database)
     findings += [_key(settings, lost=lost), _time_zones(), *database]
     if settings.redis_url:
         findings.append(_redis(settings))
@@ -228,116 +226,6 @@ def _is_serving(settings: Settings) -> bool:
     from rxdesk.db import embedded
 
     return embedded.running(settings.data_dir) is not None
-
-
-def _database(settings: Settings, *, serving: bool) -> list[Finding]:
-    import asyncio
-
-    from rxdesk.cli.common import judged
-    from rxdesk.db.location import Finding, connected, inspect, located
-
-    async def look(arguments: Any) -> list[Finding]:  # noqa: ANN401 (asyncpg's)
-        async with connected(arguments) as connection:
-            found = await inspect(connection)
-            if all(finding.well for finding in found):
-                found.append(await _sealed(settings, connection))
-                serves = serving or bool(settings.database_url)
-                found.append(await _deliveries(connection, serving=serves))
-                found.append(await _pushes(connection, serving=serves))
-            return found
-
-    place = "by its URL"
-    if not settings.database_url:
-        place = "the folder's server runs" if serving else "the folder's server does not run; started to look"
-    try:
-        with located(
-            database_url=settings.database_url,
-            data_dir=settings.data_dir,
-            purpose="check",
-            own=False,
-            say=note,
-        ) as location:
-            found = asyncio.run(look(location.app))
-    except Exception as error:
-        line, _ = judged(error)
-        if line is None:
-            raise
-        return [Finding("database", well=False, message=line)]
-    return [Finding("database", well=True, message=place), *found]
-
-
-async def _sealed(settings: Settings, connection: Connection) -> Finding:
-    """Judge whether the keys open what keys of this database have sealed."""
-    from rxdesk.db import keyring
-    from rxdesk.db.location import Finding
-    from rxdesk.kit.sealing import KEY_FILE
-
-    file = settings.data_dir / KEY_FILE
-    text = settings.encryption_keys
-    if not text and not settings.database_url and file.exists():
-        text = file.read_text("ascii")
-    try:
-        if not text and (known := await keyring.known(connection)):
-            message = f"sealed with {', '.join(known)}, and there is no key: put it back from your backup"
-            return Finding(_SEALED, well=False, message=message)
-        count = await keyring.verify(connection, text)
-    except (ValueError, keyring.KeyringError) as error:
-        return Finding(_SEALED, well=False, message=str(error))
-    said = {0: "none yet", 1: "one key has sealed here, and opens what it sealed"}
-    return Finding(
-        _SEALED,
-        well=True,
-        message=said.get(count, f"{count} keys have sealed here, and all open what they sealed"),
-    )
-
-
-async def _deliveries(connection: Connection, *, serving: bool) -> Finding:
-    """Judge whether what is to be delivered is: it may wait while there is a worker, or while nothing serves."""
-    from rxdesk.db.location import Finding
-    from rxdesk.jobs import queue
-    from rxdesk.webhooks.outbox import KIND
-
-    name = "deliveries"
-    count, late = await _waiting(connection, KIND)
-    if serving and late:
-        if not await queue.workers(connection):
-            message = (
-                f"{count} wait, and no worker is there: start `rxdesk worker`, or `serve` without --no-worker"
-            )
-            return Finding(name, well=False, message=message)
-        return Finding(name, well=True, message=f"{count} wait, some for more than {_LATE_MINUTES} minutes")
-    return Finding(name, well=True, message=f"{count} wait")
-
-
-async def _pushes(connection: Connection, *, serving: bool) -> Finding:
-    """Judge likewise whether wallets are told of changes of passes: a server without a certificate tells nobody."""
-    from rxdesk.db.location import Finding
-    from rxdesk.wallet.telling import GOOGLE_KIND, KIND
-
-    said, well = [], True
-    for company, kind, needed in (
-        ("Apple", KIND, "apple_certificate_file"),
-        ("Google", GOOGLE_KIND, "google_account_file"),
-    ):
-        count, late = await _waiting(connection, kind)
-        line = f"{count} wait for {company}"
-        if serving and late:
-            well = False
-            line += f" for more than {_LATE_MINUTES} minutes: a worker needs {needed} to send them"
-        said.append(line)
-    return Finding("pushes", well=well, message=", ".join(said))
-
-
-async def _waiting(connection: Connection, kind: str) -> tuple[int, bool]:
-    """Give how many jobs of a kind wait, and whether any should have been done by now."""
-    from datetime import timedelta
-
-    from rxdesk.jobs import queue
-    from rxdesk.kit.clock import utc_now
-
-    lanes = (await queue.backlog(connection, kind)).values()
-    late = utc_now() - timedelta(minutes=_LATE_MINUTES)
-    return sum(count for count, _ in lanes), any(due is not None and due < late for _, due in lanes)
 
 
 def _redis(settings: Settings) -> Finding:
