@@ -16,7 +16,7 @@ from fastapi.security import APIKeyHeader
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from starlette.exceptions import HTTPException
 
-from bench.peers import queries, schemas
+from bench.peers import queries, schemas, visits
 from bench.peers.models import Doctor, Order, Prescription, Product
 from bench.peers.rules import (
     NOT_FOUND,
@@ -187,20 +187,20 @@ async def register_visit(
     """Give the patient the next place in the shop's queue."""
     tenant = caller.organisation_id
     found = {}
-    for member, statement in queries.references(tenant, body).items():
+    for member, statement in visits.references(tenant, body).items():
         found[member] = await session.scalar(statement)
         if found[member] is None:
             raise not_found(member)
-    turn = (await session.execute(queries.next_turn(tenant, body.shop_uid))).scalar_one()
-    present = await session.scalar(queries.present_visit(tenant, body))
+    turn = (await session.execute(visits.next_turn(tenant, body.shop_uid))).scalar_one()
+    present = await session.scalar(visits.present_visit(tenant, body))
     if present is not None:
         raise ApiError(409, {"error": "Patient is already waiting", "queue_uid": present})
-    visit = queries.visit_of(caller, body, turn)
+    visit = visits.visit_of(caller, body, turn)
     session.add(visit)
     await session.flush()
-    position = (await session.execute(queries.position(tenant, body.shop_uid, turn))).scalar_one()
-    event = (await session.execute(queries.next_event(tenant))).scalar_one()
-    session.add(queries.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
+    position = (await session.execute(visits.position(tenant, body.shop_uid, turn))).scalar_one()
+    event = (await session.execute(visits.next_event(tenant))).scalar_one()
+    session.add(visits.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
     await session.commit()
     shop = found["shop_uid"]
     minutes = waiting_minutes(position, shop.consultation_minutes, shop.doctors_on_duty)
@@ -213,12 +213,12 @@ async def get_visit_status(
 ) -> dict[str, Any]:
     """Answer with status, position and estimate."""
     tenant = caller.organisation_id
-    visit = await session.scalar(queries.visit(tenant, known(uid)))
+    visit = await session.scalar(visits.visit(tenant, known(uid)))
     if visit is None:
         raise absent()
     position = minutes = None
     if visit.status == "waiting":
-        position = (await session.execute(queries.position(tenant, visit.shop_uid, visit.turn))).scalar_one()
+        position = (await session.execute(visits.position(tenant, visit.shop_uid, visit.turn))).scalar_one()
         minutes = waiting_minutes(position, visit.shop.consultation_minutes, visit.shop.doctors_on_duty)
     return {
         "queue_uid": uid,
@@ -235,16 +235,16 @@ async def cancel_visit(
     uid: str, session: Session, caller: Annotated[Caller, needs("waiting_room:write")]
 ) -> None:
     """Cancel a visit that waits or is allocated; one that is cancelled already stays so."""
-    created_at = await session.scalar(queries.cancelled(caller, known(uid)))
+    created_at = await session.scalar(visits.cancelled(caller, known(uid)))
     if created_at is None:
-        status = await session.scalar(queries.visit_status(caller.organisation_id, uid))
+        status = await session.scalar(visits.visit_status(caller.organisation_id, uid))
         if status is None:
             raise absent()
         if status == "completed":
             raise ApiError(409, {"error": "The visit is completed and cannot be cancelled"})
     else:
-        event = (await session.execute(queries.next_event(caller.organisation_id))).scalar_one()
-        session.add(queries.visit_told(caller, uid, "cancelled", created_at, event))
+        event = (await session.execute(visits.next_event(caller.organisation_id))).scalar_one()
+        session.add(visits.visit_told(caller, uid, "cancelled", created_at, event))
     await session.commit()
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from werkzeug.exceptions import HTTPException
 
-from bench.peers import queries, schemas
+from bench.peers import queries, schemas, visits
 from bench.peers.models import Doctor, Product
 from bench.peers.rules import (
     NOT_FOUND,
@@ -180,20 +180,20 @@ def register_visit(caller: Caller) -> Response:
     body = schemas.Registration.model_validate_json(request.get_data())
     tenant = caller.organisation_id
     found = {}
-    for member, statement in queries.references(tenant, body).items():
+    for member, statement in visits.references(tenant, body).items():
         found[member] = session.scalar(statement)
         if found[member] is None:
             raise not_found(member)
-    turn = session.execute(queries.next_turn(tenant, body.shop_uid)).scalar_one()
-    present = session.scalar(queries.present_visit(tenant, body))
+    turn = session.execute(visits.next_turn(tenant, body.shop_uid)).scalar_one()
+    present = session.scalar(visits.present_visit(tenant, body))
     if present is not None:
         raise ApiError(409, {"error": "Patient is already waiting", "queue_uid": present})
-    visit = queries.visit_of(caller, body, turn)
+    visit = visits.visit_of(caller, body, turn)
     session.add(visit)
     session.flush()
-    position = session.execute(queries.position(tenant, body.shop_uid, turn)).scalar_one()
-    event = session.execute(queries.next_event(tenant)).scalar_one()
-    session.add(queries.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
+    position = session.execute(visits.position(tenant, body.shop_uid, turn)).scalar_one()
+    event = session.execute(visits.next_event(tenant)).scalar_one()
+    session.add(visits.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
     session.commit()
     shop = found["shop_uid"]
     minutes = waiting_minutes(position, shop.consultation_minutes, shop.doctors_on_duty)
@@ -205,12 +205,12 @@ def register_visit(caller: Caller) -> Response:
 def get_visit_status(caller: Caller, uid: str) -> Response:
     """Answer with status, position and estimate."""
     tenant = caller.organisation_id
-    visit = session.scalar(queries.visit(tenant, known(uid)))
+    visit = session.scalar(visits.visit(tenant, known(uid)))
     if visit is None:
         raise absent()
     position = minutes = None
     if visit.status == "waiting":
-        position = session.execute(queries.position(tenant, visit.shop_uid, visit.turn)).scalar_one()
+        position = session.execute(visits.position(tenant, visit.shop_uid, visit.turn)).scalar_one()
         minutes = waiting_minutes(position, visit.shop.consultation_minutes, visit.shop.doctors_on_duty)
     body = schemas.VisitStatus(
         queue_uid=uid,
@@ -227,16 +227,16 @@ def get_visit_status(caller: Caller, uid: str) -> Response:
 @needs("waiting_room:write")
 def cancel_visit(caller: Caller, uid: str) -> Response:
     """Cancel a visit that waits or is allocated; one that is cancelled already stays so."""
-    created_at = session.scalar(queries.cancelled(caller, known(uid)))
+    created_at = session.scalar(visits.cancelled(caller, known(uid)))
     if created_at is None:
-        status = session.scalar(queries.visit_status(caller.organisation_id, uid))
+        status = session.scalar(visits.visit_status(caller.organisation_id, uid))
         if status is None:
             raise absent()
         if status == "completed":
             raise ApiError(409, {"error": "The visit is completed and cannot be cancelled"})
     else:
-        event = session.execute(queries.next_event(caller.organisation_id)).scalar_one()
-        session.add(queries.visit_told(caller, uid, "cancelled", created_at, event))
+        event = session.execute(visits.next_event(caller.organisation_id)).scalar_one()
+        session.add(visits.visit_told(caller, uid, "cancelled", created_at, event))
     session.commit()
     return Response(status=204)
 
