@@ -1,89 +1,26 @@
-"""POST /notification-subscriptions/test (contract, section 2, route 18, and section 3)."""
+"""POST /notification-subscriptions/test (contract, section 2, route 18, and section 3): what is sent."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
-import hmac
 import json
 import re
-import socket
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 import standardwebhooks
-import svix
-from tests.api.webhooks.receivers import (
-    Behaviour,
-    Pki,
-    Received,
-    answering,
-    make_pki,
-    receiving,
-    silent,
-)
-from tests.conftest import BASE, FixedClock, InProcess, Live, in_process, start_live, stop_live
+from tests.api.webhooks.receivers import Pki, receiving
+from tests.api.webhooks.sending import OK, send, verify
+from tests.conftest import InProcess
 from tests.factories import Tenant, make_tenant
 
-from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
 from rxdesk.kit.signing import vendor_signature
 from rxdesk.routes import OPERATIONS
 from rxdesk.webhooks.events import EVENT_TYPES
-
-PATH = "/notification-subscriptions/test"
-OK = answering("200 OK", body=b"thanks")
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return make_pki(tmp_path_factory.mktemp("pki"))
-
-
-async def resolve(name: str, _port: int) -> list[str]:
-    if name != "internal.example":
-        raise OSError("unknown")
-    return ["10.0.0.1"]
-
-
-@pytest.fixture(scope="module")
-async def sender(cluster: embedded.Address, pki: Pki) -> AsyncIterator[InProcess]:
-    """An application that may reach the loopback interface and knows the authority of the receivers."""
-    async with in_process(
-        cluster,
-        FixedClock(datetime.now(UTC)),
-        resolve,
-        egress_allow="127.0.0.1/32:*",
-        egress_ca_file=str(pki.ca_file),
-        delivery_timeout_seconds=1.0,
-        delivery_connect_seconds=0.5,
-    ) as running:
-        yield running
-
-
-async def send(client: httpx.AsyncClient, tenant: Tenant, url: str, **more: object) -> httpx.Response:
-    return await client.post(
-        PATH, json={"target_url": url, **more}, headers={"X-API-Key": await tenant.key()}
-    )
-
-
-def verify(received: Received, secret: str) -> dict[str, Any]:
-    """Judge a delivery as a receiver does: the vendor's signature by hand, the standard one by libraries."""
-    assert (
-        received.header("X-Webhook-Signature")
-        == hmac.new(secret.encode(), received.body, hashlib.sha256).hexdigest()
-    )
-    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
-    headers = {name: received.header(name) for name in names}
-    for library in (standardwebhooks.Webhook(secret), svix.Webhook(secret)):
-        library.verify(received.body, headers)
-    body: dict[str, Any] = json.loads(received.body)
-    return body
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
@@ -296,177 +233,3 @@ async def test_a_custom_header_of_the_subscription_is_not_sent_for_the_asking(
         await sender.client.post("/notification-subscriptions", json=body, headers=await tenant.headers())
         await send(sender.client, tenant, receiver.url(), event_type="order_created")
     assert "x-team" not in [name.lower() for name, _ in receiver.received[0].headers]
-
-
-@pytest.mark.parametrize(
-    ("behave", "status", "error"),
-    [
-        (answering("204 No Content"), 204, None),
-        (answering("201 Created"), 201, None),
-        (answering("301 Moved", "Location: https://localhost/"), 301, "redirect"),
-        (answering("307 Temporary", "Location: /elsewhere"), 307, "redirect"),
-        (answering("304 Not Modified"), 304, "redirect"),
-        (answering("400 Bad Request"), 400, "status"),
-        (answering("401 Unauthorized"), 401, "status"),
-        (answering("404 Not Found"), 404, "status"),
-        (answering("410 Gone"), 410, "status"),
-        (answering("429 Slow down", "Retry-After: 1"), 429, "status"),
-        (answering("500 Oops"), 500, "status"),
-        (answering("200 OK", body=b"x" * ((1 << 20) + 1)), 200, "too_large"),
-        (silent, None, "timeout"),
-    ],
-)
-async def test_how_a_target_may_fail(
-    sender: InProcess, pki: Pki, tenant: Tenant, behave: Behaviour, status: int | None, error: str | None
-) -> None:
-    async with receiving(behave, pki.good) as receiver:
-        answer = await send(sender.client, tenant, receiver.url())
-    assert answer.status_code == 200
-    result = answer.json()
-    assert result.pop("signing_secret").startswith("whsec_")
-    assert result.pop("duration_ms") < 2500
-    assert result == {"success": error is None, "status_code": status, "error": error}
-    assert len(receiver.received) == 1
-
-
-async def failure(sender: InProcess, tenant: Tenant, url: str) -> tuple[bool, int | None, str]:
-    answer = await send(sender.client, tenant, url)
-    assert answer.status_code == 200, answer.text
-    result = answer.json()
-    return result["success"], result["status_code"], result["error"]
-
-
-async def test_a_certificate_that_does_not_hold(sender: InProcess, pki: Pki, tenant: Tenant) -> None:
-    async with receiving(OK, pki.unknown) as receiver:
-        assert await failure(sender, tenant, receiver.url()) == (False, None, "tls")
-    assert receiver.received == []
-
-
-async def test_nobody_listens(sender: InProcess, tenant: Tenant) -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-        assert await failure(sender, tenant, f"https://127.0.0.1:{port}/") == (False, None, "connect")
-
-
-async def test_a_name_that_does_not_resolve(sender: InProcess, tenant: Tenant) -> None:
-    assert await failure(sender, tenant, "https://nowhere.example/") == (False, None, "dns")
-
-
-async def test_forbidden_and_invalid_targets(
-    sender: InProcess, client: httpx.AsyncClient, tenant: Tenant
-) -> None:
-    headers = await tenant.headers()
-    for url in (
-        "https://10.0.0.1/",
-        "https://[::1]/",
-        "https://169.254.169.254/",
-        "https://internal.example/",
-    ):
-        answer = await sender.client.post(PATH, json={"target_url": url}, headers=headers)
-        assert (answer.status_code, answer.json()) == (
-            422,
-            {
-                "error": "The target is, or resolves to, an address that is not allowed",
-                "field": "target_url",
-            },
-        )
-    for url in ("http://localhost:1/", "x", "https://u:p@localhost/", "https://localhost/#x"):
-        answer = await sender.client.post(PATH, json={"target_url": url}, headers=headers)
-        assert answer.status_code == 400
-        assert [detail["field"] for detail in answer.json()["details"]] == ["target_url"]
-
-
-async def test_one_a_second_and_organisation(
-    sender: InProcess, pki: Pki, tenant: Tenant, other: Tenant
-) -> None:
-    async with receiving(OK, pki.good) as receiver:
-        # What is refused for its form uses nothing up.
-        headers = await tenant.headers()
-        for body, status in (
-            ({}, 400),
-            ({"target_url": "x"}, 400),
-            ({"target_url": receiver.url(), "event_type": "x"}, 400),
-            ({"target_url": receiver.url(), "header_key": "Host", "header_value": "x"}, 400),
-            ({"target_url": receiver.url(), "extra": 1}, 400),
-            ({"target_url": "https://10.0.0.1/"}, 422),
-        ):
-            assert (await sender.client.post(PATH, json=body, headers=headers)).status_code == status
-        began = time.monotonic()
-        body = {"target_url": receiver.url()}
-        keys = [await tenant.headers("order:read") for _ in range(5)]
-        answers = await asyncio.gather(*(sender.client.post(PATH, json=body, headers=key) for key in keys))
-        statuses = sorted(answer.status_code for answer in answers)
-        assert statuses == [200, 429, 429, 429, 429]
-        [refused] = {answer.content for answer in answers if answer.status_code == 429}
-        assert refused == b'{"error":"Rate limit exceeded"}'
-        assert {a.headers["retry-after"] for a in answers if a.status_code == 429} == {"1"}
-        assert (await send(sender.client, other, receiver.url())).status_code == 200
-        assert len(receiver.received) == 2
-        while (again := await send(sender.client, tenant, receiver.url())).status_code == 429:
-            assert time.monotonic() - began < 3
-            await asyncio.sleep(0.05)
-        assert again.status_code == 200
-        assert time.monotonic() - began >= 1.0
-
-
-async def test_the_idempotency_key_has_no_say_here(sender: InProcess, pki: Pki, tenant: Tenant) -> None:
-    headers = {**await tenant.headers(), "Idempotency-Key": "k"}
-    async with receiving(OK, pki.good) as receiver:
-        body = {"target_url": receiver.url()}
-        first = await sender.client.post(PATH, json=body, headers=headers)
-        again = await sender.client.post(PATH, json=body, headers=headers)
-        assert (first.status_code, again.status_code) == (200, 429)
-        await asyncio.sleep(1.05)
-        third = await sender.client.post(
-            PATH,
-            json=body,
-            headers=[*headers.items(), ("Idempotency-Key", ""), ("Idempotency-Key", "x" * 300)],
-        )
-        assert third.status_code == 200
-        assert third.json()["signing_secret"] != first.json()["signing_secret"]
-    assert len(receiver.received) == 2
-    assert await tenant.rows("SELECT uid FROM idempotency_keys WHERE organisation_id = $1") == []
-
-
-async def test_no_transaction_is_open_while_the_target_is_waited_for(
-    sender: InProcess, pki: Pki, tenant: Tenant, app_connection: Connection
-) -> None:
-    states: list[str] = []
-
-    async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        states.extend(
-            row["state"]
-            for row in await app_connection.fetch(
-                "SELECT state FROM pg_stat_activity "
-                "WHERE application_name = 'tests' AND datname = current_database()"
-            )
-        )
-        await OK(_, writer)
-
-    async with receiving(look, pki.good) as receiver:
-        assert (await send(sender.client, tenant, receiver.url())).status_code == 200
-    assert set(states) == {"idle"}
-
-
-@pytest.fixture(scope="module")
-def live_sender(cluster: embedded.Address, pki: Pki) -> Iterator[Live]:
-    server = start_live(cluster, egress_allow="127.0.0.1/32:*", egress_ca_file=str(pki.ca_file))
-    yield server
-    stop_live(server)
-
-
-async def test_from_a_real_server(live_sender: Live, pki: Pki, tenant: Tenant) -> None:
-    async with (
-        receiving(OK, pki.good) as receiver,
-        httpx.AsyncClient(base_url=live_sender.url + BASE, trust_env=False, timeout=15) as client,
-    ):
-        for path in (PATH, PATH + "/"):
-            answer = await client.post(
-                path, json={"target_url": receiver.url()}, headers=await tenant.headers("order:read")
-            )
-            if path == PATH:
-                assert answer.json()["success"] is True
-                verify(receiver.received[0], answer.json()["signing_secret"])
-            else:
-                assert answer.status_code == 429
