@@ -1,59 +1,22 @@
-"""GET /doctors/{doctor_uid}/statistics (contract, section 2, route 5): form, rules, work done at once."""
+"""GET /doctors/{doctor_uid}/statistics (contract, section 2, route 5): form and rules."""
 
 from __future__ import annotations
 
-import asyncio
-import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-import asyncpg
 import httpx
 import pytest
-from tests.api.doctors.live_aggregate import STATUSES, rollup, same, statistics
-from tests.api.doctors.test_statistics_history import asking, kept_of, work_of
+from tests.api.doctors.live_aggregate import STATUSES
+from tests.api.doctors.work import DAY, berlin, decide, get, unix
 from tests.conftest import InProcess
-from tests.factories import LONG_AGO, Tenant, make_tenant
+from tests.factories import LONG_AGO, Tenant
 
-from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
-from rxdesk.organisations.commands import enter
 
-BERLIN = ZoneInfo("Europe/Berlin")
-SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+HOUR = timedelta(hours=1)
 NO_WORK = {"total": 0, "by_status": dict.fromkeys(STATUSES, 0)}
-
-
-def unix(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
-def berlin(*parts: int, fold: int = 0) -> datetime:
-    return datetime(*parts, tzinfo=BERLIN, fold=fold).astimezone(UTC)  # type: ignore[arg-type,misc] # year to second
-
-
-async def decide(
-    tenant: Tenant, doctor: str, status: str, assigned: datetime, seconds: float | None = None, count: int = 1
-) -> None:
-    """Insert prescriptions of an order of their own."""
-    order = await tenant.insert("orders")
-    for _ in range(count):
-        await tenant.insert(
-            "prescriptions",
-            order_uid=order,
-            status=status,
-            doctor_uid=doctor,
-            assigned_at=assigned,
-            decided_at=None if seconds is None else assigned + timedelta(seconds=seconds),
-        )
-
-
-async def get(client: httpx.AsyncClient, tenant: Tenant, doctor: str, query: str = "") -> tuple[int, Any]:
-    headers = await tenant.headers("doctor_statistics:read")
-    answer = await client.get(f"/doctors/{doctor}/statistics{query}", headers=headers)
-    return answer.status_code, answer.json()
 
 
 async def test_the_contracts_example(client: httpx.AsyncClient, tenant: Tenant, other: Tenant) -> None:
@@ -378,97 +341,3 @@ async def test_a_reassigned_prescription_counts_for_its_present_doctor(
     await tenant.update("prescriptions", uid, doctor_uid=None, assigned_at=None, decided_at=None)
     _, free = await get(client, tenant, second)
     assert (free["prescriptions"], free["decision_seconds"], free["daily"]) == (NO_WORK, None, [])
-
-
-# At once ----------------------------------------------------------------------------------------------------
-
-
-async def test_a_change_that_is_rolled_back_leaves_no_trace(app_connection: Connection) -> None:
-    tenant = await make_tenant(app_connection)
-    doctor = await tenant.insert("doctors")
-    await decide(tenant, doctor, "signed", LONG_AGO, 60)
-
-    async def kept() -> list[list[dict[str, Any]]]:
-        return [
-            await tenant.rows(f"SELECT * FROM {table} WHERE organisation_id = $1 ORDER BY 1, 2, 3, 4, 5")
-            for table in ("doctor_statistics", "doctor_decision_times")
-        ]
-
-    before = await kept()
-    transaction = app_connection.transaction()
-    await transaction.start()
-    await decide(tenant, doctor, "declined", LONG_AGO + DAY, 3_600, 3)
-    await tenant.connection.execute(
-        "UPDATE prescriptions SET status = 'cancelled' WHERE organisation_id = $1", tenant.id
-    )
-    assert await kept() != before
-    await transaction.rollback()
-    assert await kept() == before
-
-
-async def test_eight_at_once(cluster: embedded.Address, app_connection: Connection) -> None:
-    tenant = await make_tenant(app_connection)
-    doctors = [await tenant.insert("doctors") for _ in range(2)]
-    order = await tenant.insert("orders")
-    connections = [await asyncpg.connect(**cluster.connect_args(embedded.APP)) for _ in range(8)]
-
-    async def work(number: int, connection: Connection) -> None:
-        dice = random.Random(number)
-        await enter(connection, tenant.id)
-        for step in range(40):
-            assigned = LONG_AGO + timedelta(seconds=dice.randint(0, 40 * 86_400))
-            decided = assigned + timedelta(seconds=dice.randint(0, 9_999)) if dice.random() < 0.7 else None
-            kind = dice.random()
-            if kind < 0.5 or step == 0:
-                await connection.execute(
-                    "INSERT INTO prescriptions (organisation_id, uid, order_uid, position, status, "
-                    "doctor_uid, assigned_at, decided_at, rendered, created_at, updated_at, actor_kind, "
-                    "actor_uid) "
-                    "SELECT $1, $2 || i, $3, 0, $4, d, $6, $7, false, now(), now(), 'system', 'test' "
-                    "FROM unnest($5::text[]) WITH ORDINALITY AS u (d, i)",
-                    tenant.id,
-                    f"px-{number}-{step}-",
-                    order,
-                    dice.choice(STATUSES),
-                    dice.choices(doctors, k=dice.randint(1, 4)),
-                    assigned,
-                    decided,
-                )
-            elif kind < 0.9:  # anybody's: also those that another is changing
-                await connection.execute(
-                    "UPDATE prescriptions SET doctor_uid = $3, assigned_at = $4, decided_at = $5, "
-                    "status = $6 WHERE organisation_id = $1 AND uid = (SELECT uid FROM prescriptions "
-                    "WHERE organisation_id = $1 ORDER BY md5(uid || $2) LIMIT 1)",
-                    tenant.id,
-                    f"{number} {step}",
-                    dice.choice(doctors),
-                    assigned,
-                    decided,
-                    dice.choice(STATUSES),
-                )
-            else:
-                await connection.execute(
-                    "DELETE FROM prescriptions WHERE organisation_id = $1 AND uid = (SELECT uid "
-                    "FROM prescriptions WHERE organisation_id = $1 ORDER BY md5(uid || $2) LIMIT 1)",
-                    tenant.id,
-                    f"{number} {step}",
-                )
-
-    try:
-        async with asyncio.timeout(60):
-            await asyncio.gather(*(work(n, c) for n, c in enumerate(connections)))
-    finally:
-        for connection in connections:
-            await connection.close()
-    rows = await work_of(tenant)
-    assert len(rows) > 100
-    assert await kept_of(tenant) == rollup(rows, BERLIN)
-    ask = await asking(tenant)
-    for doctor in doctors:
-        for start, end in (
-            (None, None),
-            (unix(LONG_AGO) + 7, None),
-            (None, unix(LONG_AGO + 33 * DAY) + 5_000),
-        ):
-            expected = statistics(rows, doctor, BERLIN, start, end, LONG_AGO)
-            assert same(await ask(doctor, start, end, LONG_AGO), expected)
