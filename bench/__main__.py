@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -68,7 +69,7 @@ class Bench:
 
     def fill(self, name: str, organisations: Mapping[str, int]) -> list[Filled]:
         """Make a database of data."""
-        return database.filled(self.address, name, organisations, today=self.today, tell=self.tell)
+        return asyncio.run(database.fill(self.address, name, organisations, today=self.today, tell=self.tell))
 
     def compare(self, filled: Filled, chosen: list[str]) -> dict[str, dict[str, list[Run]]]:
         """Let all contestants do all work, after their answers were found equal."""
@@ -218,14 +219,16 @@ class Bench:
     def waiting(self) -> dict[str, Any]:
         """Let doctors call and patients come, where few wait and where many do."""
         self.part("waiting room")
-        return waiting_room.measure(
-            self.address,
-            self.plan,
-            self.server.pid,
-            self.folder,
-            today=self.today,
-            quick=self.quick,
-            tell=self.tell,
+        return asyncio.run(
+            waiting_room.measure(
+                self.address,
+                self.plan,
+                self.server.pid,
+                self.folder,
+                today=self.today,
+                quick=self.quick,
+                tell=self.tell,
+            )
         )
 
 

@@ -92,18 +92,6 @@ async def fill(
     return filled
 
 
-def filled(
-    address: embedded.Address,
-    name: str,
-    organisations: Mapping[str, int],
-    *,
-    today: datetime,
-    tell: Callable[[str], None],
-) -> list[Filled]:
-    """Do the same from code that is not asynchronous."""
-    return asyncio.run(fill(address, name, organisations, today=today, tell=tell))
-
-
 async def _settle(address: embedded.Address) -> None:
     connection = await connect(address)
     await connection.execute(

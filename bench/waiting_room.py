@@ -147,7 +147,7 @@ STEPS: dict[str, Callable[[Client, Queue], Awaitable[None]]] = {
 }
 
 
-def measure(
+async def measure(
     address: embedded.Address,
     plan: Plan,
     postmaster: int,
@@ -158,20 +158,6 @@ def measure(
     tell: Tell,
 ) -> dict[str, Any]:
     """Measure the steps at each number of waiting patients; gives members of the result."""
-    return asyncio.run(measure_at(address, plan, postmaster, folder, today=today, quick=quick, tell=tell))
-
-
-async def measure_at(
-    address: embedded.Address,
-    plan: Plan,
-    postmaster: int,
-    folder: Path,
-    *,
-    today: datetime,
-    quick: bool,
-    tell: Tell,
-) -> dict[str, Any]:
-    """Do the same from code that is asynchronous."""
     [filled] = await database.fill(address, NAME, {"waiting": 100}, today=today, tell=tell)
     made = database.at(address, NAME)
     await _fill(made, filled, today)

@@ -61,7 +61,7 @@ async def test_as_many_wait_afterwards_as_before(
 ) -> None:
     """On a PostgreSQL that is there; whose processor time the database's is, is not looked at here."""
     monkeypatch.setattr(waiting_room, "WAITING", (3, 30))
-    found: dict[str, Any] = await waiting_room.measure_at(
+    found: dict[str, Any] = await waiting_room.measure(
         cluster, PLAN, idle, tmp_path, today=datetime.now(UTC), quick=True, tell=lambda _: None
     )
     connection: Connection = await database.connect(database.at(cluster, waiting_room.NAME))
