@@ -59,6 +59,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 OrganisationSlug = Annotated[
     str, typer.Option("--organisation", metavar="SLUG", help="The organisation that it concerns.")
 ]
+ShopIdentifier = Annotated[str, typer.Option("--shop", metavar="IDENTIFIER", help="The shop's identifier.")]
 
 # What an operator can put right, by name, so that nothing is imported only to be caught.
 _EXPECTED = frozenset(
@@ -303,6 +304,10 @@ def plain(value: object) -> Any:  # noqa: ANN401 (JSON)
         return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
+    if hasattr(value, "__struct_fields__"):  # msgspec's: what a command answers
+        from msgspec import to_builtins
+
+        return plain(to_builtins(value))
     return value
 
 

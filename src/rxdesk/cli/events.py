@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from rxdesk.cli.api import looked_up
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
     ConfigFile,
     DataDir,
     OrganisationSlug,
-    on_organisation,
     print_json,
     print_table,
-    settings_of,
 )
-
-if TYPE_CHECKING:
-    from rxdesk.access import Read, Transaction
 
 app = typer.Typer(
     help="Look at events: each change that subscriptions hear of, with the exact body that is sent.",
@@ -49,23 +44,6 @@ def known_type(text: str | None) -> str | None:
     hint = f"; did you mean {near[0]}?" if near else "."
     message = f"there is no event type {text!r}{hint} There are: {', '.join(EVENT_TYPES)}"
     raise CliError(message)
-
-
-def looked_up(
-    data_dir: Path | None, config: Path | None, organisation: str, what: str, read: Read, *arguments: object
-) -> Any:  # noqa: ANN401 (JSON)
-    """Run a read of the API as the operator. Raises CliError, naming `what`, when there is no such row."""
-    from rxdesk.access import look
-    from rxdesk.cli.common import CliError
-
-    async def work(tx: Transaction) -> str | None:
-        return await look(tx.connection, tx.organisation_id, read, *arguments)
-
-    body = on_organisation(settings_of(data_dir, config).settings, "look", organisation, work)
-    if body is None:
-        message = f"there is no such {what} in {organisation}"
-        raise CliError(message)
-    return json.loads(body)
 
 
 def instant(seconds: int | None) -> object:
@@ -101,7 +79,7 @@ def list_(
     from rxdesk.webhooks import log
 
     arguments = (after, limit, known_type(type_), *log.WHOLE_FOR)
-    found = looked_up(data_dir, config, organisation, f"event {after!r}", log.EVENTS, *arguments)
+    found = looked_up(data_dir, config, organisation, log.EVENTS, *arguments, what=f"event {after!r}")
     if as_json:
         print_json(found)
         return
@@ -126,9 +104,9 @@ def show(
     from rxdesk.webhooks import log
     from rxdesk.webhooks.log_schemas import DeliveriesWanted
 
-    event = looked_up(data_dir, config, organisation, f"event {uid!r}", log.EVENT, uid, *log.WHOLE_FOR)
+    event = looked_up(data_dir, config, organisation, log.EVENT, uid, *log.WHOLE_FOR, what=f"event {uid!r}")
     read, arguments = log.deliveries(DeliveriesWanted(event_uid=uid, limit=200))
-    event["deliveries"] = looked_up(data_dir, config, organisation, "event", read, *arguments)["data"]
+    event["deliveries"] = looked_up(data_dir, config, organisation, read, *arguments, what="event")["data"]
     if as_json:
         print_json(event)
         return

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from rxdesk.cli.api import HISTORY_ROWS, Reason, body_of, looked_up, print_history, tell_state
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -21,18 +20,8 @@ from rxdesk.cli.common import (
     settings_of,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rxdesk.access import Read, Transaction
-
 app = typer.Typer(help="Make, show, move and cancel orders.", no_args_is_help=True)
 Uid = Annotated[str, typer.Argument(metavar="UID", help="The order's uid.")]
-Reason = Annotated[
-    str | None,
-    typer.Option("--reason", metavar="TEXT", show_default=False, help="Why; kept in the history."),
-]
-HISTORY_ROWS = 1_000
 
 
 @app.command(
@@ -105,32 +94,13 @@ def create(  # noqa: PLR0913 (the options of a verb)
     settings = settings_of(data_dir, config).settings
     made = on_organisation(settings, "orders", organisation, lambda tx: commands.create(tx, body))
     if as_json:
-        print_json(_plain(made))
+        print_json(made)
         return
     print(f"{made.uid} made: {made.status}")
     for uid in made.prescription_uids:
         print(
             f"  {uid} waits for a doctor: rxdesk prescriptions assign --organisation {organisation} {uid} DOCTOR"
         )
-
-
-def body_of(kind: type[Any], values: dict[str, Any]) -> Any:  # noqa: ANN401 (the schema's type)
-    """Give the values as the schema that the API reads; what it refuses is a CliError."""
-    from rxdesk.errors import ApiError
-    from rxdesk.kit.strict_json import StrictJsonError, check_text
-    from rxdesk.web.body import convert
-
-    for name, value in values.items():
-        try:
-            check_text(value)
-        except StrictJsonError:  # an argument that is not UTF-8 comes with lone surrogates
-            message = f"{name} is not UTF-8, or holds NUL"
-            raise CliError(message) from None
-    try:
-        return convert(values, kind)
-    except ApiError as error:
-        faults = (f"{fault['field']} {fault['message']}".strip() for fault in error.body["details"])
-        raise CliError("; ".join(faults)) from None
 
 
 def _item(text: str) -> dict[str, Any]:
@@ -153,12 +123,6 @@ def _json(text: str | None, option: str) -> Any:  # noqa: ANN401 (JSON, which th
         why = "not UTF-8" if isinstance(error, UnicodeEncodeError) else error
         message = f"{option} is not JSON that is accepted: {why}"
         raise CliError(message) from None
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401 (JSON)
-    import msgspec
-
-    return msgspec.to_builtins(value)
 
 
 @app.command(epilog=EPILOG + "rxdesk orders show --organisation nordlicht ord-1")
@@ -254,53 +218,3 @@ def history(
     from rxdesk.orders.queries import CHANGES
 
     print_history(looked_up(data_dir, config, organisation, CHANGES, uid, HISTORY_ROWS, 0), as_json=as_json)
-
-
-# ----------------------------------------------------------------------------------- shared with prescriptions
-def tell_state(state: object, *, as_json: bool) -> None:
-    """Print where an order or a prescription stands."""
-    shown = _plain(state)
-    if as_json:
-        print_json(shown)
-    else:
-        print(f"{shown['uid']}: {shown['status']}")
-
-
-def looked_up(
-    data_dir: Path | None, config: Path | None, organisation: str, read: Read, *arguments: object
-) -> Any:  # noqa: ANN401 (JSON)
-    """Run a read of the API for the operator. Raises CliError when there is no such row."""
-    from rxdesk.access import look
-    from rxdesk.errors import not_found
-
-    async def work(tx: Transaction) -> str:
-        body = await look(tx.connection, tx.organisation_id, read, *arguments)
-        if body is None:
-            raise not_found()
-        return body
-
-    return json.loads(on_organisation(settings_of(data_dir, config).settings, "look", organisation, work))
-
-
-def print_history(page: dict[str, Any], *, as_json: bool) -> None:
-    """Print a page of changes."""
-    from datetime import UTC, datetime
-
-    changes: Sequence[dict[str, Any]] = page["data"]
-    if as_json:
-        print_json(changes)
-        return
-    print_table(
-        ("AT", "WHAT", "OLD", "NEW", "BY", "REASON"),
-        [
-            (
-                datetime.fromtimestamp(one["at"], UTC),
-                one["what"],
-                one["old"],
-                one["new"],
-                f"{one['actor']['kind']} {one['actor']['uid']}",
-                one["reason"],
-            )
-            for one in changes
-        ],
-    )

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rxdesk.cli.api import HISTORY_ROWS, looked_up, print_history
 from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, OrganisationSlug
-from rxdesk.cli.orders import HISTORY_ROWS, looked_up, print_history
 
 orders = typer.Typer(help="Show what changed of pharmacies' orders.", no_args_is_help=True)
 skus = typer.Typer(help="Show what changed of pharmacies' SKUs.", no_args_is_help=True)

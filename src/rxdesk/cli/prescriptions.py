@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rxdesk.cli.api import HISTORY_ROWS, Reason, body_of, looked_up, print_history, tell_state
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -16,7 +17,6 @@ from rxdesk.cli.common import (
     on_organisation,
     settings_of,
 )
-from rxdesk.cli.orders import HISTORY_ROWS, Reason, body_of, looked_up, print_history, tell_state
 
 app = typer.Typer(
     help="Assign, approve, decline, hold, resume, sign and cancel prescriptions.", no_args_is_help=True
@@ -28,14 +28,14 @@ Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; kept in
 
 
 def _take(
+    data_dir: Path | None,
+    config: Path | None,
+    organisation: str,
     verb: str,
     schema: str,
     uid: str,
     values: dict[str, Any],
     *,
-    organisation: str,
-    data_dir: Path | None,
-    config: Path | None,
     as_json: bool,
 ) -> None:
     from rxdesk.prescriptions import commands, schemas
@@ -59,8 +59,7 @@ def assign(
 ) -> None:
     """Give a prescription to an active doctor, while it waits or is on hold."""
     values = {"doctor_uid": doctor}
-    at: Any = {"organisation": organisation, "data_dir": data_dir, "config": config, "as_json": as_json}
-    _take("assign", "Assignment", uid, values, **at)
+    _take(data_dir, config, organisation, "assign", "Assignment", uid, values, as_json=as_json)
 
 
 @app.command(epilog=EPILOG + "rxdesk prescriptions approve --organisation nordlicht px-1")
@@ -74,8 +73,7 @@ def approve(
     as_json: AsJson = False,
 ) -> None:
     """Approve a prescription that an active doctor has."""
-    at: Any = {"organisation": organisation, "data_dir": data_dir, "config": config, "as_json": as_json}
-    _take("approve", "Because", uid, {"reason": reason}, **at)
+    _take(data_dir, config, organisation, "approve", "Because", uid, {"reason": reason}, as_json=as_json)
 
 
 @app.command(
@@ -91,8 +89,7 @@ def decline(
     as_json: AsJson = False,
 ) -> None:
     """Decline a prescription for a reason; its order becomes `prescription declined`."""
-    at: Any = {"organisation": organisation, "data_dir": data_dir, "config": config, "as_json": as_json}
-    _take("decline", "Explained", uid, {"reason": reason}, **at)
+    _take(data_dir, config, organisation, "decline", "Explained", uid, {"reason": reason}, as_json=as_json)
 
 
 @app.command(
@@ -109,8 +106,7 @@ def hold(
     as_json: AsJson = False,
 ) -> None:
     """Put a prescription on hold for a reason."""
-    at: Any = {"organisation": organisation, "data_dir": data_dir, "config": config, "as_json": as_json}
-    _take("hold", "Explained", uid, {"reason": reason}, **at)
+    _take(data_dir, config, organisation, "hold", "Explained", uid, {"reason": reason}, as_json=as_json)
 
 
 @app.command(epilog=EPILOG + "rxdesk prescriptions resume --organisation nordlicht px-1")
@@ -124,8 +120,7 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Take a prescription off hold, back to where it was held."""
-    at: Any = {"organisation": organisation, "data_dir": data_dir, "config": config, "as_json": as_json}
-    _take("resume", "Because", uid, {"reason": reason}, **at)
+    _take(data_dir, config, organisation, "resume", "Because", uid, {"reason": reason}, as_json=as_json)
 
 
 @app.command(
@@ -149,8 +144,7 @@ def sign(
     With the last one signed the order goes to a pharmacy.
     """
     values = {"non_qes": non_qes, "reason": reason}
-    at: Any = {"organisation": organisation, "data_dir": data_dir, "config": config, "as_json": as_json}
-    _take("sign", "Signature", uid, values, **at)
+    _take(data_dir, config, organisation, "sign", "Signature", uid, values, as_json=as_json)
 
 
 @app.command(epilog=EPILOG + "rxdesk prescriptions cancel --organisation nordlicht px-1")
@@ -164,8 +158,7 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Cancel a prescription that is not signed and not declined."""
-    at: Any = {"organisation": organisation, "data_dir": data_dir, "config": config, "as_json": as_json}
-    _take("cancel", "Because", uid, {"reason": reason}, **at)
+    _take(data_dir, config, organisation, "cancel", "Because", uid, {"reason": reason}, as_json=as_json)
 
 
 @app.command(epilog=EPILOG + "rxdesk prescriptions history --organisation nordlicht px-1")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rxdesk.cli import waiting_room_backtest, waiting_room_calibration, waiting_room_watch
+from rxdesk.cli.api import HISTORY_ROWS, Reason, body_of, looked_up, print_history
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -16,11 +17,11 @@ from rxdesk.cli.common import (
     DataDir,
     OrganisationSlug,
     on_organisation,
+    plain,
     print_json,
     print_table,
     settings_of,
 )
-from rxdesk.cli.orders import HISTORY_ROWS, Reason, body_of, looked_up, print_history
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -64,9 +65,7 @@ def _do(
 
 
 def _tell_duty(duty: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a duty, as a struct or as JSON)
-    import msgspec
-
-    shown = msgspec.to_builtins(duty)
+    shown = plain(duty)
     if as_json:
         print_json(shown)
         return
@@ -76,10 +75,8 @@ def _tell_duty(duty: Any, *, as_json: bool) -> None:  # noqa: ANN401 (a duty, as
 
 
 def _tell_visit(visit: Any, more: str = "", *, as_json: bool) -> None:  # noqa: ANN401 (a visit)
-    import msgspec
-
     if as_json:
-        print_json(msgspec.to_builtins(visit))
+        print_json(visit)
     else:
         print(f"{visit.queue_uid}: {visit.status}{more}")
 
@@ -241,8 +238,6 @@ def call_next(
     as_json: AsJson = False,
 ) -> None:
     """Give a doctor the patient who is due; says so when nobody is, and for whom those who wait are kept."""
-    import msgspec
-
     from rxdesk.waiting_room import calling
 
     async def call(tx: Transaction, rules: Rules) -> tuple[Any, list[str]]:
@@ -251,7 +246,7 @@ def call_next(
 
     visit, kept = _do(organisation, data_dir, config, call)
     if as_json:
-        print_json(msgspec.to_builtins(visit))
+        print_json(visit)
     elif visit is None:
         wanted = ", ".join(sorted(set(kept)))
         print("nobody is due" + (f"; kept for another doctor: {len(kept)} ({wanted})" if kept else ""))

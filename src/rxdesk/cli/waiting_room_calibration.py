@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from rxdesk.cli.api import looked_up
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -16,7 +17,6 @@ from rxdesk.cli.common import (
     print_json,
     print_table,
 )
-from rxdesk.cli.orders import looked_up
 
 
 def register(app: typer.Typer) -> None:

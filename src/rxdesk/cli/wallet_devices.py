@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from rxdesk.cli.api import looked_up
 from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, OrganisationSlug, print_json, print_table
-from rxdesk.cli.orders import looked_up
 
 
 def register(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rxdesk.cli.api import body_of, looked_up, tell_state
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -14,6 +15,7 @@ from rxdesk.cli.common import (
     ConfigFile,
     DataDir,
     OrganisationSlug,
+    ShopIdentifier,
     named_path,
     on_organisation,
     plain,
@@ -21,7 +23,6 @@ from rxdesk.cli.common import (
     print_table,
     settings_of,
 )
-from rxdesk.cli.orders import body_of, looked_up
 
 if TYPE_CHECKING:
     from rxdesk.access import Transaction
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Make, show, export, revoke and verify wallet passes.", no_args_is_help=True)
 Uid = Annotated[str, typer.Argument(metavar="UID", help="The pass's uid.")]
+Customer = Annotated[str, typer.Option("--customer", metavar="ID", help="The shop's id of the customer.")]
+OfHolder = Annotated[str | None, typer.Option(metavar="TEXT", show_default=False, help="The holder's.")]
 
 
 @app.command(
@@ -39,8 +42,8 @@ Uid = Annotated[str, typer.Argument(metavar="UID", help="The pass's uid.")]
 def list_(
     *,
     organisation: OrganisationSlug,
-    shop: Annotated[str, typer.Option("--shop", metavar="IDENTIFIER", help="The shop's identifier.")],
-    customer: Annotated[str, typer.Option("--customer", metavar="ID", help="The shop's id of the customer.")],
+    shop: ShopIdentifier,
+    customer: Customer,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -66,20 +69,14 @@ def put(  # noqa: PLR0913 (the options of a verb)
     *,
     organisation: OrganisationSlug,
     template: Annotated[str, typer.Option("--template", metavar="UID", help="The template.")],
-    customer: Annotated[str, typer.Option("--customer", metavar="ID", help="The shop's id of the customer.")],
+    customer: Customer,
     patient: Annotated[
         str | None,
         typer.Option("--patient", metavar="UID", show_default=False, help="The holder's patient profile."),
     ] = None,
-    display_name: Annotated[
-        str | None, typer.Option("--display-name", metavar="TEXT", show_default=False, help="The holder's.")
-    ] = None,
-    first_name: Annotated[
-        str | None, typer.Option("--first-name", metavar="TEXT", show_default=False, help="The holder's.")
-    ] = None,
-    last_name: Annotated[
-        str | None, typer.Option("--last-name", metavar="TEXT", show_default=False, help="The holder's.")
-    ] = None,
+    display_name: OfHolder = None,
+    first_name: OfHolder = None,
+    last_name: OfHolder = None,
     expires_at: Annotated[
         int | None,
         typer.Option("--expires-at", metavar="SECONDS", show_default=False, help="Unix time of its end."),
@@ -193,11 +190,9 @@ def revoke(
     from rxdesk.wallet import passes
 
     settings = settings_of(data_dir, config).settings
-    shown = _plain(on_organisation(settings, "wallet", organisation, lambda tx: passes.revoke(tx, uid)))
-    if as_json:
-        print_json(shown)
-        return
-    print(f"{shown['uid']}: {shown['status']}")
+    tell_state(
+        on_organisation(settings, "wallet", organisation, lambda tx: passes.revoke(tx, uid)), as_json=as_json
+    )
 
 
 @app.command(epilog=EPILOG + "rxdesk wallet passes verify --organisation nordlicht mdv4kx7w.…")
@@ -213,7 +208,7 @@ def verify(
     from rxdesk.wallet import checks
 
     settings = settings_of(data_dir, config).settings
-    found = _plain(
+    found = plain(
         on_organisation(
             settings, "wallet", organisation, lambda tx: checks.verify(tx, code, _issuer(settings, tx))
         )
@@ -237,14 +232,8 @@ def _issuer(settings: Settings, tx: Transaction) -> Issuer:
         raise CliError(str(error)) from error
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401 (JSON)
-    import msgspec
-
-    return plain(msgspec.to_builtins(value))
-
-
 def _tell(issued: object, *, as_json: bool) -> None:
-    shown = _plain(issued)
+    shown = plain(issued)
     if as_json:
         print_json(shown)
         return

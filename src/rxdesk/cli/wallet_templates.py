@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rxdesk.cli.api import looked_up
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -15,13 +16,13 @@ from rxdesk.cli.common import (
     ConfigFile,
     DataDir,
     OrganisationSlug,
+    ShopIdentifier,
     named_path,
     on_organisation,
     print_json,
     print_table,
     settings_of,
 )
-from rxdesk.cli.orders import looked_up
 
 if TYPE_CHECKING:
     from rxdesk.wallet.templates import Images, Look
@@ -42,7 +43,7 @@ _TYPES = ("generic", "storeCard", "eventTicket", "coupon")
 def list_(
     *,
     organisation: OrganisationSlug,
-    shop: Annotated[str, typer.Option("--shop", metavar="IDENTIFIER", help="The shop's identifier.")],
+    shop: ShopIdentifier,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -88,7 +89,7 @@ def show(
 def create(  # noqa: PLR0913 (the options of a verb)
     *,
     organisation: OrganisationSlug,
-    shop: Annotated[str, typer.Option("--shop", metavar="IDENTIFIER", help="The shop's identifier.")],
+    shop: ShopIdentifier,
     name: Annotated[str, typer.Option("--name", metavar="TEXT", help="What people call it.")],
     kind: Annotated[str, typer.Option("--type", metavar="TYPE", help=", ".join(_TYPES))] = _TYPES[0],
     field: Fields = None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from rxdesk.cli import webhooks_secrets, webhooks_try
+from rxdesk.cli.api import looked_up
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -21,12 +22,8 @@ from rxdesk.cli.common import (
     printable,
     settings_of,
 )
-from rxdesk.cli.events import EventTypeOption, Limit, instant, known_type, looked_up
+from rxdesk.cli.events import EventTypeOption, Limit, instant, known_type
 from rxdesk.cli.webhooks_secrets import SubscriptionUid
-
-if TYPE_CHECKING:
-    from rxdesk.access import Transaction
-    from rxdesk.webhooks.log_schemas import Armed, Enabled, Replayed
 
 app = typer.Typer(
     help="Look at webhook deliveries, send again, and try a receiver out.", no_args_is_help=True
@@ -71,7 +68,7 @@ def subscriptions(
     """
     from rxdesk.webhooks import log
 
-    page = looked_up(data_dir, config, organisation, "subscription", log.SUBSCRIPTIONS, limit, 0)
+    page = looked_up(data_dir, config, organisation, log.SUBSCRIPTIONS, limit, 0, what="subscription")
     if as_json:
         print_json(page)
         return
@@ -147,7 +144,7 @@ def deliveries(  # noqa: PLR0913 (the options of a verb)
         until=_seconds(until),
     )
     read, arguments = log.deliveries(wanted)
-    found = looked_up(data_dir, config, organisation, "delivery", read, *arguments)
+    found = looked_up(data_dir, config, organisation, read, *arguments, what="delivery")
     if as_json:
         print_json(found)
         return
@@ -183,7 +180,7 @@ def show(
     """Show a delivery with every attempt: when, how long, what the receiver answered, what went wrong."""
     from rxdesk.webhooks import log
 
-    found = looked_up(data_dir, config, organisation, f"delivery {uid!r}", log.DELIVERY, uid)
+    found = looked_up(data_dir, config, organisation, log.DELIVERY, uid, what=f"delivery {uid!r}")
     if as_json:
         print_json(found)
         return
@@ -218,16 +215,12 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Attempt one delivery again at once, whatever became of it; the receiver sees the same `webhook-id`."""
-    from msgspec import to_builtins
-
     from rxdesk.webhooks import redelivery
 
-    async def command(tx: Transaction) -> Armed:
-        return await redelivery.retry(tx, uid)
-
-    made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    settings = settings_of(data_dir, config).settings
+    made = on_organisation(settings, "webhooks", organisation, lambda tx: redelivery.retry(tx, uid))
     if as_json:
-        print_json(to_builtins(made))
+        print_json(made)
         return
     print(f"{uid} will be attempted at once; see `rxdesk webhooks show`.")
 
@@ -276,12 +269,9 @@ def replay(  # noqa: PLR0913 (the options of a verb)
     if body.until is not None and body.until <= body.since:
         raise CliError("--until must be after --since")
 
-    async def command(tx: Transaction) -> Replayed:
-        return await redelivery.replay(tx, body)
-
     armed = 0
     while True:  # a transaction for each few thousand events, so that deliveries begin meanwhile
-        done = on_organisation(settings, "webhooks", organisation, command)
+        done = on_organisation(settings, "webhooks", organisation, lambda tx: redelivery.replay(tx, body))
         armed += done.armed
         if done.next is None:
             break
@@ -302,16 +292,14 @@ def enable(
     as_json: AsJson = False,
 ) -> None:
     """Make a subscription active again that ended by itself, and say how to bring what it has missed."""
-    from msgspec import to_builtins
-
     from rxdesk.webhooks import commands
 
-    async def command(tx: Transaction) -> Enabled:
-        return await commands.enable_subscription(tx, uid)
-
-    made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    settings = settings_of(data_dir, config).settings
+    made = on_organisation(
+        settings, "webhooks", organisation, lambda tx: commands.enable_subscription(tx, uid)
+    )
     if as_json:
-        print_json(to_builtins(made))
+        print_json(made)
     elif made.replay is None:
         print(f"{uid} was active already.")
     else:
@@ -331,10 +319,8 @@ def disable(
     """End any subscription, a pharmacy's too: what waits for it is cancelled. It cannot be enabled again."""
     from rxdesk.webhooks import commands
 
-    async def command(tx: Transaction) -> None:
-        await commands.disable_subscription(tx, uid)
-
-    on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    settings = settings_of(data_dir, config).settings
+    on_organisation(settings, "webhooks", organisation, lambda tx: commands.disable_subscription(tx, uid))
     print(f"{uid} has ended: nothing is sent to it any more.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -19,10 +19,6 @@ from rxdesk.cli.common import (
     settings_of,
 )
 from rxdesk.cli.events import instant
-
-if TYPE_CHECKING:
-    from rxdesk.access import Transaction
-    from rxdesk.webhooks.log_schemas import Rotated
 
 SubscriptionUid = Annotated[
     str,
@@ -54,8 +50,6 @@ def rotate_secret(
     While the overlap lasts `webhook-signature` carries a signature of each secret, so a receiver that knows either one
     accepts. `X-Webhook-Signature` is the old one's until then, or with --switch-now the new one's.
     """
-    from msgspec import to_builtins
-
     from rxdesk.cli.times import span
     from rxdesk.webhooks import rotation
     from rxdesk.webhooks.log_schemas import LONGEST_OVERLAP, Rotation
@@ -64,12 +58,11 @@ def rotate_secret(
     if seconds > LONGEST_OVERLAP:
         raise CliError("--overlap is 7d at most")
 
-    async def command(tx: Transaction) -> Rotated:
-        return await rotation.rotate(tx, uid, Rotation(overlap_seconds=seconds, switch_now=switch_now))
-
-    made = on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    body = Rotation(overlap_seconds=seconds, switch_now=switch_now)
+    settings = settings_of(data_dir, config).settings
+    made = on_organisation(settings, "webhooks", organisation, lambda tx: rotation.rotate(tx, uid, body))
     if as_json:
-        print_json(to_builtins(made))
+        print_json(made)
         return
     print(f"{uid} has a new signing secret. It is shown this once:\n\n  {made.signing_secret}\n")
     if made.previous_secret_until is not None:
@@ -86,10 +79,8 @@ def switch_secret(
     """Sign the vendor's header with the new secret from now on, before the overlap of a rotation ends."""
     from rxdesk.webhooks import rotation
 
-    async def command(tx: Transaction) -> None:
-        await rotation.switch_now(tx, uid)
-
-    on_organisation(settings_of(data_dir, config).settings, "webhooks", organisation, command)
+    settings = settings_of(data_dir, config).settings
+    on_organisation(settings, "webhooks", organisation, lambda tx: rotation.switch_now(tx, uid))
     print(f"X-Webhook-Signature of {uid} is the new secret's from now on.")
 
 
