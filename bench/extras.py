@@ -243,9 +243,9 @@ def import_vs_copy(address: embedded.Address, folder: Path, orders: int, rounds:
 def two_workers(address: embedded.Address, filled: Filled, plan: Plan, postmaster: int, logs: Path) -> Ratio:
     """Compare requests a second of two workers with one, all on all cores.
 
-    In more pairs than others: who gets which core is the scheduler's choice, and tells in requests a second.
+    Who gets which core is the scheduler's choice, and tells in requests a second: one pair says little.
     """
-    free = dataclasses.replace(plan, servers=None, client=None, rounds=3 * plan.rounds)
+    free = dataclasses.replace(plan, servers=None, client=None)
     cpu.bind(postmaster, os.sched_getaffinity(0))
     work = workloads.workload(filled, "order")
     try:

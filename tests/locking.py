@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 from tests.factories import Tenant
 
 from rxdesk.db import embedded
+from rxdesk.db.pool import Connection
 
+Row = tuple[str, str]
+"""A table and a uid."""
+_LOCK = "SELECT FROM {} WHERE organisation_id = $1 AND uid = $2 FOR NO KEY UPDATE"
 _WAITS = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
 
 
-async def waits_with_nothing(
+@contextlib.asynccontextmanager
+async def made_to_wait(
     cluster: embedded.Address,
-    tenant: Tenant,
-    table: str,
-    uids: tuple[str, str],
+    statement: str,
+    arguments: tuple[object, ...],
     change: Callable[[], Awaitable[None]],
-) -> None:
-    """Have the change wait for the first of two rows: the second one must be free until the first is had."""
-    first, second = uids
-    lock = f"SELECT FROM {table} WHERE organisation_id = $1 AND uid = $2 FOR NO KEY UPDATE"
+) -> AsyncIterator[Connection]:
+    """Have the change wait for a transaction of one statement, which is committed at the end; gives a connection."""
     blocker = await asyncpg.connect(**cluster.connect_args(embedded.OWNER))
     other = await asyncpg.connect(**cluster.connect_args(embedded.OWNER))
     try:
         blocking = blocker.transaction()
         await blocking.start()
-        await blocker.fetch(lock, tenant.id, first)
+        await blocker.execute(statement, *arguments)
         changing = asyncio.ensure_future(change())
         async with asyncio.timeout(10):
             while not await other.fetchval(_WAITS, blocker.get_server_pid()):
                 assert not changing.done()
                 await asyncio.sleep(0.01)
         try:
-            await other.fetch(f"{lock} NOWAIT", tenant.id, second)
+            yield other
         finally:
-            await blocking.rollback()
+            await blocking.commit()
             await changing
     finally:
         await other.close()
         await blocker.close()
+
+
+async def waits_with_nothing(
+    cluster: embedded.Address,
+    tenant: Tenant,
+    first: Row,
+    second: Row,
+    change: Callable[[], Awaitable[None]],
+) -> None:
+    """Have the change wait for the first of two rows: the second one must be free until the first is had."""
+    async with made_to_wait(cluster, _LOCK.format(first[0]), (tenant.id, first[1]), change) as other:
+        await other.fetch(f"{_LOCK.format(second[0])} NOWAIT", tenant.id, second[1])

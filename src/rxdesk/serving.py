@@ -57,8 +57,10 @@ class Launch:
 # ---------------------------------------------------------------------------------------------------- workers
 def load_worker(launch: Launch, parent: int) -> Callable[..., Any]:
     """Make the application inside a worker process."""
-    # A terminal's Ctrl-C is the parent's to judge, who then sends SIGTERM, once: a worker told twice hangs.
-    os.setpgid(0, 0)
+    # A terminal's Ctrl-C is the parent's to judge, who then sends SIGTERM, once: a worker told twice hangs. A session
+    # and not a group alone: Linux shares the processor among sessions (autogroup), each of PostgreSQL's processes
+    # is one, and workers in one together were taken off the processor amid requests.
+    os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(END_STREAMS, signal.SIG_IGN)  # until there are any

@@ -269,6 +269,8 @@ def test_kill_9_of_the_main_process_leaves_nothing(copy: Path, first: First) -> 
         workers = it.workers()
         family = it.family()
         assert len(workers) == 2
+        # Each is a session of its own: to the terminal's signals, and to the scheduler.
+        assert [os.getsid(one.pid) for one in workers] == [one.pid for one in workers]
         it.process.kill()
         it.process.wait()
         assert _ends_after_a_kill(workers) < 1.5

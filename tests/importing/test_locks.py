@@ -15,6 +15,8 @@ from rxdesk.db import embedded
 FIRST = PASS | {"uid": "wp-1", "shop_customer_id": "c1"}
 SECOND = PASS | {"uid": "wp-2", "shop_customer_id": "c2", "patient_profile_uid": None}
 
+PASSES = ("wallet_passes", "wp-1"), ("wallet_passes", "wp-2")
+
 
 @pytest.fixture
 async def passes(tenant: Tenant, importing: Import) -> None:
@@ -30,7 +32,7 @@ async def test_an_import_of_passes(cluster: embedded.Address, tenant: Tenant, im
         rows = [row | {"field_values": {"points": 2}} for row in (SECOND, FIRST)]
         assert (await importing(wallet_passes=rows)).ok
 
-    await waits_with_nothing(cluster, tenant, "wallet_passes", ("wp-1", "wp-2"), change)
+    await waits_with_nothing(cluster, tenant, *PASSES, change)
 
 
 @pytest.mark.usefixtures("passes")
@@ -43,7 +45,7 @@ async def test_an_import_of_passes_and_of_other_passes_patients(
             await importing(patients=[patient], wallet_passes=[SECOND | {"field_values": {"points": 2}}])
         ).ok
 
-    await waits_with_nothing(cluster, tenant, "wallet_passes", ("wp-1", "wp-2"), change)
+    await waits_with_nothing(cluster, tenant, *PASSES, change)
 
 
 @pytest.mark.usefixtures("passes")
@@ -54,4 +56,4 @@ async def test_push_notifications(cluster: embedded.Address, tenant: Tenant, ins
         answer = await inside.client.post("/wallet-passes/push-notifications", json=body, headers=headers)
         assert [row["status"] for row in answer.json()["data"]] == ["queued"] * 2
 
-    await waits_with_nothing(cluster, tenant, "wallet_passes", ("wp-1", "wp-2"), change)
+    await waits_with_nothing(cluster, tenant, *PASSES, change)

@@ -34,11 +34,12 @@ def png(
     """A PNG of one colour, with a palette where there has to be one."""
     if pixels is None:
         samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
-        pixels = (b"\x00" + b"\x7f" * -(-width * samples * depth // 8)) * height
+        one = b"\x01" if (depth, colour) == (8, PALETTE) else b"\x7f"
+        pixels = (b"\x00" + one * -(-width * samples * depth // 8)) * height
     data = zlib.compress(pixels)
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     if colour == PALETTE:
-        more += TWO_COLOURS
+        more = TWO_COLOURS + more
     return SIGNATURE + chunk(b"IHDR", head) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
@@ -148,6 +149,88 @@ def test_rows_end_with_a_whole_byte() -> None:
     check(png(9, 2, depth=1, colour=0, pixels=b"\x00\xff\x80" * 2), "logo", 1)
     with pytest.raises(PngError, match="not all there"):
         check(png(9, 2, depth=1, colour=0, pixels=b"\x00\xff" * 2), "logo", 1)
+
+
+def filtered(rows: list[list[int]], filtering: int) -> bytes:
+    """Rows of bytes as they are filtered where a pixel is one byte."""
+    found, above = b"", [0] * len(rows[0])
+    for row in rows:
+        found += bytes([filtering])
+        for place, value in enumerate(row):
+            left, corner = (row[place - 1], above[place - 1]) if place else (0, 0)
+            up = above[place]
+            nearest = min((left, up, corner), key=lambda one: abs(left + up - corner - one))
+            foretold = (0, left, up, (left + up) // 2, nearest)[filtering]
+            found += bytes([(value - foretold) % 256])
+        above = row
+    return found
+
+
+@pytest.mark.parametrize("filtering", range(5))
+def test_a_pixel_s_colour_is_one_of_the_palette(filtering: int) -> None:
+    rows = [[0, 1, 1, 0], [1, 0, 1, 1], [0, 1, 0, 1]]
+    check(png(4, 3, colour=PALETTE, pixels=filtered(rows, filtering)), "logo", 1)
+    for row in rows:
+        for place, value in enumerate(row):
+            for wrong in (2, 255):
+                row[place] = wrong
+                with pytest.raises(PngError, match="not in its palette"):
+                    check(png(4, 3, colour=PALETTE, pixels=filtered(rows, filtering)), "logo", 1)
+            row[place] = value
+
+
+@pytest.mark.parametrize(
+    ("depth", "colours", "good", "bad"),
+    [
+        (1, 1, b"\x00\x7f", b"\x00\x80"),  # the first bit is the ninth pixel's, and the others say nothing
+        (2, 3, b"\x1a\x86\x3f", b"\x1b\x86\x3f"),
+        (4, 15, b"\xee\xee\xee\xee\xef", b"\xee\xee\xee\xfe\xef"),
+        (4, 15, b"\xee\xee\xee\xee\xef", b"\xee\xee\xee\xee\xfe"),
+    ],
+)
+def test_a_pixel_s_colour_where_several_share_a_byte(
+    depth: int, colours: int, good: bytes, bad: bytes
+) -> None:
+    def nine(row: bytes) -> bytes:
+        data = png(9, 1, depth=depth, colour=PALETTE, pixels=b"\x00" + row)
+        return data.replace(TWO_COLOURS, chunk(b"PLTE", b"\x00\x00\x00" * colours))
+
+    check(nine(good), "logo", 1)
+    with pytest.raises(PngError, match="not in its palette"):
+        check(nine(bad), "logo", 1)
+
+
+def test_a_pixel_s_colour_in_an_interlaced_image() -> None:
+    check(png(10, 3, colour=PALETTE, interlaced=1, pixels=interlaced(4)), "logo", 1)
+    with pytest.raises(PngError, match="not in its palette"):
+        check(png(10, 3, colour=PALETTE, interlaced=1, pixels=interlaced(4)[:-1] + b"\x02"), "logo", 1)
+
+
+def transparent(length: int) -> bytes:
+    return chunk(b"tRNS", b"\x00" * length)
+
+
+@pytest.mark.parametrize(("colour", "length"), [(0, 2), (2, 6), (PALETTE, 1), (PALETTE, 2)])
+def test_transparency_is_as_long_as_the_colours_need(colour: int, length: int) -> None:
+    check(png(4, 3, colour=colour, more=transparent(length)), "logo", 1)
+    for another in (0, 3, 7):
+        with pytest.raises(PngError, match="transparency"):
+            check(png(4, 3, colour=colour, more=transparent(another)), "logo", 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(4, 3, colour=4, more=transparent(2)),
+        png(4, 3, colour=6, more=transparent(6)),
+        png(4, 3, more=transparent(6) * 2),
+        png(4, 3, more=transparent(6) + TWO_COLOURS),
+        png(4, 3)[:-12] + transparent(6) + chunk(b"IEND", b""),
+    ],
+)
+def test_transparency_stands_once_and_in_its_place(data: bytes) -> None:
+    with pytest.raises(PngError, match="transparency"):
+        check(data, "logo", 1)
 
 
 HEADER = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 20, 8, 2, 0, 0, 0))

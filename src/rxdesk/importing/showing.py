@@ -49,6 +49,14 @@ NOTING: dict[str, str] = {
     for table, columns in _SHOWN.items()
 }
 
+# The issued passes of patients who are called otherwise now. All of the organisation's passes are looked through for
+# them, but only where there is such a patient.
+_OF_PATIENTS = """
+  SELECT x.uid FROM wallet_passes x
+  WHERE x.organisation_id = $1 AND x.public_id IS NOT NULL
+    AND EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients')
+    AND EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients' AND n.uid = x.patient_uid OFFSET 0)"""
+
 # What commands lock in the order of their uids too, all at once and before any of it is written: a later file or the
 # marks would else lock what comes before. Passes of patients of an earlier file are among what will be marked.
 _LOCKS = {
@@ -56,25 +64,23 @@ _LOCKS = {
 SELECT FROM wallet_pass_templates t
 WHERE t.organisation_id = $1 AND t.uid = ANY (ARRAY(SELECT s.uid FROM import_wallet_pass_templates s))
 ORDER BY t.uid FOR NO KEY UPDATE""",
-    "wallet_passes": """
+    "wallet_passes": f"""
 SELECT FROM wallet_passes p
 WHERE p.organisation_id = $1 AND p.uid = ANY (ARRAY(
   SELECT s.uid FROM import_wallet_passes s
-  UNION ALL
-  SELECT k.uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.public_id IS NOT NULL
-    AND EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients' AND n.uid = k.patient_uid OFFSET 0)))
+  UNION ALL{_OF_PATIENTS}))
 ORDER BY p.uid FOR NO KEY UPDATE""",
 }
 
 # Of a pass that was never issued there is no file that could be old.
-_MARK_PASSES = """
+_MARK_PASSES = f"""
 UPDATE wallet_passes AS p SET untold = true
 WHERE p.organisation_id = $1 AND p.uid = ANY (ARRAY(
   SELECT k.uid FROM wallet_passes k
-  WHERE k.organisation_id = $1 AND k.public_id IS NOT NULL AND (
-    EXISTS (SELECT FROM import_shown n WHERE n.kind = 'wallet_passes' AND n.uid = k.uid OFFSET 0)
-    OR EXISTS (SELECT FROM import_shown n WHERE n.kind = 'patients' AND n.uid = k.patient_uid OFFSET 0))
-  ORDER BY k.uid FOR NO KEY UPDATE OF k))"""
+  WHERE k.organisation_id = $1 AND k.public_id IS NOT NULL AND k.uid = ANY (ARRAY(
+    SELECT n.uid FROM import_shown n WHERE n.kind = 'wallet_passes'
+    UNION ALL{_OF_PATIENTS}))
+  ORDER BY k.uid FOR NO KEY UPDATE))"""
 _MARK_TEMPLATES = """
 UPDATE wallet_pass_templates AS t SET untold = true
 WHERE t.organisation_id = $1 AND t.uid IN (SELECT n.uid FROM import_shown n WHERE n.kind = 'wallet_pass_templates')"""

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeError)
+"""What msgspec raises of text that did not come by this door: too deep, or not UTF-8, it is no error of its own."""
 
 MAX_DEPTH = 32
 MAX_INTEGER = 2**53

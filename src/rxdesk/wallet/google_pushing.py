@@ -216,6 +216,7 @@ class GooglePushes:
     async def _record(self, tx: Transaction, ended: dict[str, tuple[Claim, Prepared, GooglePushed]]) -> None:
         given: dict[str, int] = {}
         marks: dict[str, str] = {}
+        gone: set[tuple[str, datetime]] = set()
         for _, prepared, pushed in ended.values():
             held = prepared.held
             if pushed.class_mark is not None:
@@ -223,9 +224,11 @@ class GooglePushes:
             if pushed.told.verdict == "done":
                 given[held.uid] = min(given.get(held.uid, held.tag), held.tag)
             if pushed.told.verdict == "gone":
-                await tx.connection.execute(_FORGET, tx.organisation_id, held.uid, prepared.saved_at)
+                gone.add((held.uid, prepared.saved_at))
         for template, mark in sorted(marks.items()):
             await tx.connection.execute(pass_queries.CLASS_GIVEN, tx.organisation_id, template, mark)
+        for uid, saved_at in sorted(gone):
+            await tx.connection.execute(_FORGET, tx.organisation_id, uid, saved_at)
         notified = [uid for uid, (_, _, pushed) in ended.items() if pushed.shown == "notified"]
         if notified:
             await tx.connection.execute(_NOTIFIED, tx.organisation_id, list(ended), tx.now, notified)

@@ -42,12 +42,16 @@ FROM wallet_device_logs l WHERE l.organisation_id = $1
 """)
 
 # The locks put registrations of a pass and changes of it one after the other: a change that is not seen here sees the
-# registration. $2 the pass
+# registration. The template is locked before the pass, as by an import and by whoever tells of one. $2 the pass
 _CURRENT = """
-SELECT greatest(p.tag, t.tag) AS tag, p.issued_tag FROM wallet_passes p
-JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
+WITH template AS (
+  SELECT t.tag FROM wallet_pass_templates t WHERE t.organisation_id = $1 AND t.uid = (
+    SELECT k.wallet_pass_template_uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.uid = $2)
+  FOR SHARE
+)
+SELECT greatest(p.tag, t.tag) AS tag, p.issued_tag FROM template t CROSS JOIN wallet_passes p
 WHERE p.organisation_id = $1 AND p.uid = $2
-FOR NO KEY UPDATE OF p FOR SHARE OF t"""
+FOR NO KEY UPDATE OF p"""
 _BEFORE = """
 SELECT count(*) FILTER (WHERE r.device_identifier <> $3) AS others,
   max(r.told_tag) FILTER (WHERE r.device_identifier = $3 AND r.push_token <> $4) AS told_tag,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple, get_args
 
 ImageName = Literal["icon", "logo", "strip", "thumbnail"]
@@ -33,7 +33,10 @@ _COLOURS: Final = {
 }
 _PALETTE = 3
 _GREYS: Final = (0, 4)
-_LAST_FILTER = 4
+_COLOUR_BYTES = 3  # of one in a palette
+# By colour type: the bytes that say which colour is transparent. With a palette there is one for each colour, at most.
+_TRANSPARENCY: Final = {0: 2, 2: 6}
+_SUB, _UP, _AVERAGE, _PAETH = range(1, 5)  # how a row is filtered, beside not at all
 # Of each pass: the first pixel's column and row, and how far apart its columns and rows are.
 _AT_ONCE: Final = ((0, 0, 1, 1),)
 _ADAM7: Final = (
@@ -57,6 +60,12 @@ class _Header(NamedTuple):
     interlaced: int
 
 
+class _Pass(NamedTuple):
+    rows: int
+    columns: int
+    length: int  # of a row in bytes, its filter among them
+
+
 class PngError(ValueError):
     """A file is no PNG that wallets take; the message says why."""
 
@@ -70,8 +79,11 @@ def check(data: bytes, name: ImageName, scale: int) -> None:
     # Before anything is unpacked: what unpacking may take follows from these.
     _check_size(header, name, scale)
     _check_order([kind for kind, _ in chunks])
-    _check_palette(header, [content for kind, content in chunks if kind == b"PLTE"])
-    _check_pixels(header, b"".join(content for kind, content in chunks if kind == b"IDAT"))
+    colours = _colours(header, [content for kind, content in chunks if kind == b"PLTE"])
+    _check_transparency(header, chunks, colours)
+    pixels = _unpacked(header, b"".join(content for kind, content in chunks if kind == b"IDAT"))
+    if header.colour == _PALETTE and colours < 2**header.depth:
+        _check_colours(header, pixels, colours)
 
 
 def _header(chunks: list[tuple[bytes, bytes]]) -> _Header:
@@ -114,23 +126,36 @@ def _check_order(kinds: list[bytes]) -> None:
         raise PngError("its chunks of pixels are not in order")
 
 
-def _check_palette(header: _Header, palettes: list[bytes]) -> None:
+def _colours(header: _Header, palettes: list[bytes]) -> int:
+    """Give how many colours the palette has, if there is one."""
     if not palettes and header.colour != _PALETTE:
-        return
+        return 0
     most = 2**header.depth if header.colour == _PALETTE else 256
     if (
         len(palettes) != 1
         or header.colour in _GREYS
-        or len(palettes[0]) % 3
-        or not 0 < len(palettes[0]) // 3 <= most
+        or len(palettes[0]) % _COLOUR_BYTES
+        or not 0 < len(palettes[0]) // _COLOUR_BYTES <= most
     ):
         raise PngError("its palette is not a PNG's")
+    return len(palettes[0]) // _COLOUR_BYTES
 
 
-def _check_pixels(header: _Header, packed: bytes) -> None:
+def _check_transparency(header: _Header, chunks: list[tuple[bytes, bytes]], colours: int) -> None:
+    kinds = [kind for kind, _ in chunks]
+    if b"tRNS" not in kinds:
+        return
+    place = kinds.index(b"tRNS")
+    length = len(chunks[place][1])
+    fits = 0 < length <= colours if header.colour == _PALETTE else length == _TRANSPARENCY.get(header.colour)
+    if not fits or b"IDAT" in kinds[:place] or {b"PLTE", b"tRNS"} & set(kinds[place + 1 :]):
+        raise PngError("its chunk of transparency is not a PNG's")
+
+
+def _unpacked(header: _Header, packed: bytes) -> bytes:
     """Unpack the pixels, no more of them than the header says, and refuse them unless they are just those."""
     passes = list(_passes(header))
-    size = sum(rows * length for rows, length in passes)
+    size = sum(one.rows * one.length for one in passes)
     unpacker = zlib.decompressobj()
     try:
         pixels = unpacker.decompress(packed, size + 1)
@@ -139,20 +164,68 @@ def _check_pixels(header: _Header, packed: bytes) -> None:
     if not unpacker.eof or len(pixels) != size:
         raise PngError("its pixels are not all there, or too many")
     position = 0
-    for rows, length in passes:
-        end = position + rows * length
-        if max(pixels[position:end:length]) > _LAST_FILTER:
+    for one in passes:
+        end = position + one.rows * one.length
+        if max(pixels[position : end : one.length]) > _PAETH:
             raise PngError("its pixels are not filtered as a PNG's are")
+        position = end
+    return pixels
+
+
+def _check_colours(header: _Header, pixels: bytes, colours: int) -> None:
+    """Refuse pixels of which one has a colour that is not in the palette."""
+    one_pixel = 2**header.depth - 1
+    # Of each byte the highest colour of its pixels.
+    highest = bytes(
+        max(byte >> shift & one_pixel for shift in range(0, 8, header.depth)) for byte in range(256)
+    )
+    position = 0
+    for one in _passes(header):
+        end = position + one.rows * one.length
+        rows = (pixels[start : start + one.length] for start in range(position, end, one.length))
+        unused = -one.columns * header.depth % 8  # bits at the end of a row, which say nothing
+        for row in _unfiltered(rows, one.length - 1):
+            row[-1] >>= unused
+            if max(row.translate(highest)) >= colours:
+                raise PngError("its pixels have colours that are not in its palette")
         position = end
 
 
-def _passes(header: _Header) -> Iterator[tuple[int, int]]:
-    """Give rows, and bytes a row, of each pass that has pixels. A row begins with a byte, its filter."""
+def _unfiltered(rows: Iterable[bytes], length: int) -> Iterator[bytearray]:
+    """Give rows as they were before they were filtered, where a pixel has no more than a byte; each is a copy."""
+    above = bytes(length)
+    for row in rows:
+        line = bytearray(row[1:])
+        if row[0] == _UP:
+            line = bytearray(byte + up & 255 for byte, up in zip(line, above, strict=True))
+        elif row[0]:
+            left = corner = 0
+            for place, up in enumerate(above):
+                left = line[place] = line[place] + _foretold(row[0], left, up, corner) & 255
+                corner = up
+        above = bytes(line)
+        yield line
+
+
+def _foretold(filtering: int, left: int, up: int, corner: int) -> int:
+    """Give what a filter expects of a byte by the one before it, the one above, and the one above that before it."""
+    if filtering == _SUB:
+        return left
+    if filtering == _AVERAGE:
+        return left + up >> 1
+    to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+    if to_left <= to_up and to_left <= to_corner:
+        return left
+    return up if to_up <= to_corner else corner
+
+
+def _passes(header: _Header) -> Iterator[_Pass]:
+    """Give each pass that has pixels. A row begins with a byte, its filter."""
     samples, _ = _COLOURS[header.colour]
     for left, top, across, down in _ADAM7 if header.interlaced else _AT_ONCE:
         columns, rows = -((left - header.width) // across), -((top - header.height) // down)
         if columns > 0 and rows > 0:
-            yield rows, 1 + -(-columns * samples * header.depth // 8)
+            yield _Pass(rows, columns, 1 + -(-columns * samples * header.depth // 8))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:

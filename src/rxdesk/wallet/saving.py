@@ -27,9 +27,17 @@ from rxdesk.wallet.telling import tell_google
 _DONE: Final = Told("done", None, None)
 _FORBIDDEN: Final = Told("retry", None, "forbidden")
 
+# The locks put what Google says and changes of the pass one after the other: a change that is not seen here sees that
+# Google has the pass. Template, pass and what Google has are locked in this order by all.
 _PASS = """
-SELECT true FROM wallet_passes p
-WHERE p.organisation_id = $1 AND p.uid = $2 AND p.bare_serial = $3 AND p.deleted_at IS NULL"""  # noqa: S105 (a statement)
+WITH template AS (
+  SELECT FROM wallet_pass_templates t WHERE t.organisation_id = $1 AND t.uid = (
+    SELECT k.wallet_pass_template_uid FROM wallet_passes k WHERE k.organisation_id = $1 AND k.uid = $2)
+  FOR SHARE
+)
+SELECT true FROM template CROSS JOIN wallet_passes p
+WHERE p.organisation_id = $1 AND p.uid = $2 AND p.bare_serial = $3 AND p.deleted_at IS NULL
+FOR SHARE OF p"""  # noqa: S105 (a statement)
 
 # An older callback than the last one, and the same once more, change nothing. $3 since when it is saved, or NULL
 _SAID = """

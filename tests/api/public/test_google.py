@@ -345,7 +345,15 @@ async def test_a_callback_of_anybody_else_is_refused(world: GoogleWorld, other: 
     good = world.server.signer.callback("save", f"{ISSUER}.x", uid, ISSUER, now)
     strange = CallbackSigner(now).callback("save", f"{ISSUER}.x", uid, ISSUER, now)
     another = world.server.signer.callback("save", "1.x", uid, "3388000000022000001", now)
-    for body in (strange, another, good.replace(b"save", b"SAVE"), b"{}", b"", b"\xff"):
+    for body in (
+        strange,
+        another,
+        good.replace(b"save", b"SAVE"),
+        b"{}",
+        b"",
+        b"\xff",
+        b'{"x":' + b"[" * 15_000,
+    ):
         assert await world.call_back(own, body) == 401
     assert await world.call_back(own, good + b" " * 17000) == 413
     assert await world.call_back(foreign, good) == 404  # of an organisation that has no such pass

@@ -9,10 +9,10 @@ import pytest
 from tests.api.public.conftest import Held, make_held
 from tests.api.public.pushing import document, idle_world, until, world
 from tests.api.public.test_passkit import PUSH_TOKEN, register, serials
-from tests.api.wallet.cards import put
+from tests.api.wallet.cards import make_template, put
 from tests.conftest import InProcess, Live
 from tests.factories import Tenant
-from tests.locking import waits_with_nothing
+from tests.locking import made_to_wait, waits_with_nothing
 
 from rxdesk.db import embedded
 from rxdesk.wallet.apple.trial import TrialFiles
@@ -131,6 +131,33 @@ async def test_a_change_at_the_same_time_is_not_missed(signing: InProcess, tenan
         assert (f"d-{number}", held.uid) in await pushes(tenant)
 
 
+async def test_a_registration_locks_the_template_before_the_pass(
+    signing: InProcess, cluster: embedded.Address, tenant: Tenant
+) -> None:
+    """As an import does that changes both, and whoever tells devices of it."""
+    held = await make_held(signing.client, tenant)
+
+    async def registering() -> None:
+        assert (await register(signing, held)).status_code == 201
+
+    first, second = ("wallet_pass_templates", held.template), ("wallet_passes", held.uid)
+    await waits_with_nothing(cluster, tenant, first, second, registering)
+
+
+async def test_a_pass_may_get_another_template_while_a_device_registers(
+    signing: InProcess, cluster: embedded.Address, tenant: Tenant
+) -> None:
+    held = await make_held(signing.client, tenant)
+    other = await make_template(tenant, "points", display_name="Other")
+
+    async def registering() -> None:
+        assert (await register(signing, held)).status_code == 201
+
+    change = "UPDATE wallet_passes SET wallet_pass_template_uid = $3 WHERE organisation_id = $1 AND uid = $2"
+    async with made_to_wait(cluster, change, (tenant.id, held.uid, other), registering):
+        pass
+
+
 async def test_many_at_once_are_no_more_than_may_be(signing: InProcess, tenant: Tenant) -> None:
     held = await make_held(signing.client, tenant)
     for number in range(48):
@@ -229,6 +256,7 @@ async def test_a_fetch_locks_pushes_in_the_order_of_their_uids(
         answer = await signing.client.get(held.newest(), headers=held.authorization)
         assert answer.status_code == 200
 
-    await waits_with_nothing(cluster, tenant, "wallet_pushes", ("wpu-1", "wpu-2"), fetch)
+    first, second = ("wallet_pushes", "wpu-1"), ("wallet_pushes", "wpu-2")
+    await waits_with_nothing(cluster, tenant, first, second, fetch)
     states = "SELECT status FROM wallet_pushes WHERE organisation_id = $1"
     assert {row["status"] for row in await tenant.rows(states)} == {"delivered_to_device"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from tests.wallet.cards import NOW
 
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
 from rxdesk.wallet.google.callbacks import (
+    PROTOCOL,
     CallbackRefused,
     RootKey,
     read_root_keys,
@@ -72,8 +74,20 @@ def test_another_issuer_a_foreign_root_and_time_are_refused() -> None:
         verify_callback(body(), ISSUER, everlasting, NOW + timedelta(days=8))
 
 
+DEEP = '{"x":' + "[" * 15_000
+
+
 @pytest.mark.parametrize(
-    "rubbish", [b"", b"{}", b"[]", b"\xff", b'{"signature":"","intermediateSigningKey":{"signedKey":"{}"}}']
+    "rubbish",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"\xff",
+        b'{"signature":"\xff"}',
+        b'{"signature":"","intermediateSigningKey":{"signedKey":"{}"}}',
+        DEEP.encode(),
+    ],
 )
 def test_rubbish_is_refused(rubbish: bytes) -> None:
     with pytest.raises(CallbackRefused):
@@ -92,6 +106,10 @@ def test_rubbish_is_refused(rubbish: bytes) -> None:
             }
         },
         {"intermediateSigningKey": {"signedKey": "{}", "signatures": []}},
+        {"intermediateSigningKey": {"signedKey": DEEP, "signatures": ["AA=="]}},
+        {"intermediateSigningKey": {"signedKey": "\ud800", "signatures": ["AA=="]}},
+        {"signedMessage": "\ud800"},
+        {"signature": "\ud800"},
     ],
 )
 def test_signatures_that_are_none_are_refused(change: dict[str, Any]) -> None:
@@ -99,9 +117,18 @@ def test_signatures_that_are_none_are_refused(change: dict[str, Any]) -> None:
         verify_callback(json.dumps(json.loads(body()) | change).encode(), ISSUER, roots(), NOW)
 
 
+def test_a_published_key_of_an_unknown_kind_keeps_no_other_from_being_believed() -> None:
+    kind = bytes.fromhex("06072a8648ce3d0201")  # of elliptic curves
+    known = base64.b64decode(roots()[0].key_value)
+    unknown = base64.b64encode(known.replace(kind, kind[:-1] + b"\x09")).decode()
+    believed = [RootKey(unknown, PROTOCOL), *roots()]
+    assert verify_callback(body(), ISSUER, believed, NOW).event_type == "save"
+
+
 def test_a_signed_message_of_another_form_is_refused() -> None:
-    with pytest.raises(CallbackRefused, match="not of the expected form"):
-        verify_callback(SIGNER.envelope("{}", ISSUER), ISSUER, roots(), NOW)
+    for said in ("{}", DEEP):
+        with pytest.raises(CallbackRefused, match="not of the expected form"):
+            verify_callback(SIGNER.envelope(said, ISSUER), ISSUER, roots(), NOW)
 
 
 def message(**members: Any) -> bytes:
@@ -139,5 +166,6 @@ def test_the_time_of_a_message_is_near() -> None:
 def test_published_keys_of_other_protocols_are_passed_over() -> None:
     keys = {"keys": [{"keyValue": "x", "protocolVersion": "ECv1"}, *SIGNER.published()["keys"]]}
     assert read_root_keys(json.dumps(keys).encode()) == roots()
-    with pytest.raises(CallbackRefused, match="cannot be read"):
-        read_root_keys(b"<html>")
+    for rubbish in (b"<html>", DEEP.encode()):
+        with pytest.raises(CallbackRefused, match="cannot be read"):
+            read_root_keys(rubbish)

@@ -14,13 +14,13 @@ from tests.wallet.cards import NOW, PATIENT
 from tests.wallet.google.conftest import EMAIL
 
 from rxdesk.kit.addresses import AllowList
-from rxdesk.kit.egress import Egress
+from rxdesk.kit.egress import Egress, Outcome
 from rxdesk.wallet.card import Barcode, Card, Field, Text
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
 from rxdesk.wallet.emulator.google import Answer, GoogleDouble, fault
 from rxdesk.wallet.emulator.google_server import GoogleServer
 from rxdesk.wallet.google.account import load_account
-from rxdesk.wallet.google.client import MOST_MESSAGES, GoogleWallet, Object, Told, notifications_left
+from rxdesk.wallet.google.client import MOST_MESSAGES, GoogleWallet, Object, Told, judge, notifications_left
 from rxdesk.wallet.google.documents import class_document, object_document
 from rxdesk.wallet.google.links import save_link
 
@@ -159,6 +159,12 @@ async def test_every_answer_is_judged(world: World, answer: Answer, told: Told) 
     await world.google.put_class(PATIENT)
     world.answers = [answer]
     assert await world.google.put_object(PATIENT) == told
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b'{"id":"\xff"}', b'{"id":' + b"[" * 15_000])
+def test_an_answer_that_is_no_object(answer: bytes) -> None:
+    assert judge(Outcome(200, None, 1, answer)) == Told("done", 200, None)
+    assert judge(Outcome(400, "status", 1, answer)) == Told("refused", 400, "http_400")
 
 
 async def test_a_token_that_is_not_taken_is_had_anew_once(world: World) -> None:

@@ -8,10 +8,12 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from rxdesk.kit.strict_json import UNREADABLE
 
 KEYS_URL: Final = "https://pay.google.com/gp/m/issuer/keys"
 PROTOCOL: Final = "ECv2SigningOnly"
@@ -87,7 +89,7 @@ def read_root_keys(document: bytes) -> list[RootKey]:
     """Read what Google publishes: the keys of our protocol. Raises CallbackRefused when it is not of that form."""
     try:
         keys = msgspec.json.decode(document, type=_RootKeys).keys
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise CallbackRefused("the published keys cannot be read") from error
     return [key for key in keys if key.protocol_version == PROTOCOL]
 
@@ -103,7 +105,7 @@ def verify_callback(body: bytes, issuer: str, roots: list[RootKey], now: datetim
         envelope = msgspec.json.decode(body, type=Envelope)
         signed_key = envelope.intermediate_signing_key.signed_key
         intermediate = msgspec.json.decode(signed_key.encode(), type=_SignedKey)
-    except (msgspec.MsgspecError, UnicodeEncodeError) as error:
+    except UNREADABLE as error:
         raise CallbackRefused("not of the form of a callback") from error
     if envelope.protocol_version != PROTOCOL:
         raise CallbackRefused("not of the protocol that is known here")
@@ -122,7 +124,7 @@ def verify_callback(body: bytes, issuer: str, roots: list[RootKey], now: datetim
     try:
         # Google writes numbers as numbers in one place and as texts in another.
         callback = msgspec.json.decode(envelope.signed_message.encode(), type=Callback, strict=False)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise CallbackRefused("the message is not of the expected form") from error
     if callback.exp_time_millis <= millis:
         raise CallbackRefused("the message is too old")
@@ -150,6 +152,6 @@ def _holds(key_value: str, signature: str, signed: bytes) -> bool:
         if not isinstance(key, ec.EllipticCurvePublicKey):
             return False
         key.verify(base64.b64decode(signature, validate=True), signed, ec.ECDSA(SHA256()))
-    except (binascii.Error, ValueError, InvalidSignature):
+    except (binascii.Error, ValueError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True

@@ -14,6 +14,7 @@ import msgspec
 from rxdesk.kit.clock import Clock, unix
 from rxdesk.kit.egress import ANSWER_LIMIT, Egress, Method, Outcome
 from rxdesk.kit.jwt import sign_rs256
+from rxdesk.kit.strict_json import UNREADABLE
 from rxdesk.wallet.card import Card
 from rxdesk.wallet.google.account import ServiceAccount
 from rxdesk.wallet.google.documents import (
@@ -170,7 +171,7 @@ class GoogleWallet:
                 return _without_token(outcome)
             try:
                 answer = msgspec.json.decode(outcome.answer, type=_Token)
-            except msgspec.MsgspecError:
+            except UNREADABLE:
                 return Told("retry", outcome.status, "token: unreadable")
             self._token = (answer.access_token, now + timedelta(seconds=answer.expires_in))
             return answer.access_token
@@ -245,7 +246,7 @@ def _reason(body: bytes) -> str | None:
 def _object(body: bytes) -> Object | None:
     try:
         return msgspec.json.decode(body, type=Object)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 
