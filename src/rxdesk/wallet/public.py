@@ -227,8 +227,9 @@ async def list_changed_passes(visit: Visit) -> Answer:
     if found is None:
         return Answer(204, b"")
     changed = msgspec.json.decode(found, type=passkit.Changed)
-    uids = [one.uid for one in changed.passes]
-    await visit.services.access.rows(organisation_id, telling.TOLD, device, uids, changed.tag)
+    if not visit.only_looks:
+        uids = [one.uid for one in changed.passes]
+        await visit.services.access.rows(organisation_id, telling.TOLD, device, uids, changed.tag)
     return Answer(200, msgspec.json.encode(changed.serials(visit.text("public_code"))))
 
 
@@ -252,8 +253,9 @@ async def get_newest_pass(visit: Visit) -> Answer:
     """Answer with the signed file, or that it has not changed."""
     known = _seconds(visit.header(b"if-modified-since"))
     organisation_id, held = await _device_s(visit, known)
-    fetched = held.uid, held.tag, visit.now, held.message, held.images is not None
-    await visit.services.access.rows(organisation_id, telling.FETCHED, *fetched)
+    if not visit.only_looks:
+        fetched = held.uid, held.tag, visit.now, held.message, held.images is not None
+        await visit.services.access.rows(organisation_id, telling.FETCHED, *fetched)
     headers = {"Last-Modified": format_datetime(datetime.fromtimestamp(held.tag, UTC), usegmt=True)}
     if held.images is None:
         return Answer(304, b"", headers)
