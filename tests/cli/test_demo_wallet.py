@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.cli.processes import Server, inside, serving, until
+from tests.cli.processes import Server, inside, refused, rxdesk, serving, until
 
+from rxdesk.kit.files import kept_from_others
 from rxdesk.wallet.emulator.google_account import write_account
 
 NOTIFICATIONS = "/wallet-passes/push-notifications"
@@ -105,6 +106,17 @@ def test_verbs_beside_it_sign_and_link_as_its_server_does(copy: Path, tmp_path: 
         shown = inside("wallet", "passes", "show", *where, "--json", **settings)
         links = json.loads(shown.stdout)["links"]
         assert all(link.startswith(f"{origin}/w/") for link in links.values()), links
+
+
+def test_its_folder_is_no_other_emulator_s(copy: Path) -> None:
+    folder = copy / "wallet"
+    verb = ("wallet", "emulator", "--certificates", folder, "--apns-port", 0, "--google-port", 0)
+    with serving("demo", "--data-dir", copy, "--port", 0):
+        account = (folder / "google-account.json").read_bytes()
+        assert "in use by a demo or an emulator that is running" in refused(inside(*verb))
+        assert (folder / "google-account.json").read_bytes() == account
+    with kept_from_others(folder / "emulator.lock"):  # and the other way round
+        assert "in use by a demo or an emulator" in refused(rxdesk("demo", "--data-dir", copy, "--port", 0))
 
 
 def test_what_comes_while_the_phones_are_away_is_shown_once_at_the_next_start(copy: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from playwright.async_api import Browser, Request
+from playwright.async_api import Browser, Request, Route
 from tests.api.public.googling import ISSUER, PUBLIC, account_file, google_server, google_settings
 from tests.api.wallet.cards import give_images, make_template, put
 from tests.conftest import BASE, FixedClock, Live, start_live, stop_live
@@ -132,6 +133,18 @@ async def test_images_stand_where_the_wallet_has_them(
     await tab.close()
 
 
+def from_server(live: Live) -> Callable[[Route], Awaitable[None]]:
+    """Have a browser load from a server what is at its public address."""
+
+    async def load(route: Route) -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            answer = await client.get(live.url + route.request.url.removeprefix(PUBLIC))
+        kind = answer.headers["Content-Type"]
+        await route.fulfill(status=answer.status_code, body=answer.content, content_type=kind)
+
+    return load
+
+
 async def test_the_tap_that_saves_to_google(
     cluster: embedded.Address, tenant: Tenant, browser: Browser, tmp_path: Path
 ) -> None:
@@ -141,11 +154,15 @@ async def test_the_tap_that_saves_to_google(
         live = start_live(cluster, **google_settings(server, account))
         try:
             template = await make_template(tenant, display_name="Karte", design=json.dumps(DESIGN))
+            await give_images(tenant, template, {("logo", 2): png(80, 40), ("strip", 1): png(375, 123)})
             async with httpx.AsyncClient(base_url=live.url + BASE, trust_env=False) as client:
                 issued = (await put(client, tenant, template, display_name="Max")).json()
             tab = await browser.new_page(
                 viewport={"width": 375, "height": 667}, user_agent=ANDROID, locale="de-DE"
             )
+            await tab.route(f"{PUBLIC}/**", from_server(live))
+            complaints: list[str] = []
+            tab.on("console", lambda message: complaints.append(message.text))
             await tab.goto(live.url + issued["links"]["landing_page"].removeprefix(PUBLIC))
             link = tab.get_by_role("link", name="In Google Wallet speichern")
             box = await link.bounding_box()
@@ -157,6 +174,9 @@ async def test_the_tap_that_saves_to_google(
             assert (shown.status, shown.url.startswith(server.url)) == (200, True)
             assert await tab.get_by_text("This pass is saved in the emulated Google Wallet.").is_visible()
             assert await tab.evaluate("document.documentElement.scrollWidth <= 375")
+            loaded = "images => images.map(image => [image.naturalWidth, image.clientWidth])"
+            assert await tab.locator("img.logo, img.hero").evaluate_all(loaded) == [[80, 80], [375, 311]]
+            assert [said for said in complaints if "favicon" not in said] == []
             assert server.double.saved == {f"{ISSUER}.{tenant.organisation.public_code}_{issued['uid']}"}
             await tab.close()
         finally:

@@ -54,6 +54,11 @@ async def test_a_template_keeps_its_look_where_a_line_has_none(importing: Import
     [
         ("fields", ["level"], "the value of points has {points}, which is no field of the template"),
         ("design.title", {"en": "Card"}, "title has no text in de, the design's language"),
+        (
+            "design.title",
+            "Karte {nr}",
+            "title has {nr}, and only the values of fields take placeholders",
+        ),
         ("design.links.0.url", "javascript:x", "the url of help must begin with https://, tel: or mailto:"),
     ],
 )

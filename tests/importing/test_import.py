@@ -346,7 +346,10 @@ def test_every_statement_keeps_to_its_organisation() -> None:
             texts += [statements.upsert(table, used=used, told=told) for used in (False, True)]
             texts += [statements.missing(table, reference) for reference in table.references]
             texts += [statements.taken(table, unique) for unique in table.uniques]
-            texts += [statements.park(table, unique) for unique in table.uniques]
+            shown = showing.NOTING.get(table.name, "")
+            texts += [
+                statements.park(table, unique, told) for unique in table.uniques for told in ("", shown)
+            ]
             texts += [statements.other_parent(table)] if table.parent else []
             if table.is_child:
                 texts += [statements.remove_unlisted(table, tables[0], told) for told in ("", told)]

@@ -153,6 +153,19 @@ async def test_a_pass_that_is_revoked_by_an_import(phone: Phone, importing: Impo
     assert shown["voided"] is True
 
 
+@pytest.mark.parametrize(("kind", "row"), [("wallet_passes", PASS), ("wallet_templates", TEMPLATE)])
+async def test_a_pass_that_an_import_deletes_is_void_until_it_comes_back(
+    phone: Phone, importing: Import, kind: str, row: Row
+) -> None:
+    for pushes, deleted_at in ((1, 1798761600), (2, None)):
+        assert (await importing(**{kind: [row | {"deleted_at": deleted_at}]})).ok
+        assert await phone.pushes() == pushes
+        shown = await phone.fetch()
+        assert shown is not None
+        assert ("voided" in shown) == (deleted_at is not None)
+        assert await phone.fetch() is None
+
+
 async def test_what_no_pass_shows_is_told_to_nobody(phone: Phone, importing: Import) -> None:
     changed = {
         "patients": [PATIENT | {"email": "new@example.org", "updated_at": 1798761600}],

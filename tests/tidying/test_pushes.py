@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.api.public.pushing import settings_of, statuses, world
+from tests.api.wallet.cards import make_template
 from tests.conftest import ENCRYPTION_KEYS, settings_for, start_live, stop_live
 from tests.factories import Tenant
+from tests.locking import waits_with_nothing
 from tests.wallet.cards import PASS_TYPE, TEAM
+from tests.webhooks.engine import command
 
 from rxdesk import working
+from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
+from rxdesk.wallet import pushing
 from rxdesk.wallet.apple.trial import create_chain
 
 pytestmark = pytest.mark.usefixtures("queue")
@@ -47,3 +52,46 @@ async def test_pushes_that_have_ended_are_not_kept_for_ever(
     assert await tenant.rows(kept) == []
     for one in (composed, later):
         await one.pool.close()
+
+
+_ENDED = """
+INSERT INTO wallet_pushes (organisation_id, uid, wallet_pass_uid, device_identifier, tag, status, created_at,
+  updated_at)
+VALUES ($1, $2, $3, 'phone', 1, 'sent', $4, $4)"""
+
+
+async def ended(tenant: Tenant, *pushes: tuple[str, datetime]) -> None:
+    """Pushes of a pass of its own that were sent at those times."""
+    held = await tenant.insert(
+        "wallet_passes", wallet_pass_template_uid=await make_template(tenant), shop_customer_id="c"
+    )
+    await tenant.enter()
+    for uid, moment in pushes:
+        await tenant.connection.execute(_ENDED, tenant.id, uid, held, moment)
+
+
+async def test_the_oldest_go_first(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "_PRUNED_AT_ONCE", 2)
+    now = utc_now()
+    ages = {"wpu-1": 40, "wpu-2": 43, "wpu-3": 41, "wpu-4": 42, "wpu-5": 29}
+    await ended(tenant, *((uid, now - timedelta(days=days)) for uid, days in ages.items()))
+    kept = "SELECT uid FROM wallet_pushes WHERE organisation_id = $1 ORDER BY uid"
+    for left in (["wpu-1", "wpu-3", "wpu-5"], ["wpu-5"]):
+        await command(tenant, lambda tx: pushing.prune(tx, now - timedelta(days=30)))
+        assert [row["uid"] for row in await tenant.rows(kept)] == left
+
+
+async def test_they_are_locked_in_the_order_of_their_uids(cluster: embedded.Address, tenant: Tenant) -> None:
+    """As by whoever records what became of them, whichever is the oldest and however they are found."""
+    now = utc_now()
+    await ended(tenant, ("wpu-2", now - timedelta(days=50)), ("wpu-1", now - timedelta(days=40)))
+
+    async def found_as_they_lie(tx: Transaction) -> None:
+        await tx.connection.execute("SET LOCAL enable_indexscan = off")
+        await pushing.prune(tx, now - timedelta(days=30))
+
+    async def prune() -> None:
+        await command(tenant, found_as_they_lie)
+
+    await waits_with_nothing(cluster, tenant, "wallet_pushes", ("wpu-1", "wpu-2"), prune)
+    assert await tenant.rows("SELECT 1 FROM wallet_pushes WHERE organisation_id = $1") == []

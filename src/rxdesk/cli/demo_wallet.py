@@ -76,11 +76,13 @@ def phones(settings: Settings, pass_url: str) -> Iterator[Phones]:
     """Keep the companies' ports, on loopback, and give what starts the phones; all of it ends with the block."""
     from rxdesk.beside import Beside
     from rxdesk.demo.launch import Launch, kept_files
+    from rxdesk.wallet.emulator.folder import having
 
     folder = certificates(settings.data_dir)
     ended = threading.Event()
     google = not (settings.google_account_file or settings.google_issuer)
     with (
+        having(folder),
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_server(("127.0.0.1", 0)) as google_listener,
     ):

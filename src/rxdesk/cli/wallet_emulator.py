@@ -65,7 +65,8 @@ def emulator(
 
     Prints the addresses and files that stand in the place of the companies' own, then a line for all that a phone
     shows on its lock screen or complains of. A phone registers its passes, is pushed, asks what is newer, fetches it
-    and refuses what a real one refuses. With --json each line is an object; the first holds addresses and files.
+    and refuses what a real one refuses. With --json each line is an object; the first holds addresses and files. At the
+    end the phones unregister their passes. The folder must not be that of a demo or an emulator that is running.
     """
     import asyncio
 

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from rxdesk.orders.schemas import OrderStatus
 from rxdesk.prescriptions.schemas import PrescriptionStatus
-from rxdesk.wallet.design import Design
+from rxdesk.wallet.design import MOST_NAMES, Design
 
 Kind: TypeAlias = Literal[
     "shops",
@@ -291,7 +291,7 @@ class WalletTemplate(Entity, kw_only=True, forbid_unknown_fields=True):
     shop_uid: Uid
     display_name: Text
     pass_type: PassType
-    fields: list[FieldName] = []
+    fields: Annotated[list[FieldName], Meta(max_length=MOST_NAMES)] = []
     design: Design | None = None
 
 

@@ -276,7 +276,9 @@ class _FileImport:
             if self.used[table.name]:
                 for unique in table.uniques:
                     await self.connection.execute(
-                        statements.park(table, unique), self.organisation_id, self.now
+                        statements.park(table, unique, showing.NOTING.get(table.name, "")),
+                        self.organisation_id,
+                        self.now,
                     )
             if self.used[table.name] and table.is_child:
                 written.removed = await self.connection.fetchval(

@@ -140,19 +140,21 @@ def is_used(table: Table) -> str:
     return f"SELECT EXISTS (SELECT FROM {table.name} live WHERE live.organisation_id = $1)"
 
 
-def park(table: Table, unique: Unique) -> str:
+def park(table: Table, unique: Unique, told: str = "") -> str:
     """Take rows out of a unique index whose columns are about to change, so that two can swap them.
 
-    The upsert that follows in the same transaction gives them their own `deleted_at` back.
+    The upsert that follows in the same transaction gives them their own `deleted_at` back, and sees no change in
+    those that go for good: what notes changes is `told` here as well, as in `upsert`.
     """
     differs = " OR ".join(f"k.{column} <> s.{column}" for column in unique.columns)
     present, leaves = unique.condition.format(row="k"), f"NOT ({unique.condition.format(row='s')})"
     return (
         # no-tenant: the table's name is filled in; the condition on the organisation stands here
-        f"UPDATE {table.name} AS live SET deleted_at = $2::timestamptz WHERE live.organisation_id = $1 "
+        f"WITH parked AS (UPDATE {table.name} AS live SET deleted_at = $2::timestamptz WHERE live.organisation_id = $1 "
         f"AND live.uid = ANY (ARRAY(SELECT s.uid FROM {table.staged} s CROSS JOIN LATERAL (SELECT x.* "
         f"FROM {table.name} x WHERE x.organisation_id = $1 AND x.uid = s.uid OFFSET 0) k "
-        f"WHERE {present} AND ({differs} OR {leaves})))"
+        f"WHERE {present} AND ({differs} OR {leaves}))) RETURNING {'live.*' if told else '1'})"
+        f"{told.format(rows='parked')} SELECT count(*) FROM parked"
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rxdesk import errors
 from rxdesk.access import Transaction
+from rxdesk.kit.text import is_blank
 from rxdesk.kit.uids import new_uids
 from rxdesk.wallet.placeholders import PERSONAL, fill, values_of
 from rxdesk.wallet.queries import PASS_STATUS
@@ -52,8 +54,9 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
     """Queue what can be queued, and have the passes show it, all in this transaction.
 
     A fault of state fails its element alone. What the passes showed before is read behind the lock of the tag, so that
-    of two calls at once the second sees the first.
+    of two calls at once the second sees the first. 400 when there is a message of which nothing can be seen.
     """
+    _see(pushes)
     tag = await next_tag(tx)
     rows = await tx.connection.fetch(
         _PASSES, tx.organisation_id, list({push.wallet_pass_uid for push in pushes}), tx.now
@@ -91,6 +94,14 @@ async def queue_pushes(tx: Transaction, pushes: list[Push]) -> PushResults:
     return PushResults(data=results, total=len(results))
 
 
+def _see(pushes: list[Push]) -> None:
+    """Refuse all when there are messages of which nothing can be seen, and name those."""
+    unseen = [f"{place}.message" for place, push in enumerate(pushes) if is_blank(push.message)]
+    if unseen:
+        said = "must hold something that can be seen"
+        raise errors.invalid(*(errors.fault(field, "body", said) for field in unseen))
+
+
 def _message(text: str, holder: Mapping[str, Any] | None) -> str:
     if holder is None:
         raise _Unfit("not_found")
@@ -101,7 +112,7 @@ def _message(text: str, holder: Mapping[str, Any] | None) -> str:
     def value_of(name: str) -> str:
         if name not in PERSONAL and name not in holder["fields"]:
             raise _Unfit(f"unknown_placeholder:{name}")
-        if name not in values:
+        if is_blank(values.get(name, "")):
             raise _Unfit(f"empty_placeholder:{name}")
         return values[name]
 

@@ -22,13 +22,22 @@ MOST_BESIDE_CODE: Final = (
 _CODE_BELOW: Final[frozenset[Kind]] = frozenset({"generic", "storeCard", "coupon"})
 _LONGEST_KEY = 64
 MESSAGE_KEY: Final = "message"
+MOST_NAMES: Final = 100
+"""Fields of a template, which its passes fill: a pass takes so many values at once."""
+MOST_LANGUAGES: Final = 30
+MOST_BYTES: Final = 64 * 1024
+"""A design as JSON in UTF-8, images aside: each pass holds all of it, and is loaded anew with each change."""
 _URL = re.compile(r"(?:https://|tel:|mailto:)[!-~]{1,2000}")
 
 Language = Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}(-[A-Z][a-z]{3})?(-[A-Z]{2})?(?![\s\S])")]
 Colour = Annotated[str, msgspec.Meta(pattern=r"^#[0-9a-f]{6}(?![\s\S])")]
 Key = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_]{1,64}(?![\s\S])")]
 Phrase = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
-Words: TypeAlias = Phrase | dict[Language, Phrase]
+# `objections` counts the languages: what was stored before there was a limit can still be read.
+_OfLanguages = Annotated[
+    dict[Language, Phrase], msgspec.Meta(extra_json_schema={"maxProperties": MOST_LANGUAGES})
+]
+Words: TypeAlias = Phrase | _OfLanguages
 """A text in the design's own language, or in each of several, that one included."""
 
 
@@ -57,7 +66,7 @@ class Design(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     `language` is that of all texts that name none. Without `fields` the holder's name and the template's fields are
     shown under their names. `barcode_text` is written below the code. `message_label` names the field that the last
-    message stands in.
+    message stands in. All of it has at most 64 KiB, and texts in 30 languages; only values take placeholders.
     """
 
     language: Language = "en"
@@ -107,6 +116,7 @@ def _shares_a_row(design: Design, kind: Kind) -> bool:
 
 def objections(design: Design, names: list[str], kind: Kind) -> Iterator[str]:
     """Say what is wrong with a design beyond its form; `names` are the fields of its template."""
+    yield from _too_much(design, names)
     fields = design.fields or []
     keys = [MESSAGE_KEY, *(field.key for field in fields), *(link.key for link in design.links)]
     if len(set(keys)) < len(keys):
@@ -114,12 +124,36 @@ def objections(design: Design, names: list[str], kind: Kind) -> Iterator[str]:
     for where, words in _texts(design):
         if isinstance(words, dict) and design.language not in words:
             yield f"{where} has no text in {design.language}, the design's language"
+    yield from _unfilled(design)
     yield from _crowded(design, kind)
     for field in fields:
         yield from _field_objections(field, names)
     for link in design.links:
         if _URL.fullmatch(link.url) is None:
             yield f"the url of {link.key} must begin with https://, tel: or mailto:"
+
+
+def _too_much(design: Design, names: list[str]) -> Iterator[str]:
+    """Say what of a design, or of its template's fields, is more than it may have."""
+    size = len(msgspec.json.encode(design))
+    if size > MOST_BYTES:
+        yield f"the design has {-(-size // 1024)} KiB without its images, and may have {MOST_BYTES // 1024} KiB"
+    languages = {tag for _, words in _texts(design) if isinstance(words, dict) for tag in words}
+    if len(languages) > MOST_LANGUAGES:
+        yield f"the design has texts in {len(languages)} languages, and may have them in {MOST_LANGUAGES}"
+    if len(names) > MOST_NAMES:
+        yield f"the template has {len(names)} fields, and may have {MOST_NAMES}"
+
+
+def _unfilled(design: Design) -> Iterator[str]:
+    """Say which texts have placeholders that nothing fills, so that holders would read them as they stand."""
+    for where, words in _labels(design):
+        for name in (name for phrase in _phrases(words) for name in names_in(phrase)):
+            yield f"{where} has {{{name}}}, and only the values of fields take placeholders"
+    for field in design.fields or []:
+        for phrase in _phrases(field.change_message or VALUE):
+            for name in names_in(phrase.replace(VALUE, "")):
+                yield f"the change_message of {field.key} has {{{name}}}, and takes {VALUE} alone"
 
 
 def _crowded(design: Design, kind: Kind) -> Iterator[str]:
@@ -149,20 +183,26 @@ def _field_objections(field: DesignedField, names: list[str]) -> Iterator[str]:
         yield f"the change_message of {field.key} must hold {VALUE}, or no device shows it"
 
 
-def _texts(design: Design) -> Iterator[tuple[str, Words]]:
+def _labels(design: Design) -> Iterator[tuple[str, Words]]:
+    """Name the texts that all passes of the template have alike."""
     named: dict[str, Words | None] = {
         "title": design.title,
         "description": design.description,
+        "barcode_text": design.barcode_text,
         "message_label": design.message_label,
     }
+    yield from ((where, words) for where, words in named.items() if words is not None and words != "")
+    shown: list[DesignedField | DesignedLink] = [*(design.fields or []), *design.links]
+    yield from ((f"the label of {one.key}", one.label) for one in shown)
+
+
+def _texts(design: Design) -> Iterator[tuple[str, Words]]:
+    """Name all texts."""
+    yield from _labels(design)
     for field in design.fields or []:
-        named |= {
-            f"the label of {field.key}": field.label,
-            f"the value of {field.key}": field.value,
-            f"the change_message of {field.key}": field.change_message,
-        }
-    named |= {f"the label of {link.key}": link.label for link in design.links}
-    yield from ((where, words) for where, words in named.items() if words is not None)
+        yield f"the value of {field.key}", field.value
+        if field.change_message is not None:
+            yield f"the change_message of {field.key}", field.change_message
 
 
 def _phrases(words: Words) -> list[str]:

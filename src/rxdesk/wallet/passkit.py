@@ -17,16 +17,15 @@ _KEPT_LOGS = 200
 _LOG_LENGTH = 500
 
 # A `Changed`. $4: the device, $5: the tag that it has seen, or NULL. A tag that was never given is that of a database
-# that is gone.
+# that is gone. What is deleted is told of as well: the device fetches it, and has it void.
 CHANGED: Final = Read("""
 SELECT json_build_object('passes', json_agg(json_build_object('uid', p.uid, 'bare', p.bare_serial)
   ORDER BY p.tag, p.uid), 'tag', max(p.tag))::text AS body
 FROM (
   SELECT p.uid, p.bare_serial, greatest(p.tag, t.tag) AS tag
   FROM wallet_registrations r
-  JOIN wallet_passes p ON p.organisation_id = $1 AND p.uid = r.wallet_pass_uid AND p.deleted_at IS NULL
+  JOIN wallet_passes p ON p.organisation_id = $1 AND p.uid = r.wallet_pass_uid
   JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
-    AND t.deleted_at IS NULL
   WHERE r.organisation_id = $1 AND r.device_identifier = $4
 ) p
 WHERE $5::bigint IS NULL OR p.tag > $5

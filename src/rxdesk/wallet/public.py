@@ -1,7 +1,8 @@
 """Routes of passes that are open to everybody: a pass's page and file, and the web service that devices ask.
 
 Each address begins with the organisation's public code, and what is behind it is shown to whoever has the token. A
-token that is not the pass's, one of a pass that is gone, and a pass that never was get the same answer.
+token that is not the pass's, one of a pass that is gone, and a pass that never was get the same answer; but the token
+that is inside a pass stays good, so that devices learn that the pass is deleted: they are given it as void.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ async def _device_s(visit: Visit, unless: int | None = None) -> tuple[int, Held]
     if named is None or not token.startswith(public_code + "."):
         raise errors.token_invalid()
     try:
-        found = await proved(visit, token, "device", pass_queries.BY_UID, named.uid, unless)
+        found = await proved(visit, token, "device", pass_queries.HELD_BY_UID, named.uid, unless)
     except ApiError as error:
         raise errors.token_invalid() from error
     if found[1].serial != serial:
@@ -226,8 +227,9 @@ async def list_changed_passes(visit: Visit) -> Answer:
     if found is None:
         return Answer(204, b"")
     changed = msgspec.json.decode(found, type=passkit.Changed)
-    uids = [one.uid for one in changed.passes]
-    await visit.services.access.rows(organisation_id, telling.TOLD, device, uids, changed.tag)
+    if not visit.only_looks:
+        uids = [one.uid for one in changed.passes]
+        await visit.services.access.rows(organisation_id, telling.TOLD, device, uids, changed.tag)
     return Answer(200, msgspec.json.encode(changed.serials(visit.text("public_code"))))
 
 
@@ -251,8 +253,9 @@ async def get_newest_pass(visit: Visit) -> Answer:
     """Answer with the signed file, or that it has not changed."""
     known = _seconds(visit.header(b"if-modified-since"))
     organisation_id, held = await _device_s(visit, known)
-    fetched = held.uid, held.tag, visit.now, held.message, held.images is not None
-    await visit.services.access.rows(organisation_id, telling.FETCHED, *fetched)
+    if not visit.only_looks:
+        fetched = held.uid, held.tag, visit.now, held.message, held.images is not None
+        await visit.services.access.rows(organisation_id, telling.FETCHED, *fetched)
     headers = {"Last-Modified": format_datetime(datetime.fromtimestamp(held.tag, UTC), usegmt=True)}
     if held.images is None:
         return Answer(304, b"", headers)

@@ -73,10 +73,15 @@ DELETE FROM wallet_registrations
 WHERE organisation_id = $1 AND device_identifier = $2 AND push_token = $3
   AND date_trunc('milliseconds', updated_at) <= $4"""
 
+# The oldest, locked in the order of their uids as by `RECORD` and `FETCHED`. What a device has fetched meanwhile stays.
+# $2 before when, $3 how many
 _PRUNE = """
 DELETE FROM wallet_pushes WHERE organisation_id = $1 AND uid = ANY (ARRAY(
-  SELECT uid FROM wallet_pushes WHERE organisation_id = $1 AND status <> 'queued' AND updated_at < $2
-  ORDER BY updated_at LIMIT $3))"""
+  SELECT k.uid FROM wallet_pushes k
+  WHERE k.organisation_id = $1 AND k.status <> 'queued' AND k.updated_at < $2 AND k.uid = ANY (ARRAY(
+    SELECT o.uid FROM wallet_pushes o WHERE o.organisation_id = $1 AND o.status <> 'queued' AND o.updated_at < $2
+    ORDER BY o.updated_at LIMIT $3))
+  ORDER BY k.uid FOR UPDATE))"""
 
 
 Fate: TypeAlias = tuple[Claim, str, str | None, datetime | None]

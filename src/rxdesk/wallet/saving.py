@@ -36,7 +36,7 @@ WITH template AS (
   FOR SHARE
 )
 SELECT true FROM template CROSS JOIN wallet_passes p
-WHERE p.organisation_id = $1 AND p.uid = $2 AND p.bare_serial = $3 AND p.deleted_at IS NULL
+WHERE p.organisation_id = $1 AND p.uid = $2 AND p.bare_serial = $3
 FOR SHARE OF p"""  # noqa: S105 (a statement)
 
 # An older callback than the last one, and the same once more, change nothing. $3 since when it is saved, or NULL
@@ -144,7 +144,9 @@ class Saving:
         if callback.event_type == "save":
             return True
         named = self._named(public_code, callback)
-        body = await self.access.look(organisation_id, pass_queries.BY_UID, named.uid, self.clock(), None)
+        body = await self.access.look(
+            organisation_id, pass_queries.HELD_BY_UID, named.uid, self.clock(), None
+        )
         held = None if body is None else read_held(body)
         if held is None or held.bare_serial != named.bare:
             raise errors.not_found()

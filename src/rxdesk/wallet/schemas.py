@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from rxdesk.kit.text import SEEN_IN_SCHEMAS
+
 MAX_MESSAGE = 500
 MAX_PUSHES = 1000
 
@@ -134,7 +136,15 @@ class Push(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A message for the holder of a pass; `{first_name}` and the like are filled from the holder's data."""
 
     wallet_pass_uid: str
-    message: Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_MESSAGE)]
+    message: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=1,
+            max_length=MAX_MESSAGE,
+            description="A text of which something can be seen, not spaces and invisible characters alone",
+            extra_json_schema={"pattern": SEEN_IN_SCHEMAS},  # `queue_pushes` looks, and knows more of them
+        ),
+    ]
 
 
 Pushes = Annotated[list[Push], msgspec.Meta(min_length=1, max_length=MAX_PUSHES)]
@@ -144,7 +154,7 @@ class PushResult(msgspec.Struct, kw_only=True):
     """What became of one message.
 
     `error` is null, or `not_found`, `revoked`, `expired`, `unknown_placeholder:<name>`,
-    `empty_placeholder:<name>`, `too_long` (over 500 characters once filled).
+    `empty_placeholder:<name>` (nothing of its value can be seen), `too_long` (over 500 characters once filled).
     """
 
     wallet_pass_uid: str

@@ -77,9 +77,8 @@ WITH held AS (
   FROM unnest($2::text[], $4::bigint[]) AS s (wallet_pass_uid, tag)
   JOIN wallet_google_passes g ON g.organisation_id = $1 AND g.wallet_pass_uid = s.wallet_pass_uid
     AND g.saved_at IS NOT NULL
-  JOIN wallet_passes p ON p.organisation_id = $1 AND p.uid = s.wallet_pass_uid AND p.deleted_at IS NULL
+  JOIN wallet_passes p ON p.organisation_id = $1 AND p.uid = s.wallet_pass_uid
   JOIN wallet_pass_templates t ON t.organisation_id = $1 AND t.uid = p.wallet_pass_template_uid
-    AND t.deleted_at IS NULL
   WHERE greatest(p.tag, t.tag) > s.tag
 ), {_QUEUED}"""
 

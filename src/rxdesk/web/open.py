@@ -27,6 +27,11 @@ class Visit(Incoming):
         super().__init__(services, operation, scope, receive)
         self.headers: RawHeaders = ()
 
+    @property
+    def only_looks(self) -> bool:
+        """Whether it is a HEAD: it is answered as GET, without a body, so nobody has got anything by it."""
+        return bool(self.scope.get("rxdesk.head"))
+
     def admit(self) -> None:
         """Count the request; 429 when its address has asked too often."""
         verdict = self.services.limiter.may_visit(self.address())

@@ -103,9 +103,9 @@ async def test_a_device_learns_what_changed(signing: InProcess, tenant: Tenant) 
     raise_tag = "UPDATE wallet_tags SET last_tag = last_tag + 1 WHERE organisation_id = $1"
     await tenant.connection.execute(raise_tag, tenant.id)
     assert await serials(signing, first, tag) == ([second.serial], str(int(tag) + 1))
-    # What is deleted is not told of.
+    # What is deleted stays among them, since the device has to learn that it is good no more.
     await tenant.update("wallet_passes", second.uid, deleted_at=LONG_AGO)
-    assert (await serials(signing, first))[0] == [first.serial]
+    assert (await serials(signing, first))[0] == [first.serial, second.serial]
 
 
 @pytest.mark.parametrize("since", ["99999999999999999", "x", "-1", "1.5", "", "9" * 30, "٣"])
@@ -180,11 +180,30 @@ async def test_a_revoked_pass_is_void(signing: InProcess, tenant: Tenant) -> Non
     assert document(answer.content)["voided"] is True
 
 
+@pytest.mark.parametrize("deleted", ["pass", "template"])
+async def test_a_deleted_pass_is_void_to_whoever_holds_it(
+    signing: InProcess, tenant: Tenant, deleted: str
+) -> None:
+    held, twin = [await make_held(signing.client, tenant) for _ in range(2)]
+    table, uid = (
+        ("wallet_passes", held.uid) if deleted == "pass" else ("wallet_pass_templates", held.template)
+    )
+    await tenant.update(table, uid, deleted_at=LONG_AGO)
+    answer = await signing.client.get(held.newest(), headers=held.authorization)
+    assert document(answer.content)["voided"] is True
+    assert (await register(signing, held)).status_code == 201  # whose file was downloaded before
+    gone = await signing.client.delete(held.registration(), headers=held.authorization)
+    assert gone.status_code == 200
+    # Nobody else learns of it.
+    for url in (f"{BASE}/{held.landing}", f"{BASE}/{held.landing}/pass.pkpass"):
+        assert (await signing.client.get(url)).status_code == 404
+    answer = await signing.client.get(held.newest(), headers=twin.authorization)
+    assert (answer.status_code, answer.json()) == (401, DENIED)
+
+
 async def test_each_token_that_is_not_the_pass_s(signing: InProcess, tenant: Tenant, other: Tenant) -> None:
     held, twin = [await make_held(signing.client, tenant) for _ in range(2)]
     theirs = await make_held(signing.client, other)
-    gone = await make_held(signing.client, tenant)
-    await tenant.update("wallet_passes", gone.uid, deleted_at=LONG_AGO)
     api_key = await tenant.key()
     tokens = (
         None,
@@ -214,7 +233,6 @@ async def test_each_token_that_is_not_the_pass_s(signing: InProcess, tenant: Ten
         headers = {} if token is None else {"Authorization": token}
         await each(headers, held.newest(), held.registration())
     await each({"X-API-Key": api_key}, held.newest(), held.registration())
-    await each(gone.authorization, gone.newest(), gone.registration())
     # The right token for what is not its own: another pass type, another organisation's code, no such pass.
     paths = held.newest(), held.registration()
     others = held.newest("pass.of.others"), held.registration(pass_type="pass.of.others")

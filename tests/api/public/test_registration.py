@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.api.public.conftest import Held, make_held
+from tests.api.public.conftest import BASE, Held, make_held
 from tests.api.public.pushing import document, idle_world, until, world
 from tests.api.public.test_passkit import PUSH_TOKEN, register, serials
 from tests.api.wallet.cards import make_template, put
@@ -202,6 +202,28 @@ async def of_devices(here: Any) -> dict[str, str]:
 async def fetch(phone: Phone) -> None:
     [key] = phone.passes
     assert await phone.refresh(key)
+
+
+async def test_a_look_by_head_is_no_fetch(signing: InProcess, tenant: Tenant) -> None:
+    """Whoever looks so has got nothing: neither the list of what is newer, nor the pass."""
+    held = await make_held(signing.client, tenant)
+    await register(signing, held)
+    await send(signing, held, "Ready")
+    landing = f"{BASE}/{held.landing}"
+    states = (
+        "SELECT w.status, r.told_tag FROM wallet_pushes w JOIN wallet_registrations r ON r.organisation_id = $1 "
+        "WHERE w.organisation_id = $1"
+    )
+    for url in (held.serials(), held.newest(), landing, f"{landing}/pass.pkpass"):
+        answer = await signing.client.head(url, headers=held.authorization)
+        assert (answer.status_code, answer.content) == (200, b""), url
+        assert await tenant.rows(states) == [{"status": "queued", "told_tag": 0}]
+    assert (await serials(signing, held))[0] == [held.serial]
+    answer = await signing.client.get(held.newest(), headers=held.authorization)
+    assert answer.status_code == 200
+    [row] = await tenant.rows(states)
+    assert row["status"] == "delivered_to_device"
+    assert row["told_tag"] > 0
 
 
 async def test_a_message_in_whose_place_a_later_one_was_fetched(

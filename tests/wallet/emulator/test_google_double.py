@@ -111,6 +111,22 @@ def test_the_same_secret_signs_with_the_same_keys() -> None:
     assert strange.published() != one.published()
 
 
+def test_the_page_shows_the_images_and_its_policy_allows_them_alone(server: GoogleServer) -> None:
+    at = "http://127.0.0.1:8080/w/mdv4kx7w/images/wpt:1/17/"
+    images = {"logo": f"{at}logo.png", "strip": f"{at}strip.png"}
+    given(server, msgspec.structs.replace(PATIENT, image_urls=images))
+    status, page, _ = server.show("GET", HOLDER_PATH + OBJECT)
+    assert status == 200
+    for address in images.values():
+        assert f'src="{address}"' in page.content
+    assert f" img-src data: {images['logo']} {images['strip']};" in page.policy
+    given_else = {"logo": {"sourceUri": {"uri": "https://x/a.png; script-src *"}}, "heroImage": None}
+    assert ask(server, "PATCH", f"genericObject/{OBJECT}", given_else)[0] == 200
+    _, page, _ = server.show("GET", HOLDER_PATH + OBJECT)
+    assert " img-src data:;" in page.policy
+    assert "https://x" not in page.content
+
+
 def test_a_holder_s_browser_sees_the_pass_and_deletes_it(
     server: GoogleServer, key: rsa.RSAPrivateKey
 ) -> None:

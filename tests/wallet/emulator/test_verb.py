@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from tests.cli.processes import SLOW, environment, inside, refused
+from tests.cli.processes import SLOW, environment, inside, refused, rxdesk
 from tests.wallet.cards import PASS_TYPE, PATIENT
 from tests.wallet.emulator.passkit import passkit
 
@@ -23,6 +23,7 @@ from rxdesk.kit.clock import utc_now
 from rxdesk.kit.egress import Egress
 from rxdesk.wallet.apple.apns import ApnsClient, apns_tls
 from rxdesk.wallet.apple.certificates import PassSigner, load_signer
+from rxdesk.wallet.emulator.google_account import write_account
 from rxdesk.wallet.google.account import load_account
 from rxdesk.wallet.google.callbacks import read_root_keys, verify_callback
 from rxdesk.wallet.google.client import GoogleWallet
@@ -193,10 +194,50 @@ def test_a_file_that_is_damaged_is_told(tmp_path: Path) -> None:
 
 async def test_a_pass_is_loaded_from_its_address(tmp_path: Path) -> None:
     assert inside("wallet", "certificates", "create-test", "--out", tmp_path).returncode == 0
-    async with passkit(signer_of(tmp_path)) as service:
-        async with emulator(tmp_path, "--add", f"{service.url}/pass.pkpass") as running:
-            assert await running.said() == {"who": "phone 1", "what": "added", "text": "pass.pkpass"}
+    async with (
+        passkit(signer_of(tmp_path)) as service,
+        emulator(tmp_path, "--add", f"{service.url}/pass.pkpass") as running,
+    ):
+        assert await running.said() == {"who": "phone 1", "what": "added", "text": "pass.pkpass"}
         assert len(service.registered) == 1
+
+
+async def test_phones_leave_when_it_ends(tmp_path: Path) -> None:
+    assert inside("wallet", "certificates", "create-test", "--out", tmp_path).returncode == 0
+    async with passkit(signer_of(tmp_path)) as service:
+        phones = ["--add", f"{service.url}/pass.pkpass", "--phone", "en", "--phone", "de"]
+        async with emulator(tmp_path, *phones) as running:
+            for _ in range(2):
+                await running.said()
+            assert len(service.registered) == 2
+        assert service.registered == {}
+
+
+async def test_it_ends_though_the_server_has_ended_before(tmp_path: Path) -> None:
+    assert inside("wallet", "certificates", "create-test", "--out", tmp_path).returncode == 0
+    async with contextlib.AsyncExitStack() as stack:
+        service = await stack.enter_async_context(passkit(signer_of(tmp_path)))
+        async with emulator(tmp_path, "--add", f"{service.url}/pass.pkpass") as running:
+            await running.said()
+            await stack.aclose()
+        assert (await running.said())["text"].startswith("unregistering was answered ")
+
+
+async def test_a_folder_is_one_emulator_s(tmp_path: Path) -> None:
+    async with emulator(tmp_path):
+        before = contents(tmp_path)
+        done = rxdesk("wallet", "emulator", "--certificates", tmp_path, "--apns-port", 0, "--google-port", 0)
+        assert "is in use by a demo or an emulator that is running" in refused(done)
+        assert contents(tmp_path) == before
+
+
+def test_another_service_account_is_not_written_over(tmp_path: Path) -> None:
+    file = write_account(tmp_path, "http://127.0.0.1:9")
+    own = {**json.loads(file.read_text()), "client_email": "wallet@example.iam.example.com"}
+    file.write_text(json.dumps(own))
+    done = inside("wallet", "emulator", "--certificates", tmp_path, "--apns-port", 0, "--google-port", 0)
+    assert "google-account.json is another service account's" in refused(done)
+    assert json.loads(file.read_text()) == own
 
 
 @pytest.mark.parametrize(

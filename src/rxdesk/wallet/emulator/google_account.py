@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rxdesk.kit.files import write_privately
 
@@ -22,9 +22,12 @@ def account_file(folder: Path) -> Path:
 
 
 def write_account(folder: Path, url: str) -> Path:
-    """Write the file, by which access tokens are had at this address; its key is made the first time and kept."""
+    """Write the file, by which access tokens are had at this address; its key is made the first time and kept.
+
+    Raises AccountError when the file is there and damaged, or another account's.
+    """
     file = account_file(folder)
-    kept = json.loads(file.read_bytes()) if file.exists() else {"private_key": _new_key()}
+    kept = _kept(file) if file.exists() else {"private_key": _new_key()}
     document = {
         **kept,
         "type": "service_account",
@@ -34,6 +37,15 @@ def write_account(folder: Path, url: str) -> Path:
     }
     write_privately(file, json.dumps(document, indent=1).encode())
     return file
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    from rxdesk.wallet.google.account import AccountError, load_account  # noqa: PLC0415 - of a later start only
+
+    if load_account(file).email != _EMAIL:
+        raise AccountError(f"{file} is another service account's, and the emulator would write over it")
+    kept: dict[str, Any] = json.loads(file.read_bytes())
+    return kept
 
 
 def _new_key() -> str:

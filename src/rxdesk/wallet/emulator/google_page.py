@@ -8,14 +8,14 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import segno
 
 from rxdesk.wallet.emulator.google import GoogleDouble
 
-POLICY: Final = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; base-uri 'none'; "
+_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src {images}; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'"
 )
 _STYLE = """
@@ -28,16 +28,31 @@ h1{font-size:24px;margin:8px 0}
 dl{display:flex;flex-wrap:wrap;gap:12px 24px;margin:12px 0 0}
 dt{font-size:11px;text-transform:uppercase}
 dd{margin:0;font-size:17px}
-img{display:block;width:160px;margin:16px auto 0;padding:8px;border-radius:8px;background:#fff}
+img{display:block}
+.code{width:160px;margin:16px auto 0;padding:8px;border-radius:8px;background:#fff}
+.logo{max-width:160px;max-height:50px;margin:0 0 8px}
+.hero{width:100%;margin:16px 0 0}
 button{font:inherit;padding:14px;width:100%;border:0;border-radius:10px}
 """
 _MODULE = re.compile(r"object\.textModulesData\['([^']+)'\]")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 _PLAIN = "#3c4043"
+# An address that a policy can name, whatever stands in it.
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[A-Za-z0-9._:/-]+")
 
 
-def of_pass(double: GoogleDouble, object_id: str) -> str | None:
-    """Show a pass as Google has it now, and whether it is saved; None where there is none."""
+class Page(NamedTuple):
+    """A page, and the policy that forbids it all but what it shows."""
+
+    content: str
+    policy: str
+
+
+def of_pass(double: GoogleDouble, object_id: str) -> Page | None:
+    """Show a pass as Google has it now, and whether it is saved; None where there is none.
+
+    Google would fetch the images and serve them itself; here the browser loads them from where they are.
+    """
     shown = double.kept.get(object_id)
     if shown is None or "classId" not in shown:
         return None
@@ -47,20 +62,22 @@ def of_pass(double: GoogleDouble, object_id: str) -> str | None:
     said = "This pass is saved in the emulated Google Wallet." if saved else "This pass is not in the wallet."
     button = '<form method="post"><button>Delete it from the wallet</button></form>' if saved else ""
     card = _card(shown, of_class, rows)
-    return _document("".join((f'<p class="note">{said}</p>', *card, *_details(shown, rows), button)))
+    body = "".join((f'<p class="note">{said}</p>', *card, *_details(shown, rows), button))
+    return _document(body, *_images({**of_class, **shown}).values())
 
 
-def refused(message: str) -> str:
+def refused(message: str) -> Page:
     """Show why nothing was done."""
     return _document(f'<p class="note">Refused: {escape(message)}</p>')
 
 
-def _document(body: str) -> str:
-    return (
+def _document(body: str, *images: str) -> Page:
+    content = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Google Wallet, emulated</title><style>{_STYLE}</style></head><body><main>{body}</main></body></html>\n"
     )
+    return Page(content, _POLICY.format(images=" ".join(("data:", *images))))
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - of Google's documents
@@ -75,8 +92,11 @@ def _first(document: dict[str, Any], *names: str) -> str:
 
 def _card(shown: dict[str, Any], of_class: dict[str, Any], rows: list[list[str]]) -> Iterator[str]:
     both = {**of_class, **shown}
+    images = _images(both)
     colour = both.get("hexBackgroundColor", "")
     yield f'<article class="card" style="background:{colour if _COLOUR.fullmatch(colour) else _PLAIN}">'
+    if "logo" in images:
+        yield f'<img class="logo" alt="Logo" src="{images["logo"]}">'
     yield f"<div>{_first(both, 'cardTitle', 'issuerName')}</div>"
     yield f"<div>{_first(both, 'subheader', 'programName', 'title', 'eventName')}</div>"
     yield f"<h1>{_first(both, 'header', 'accountName', 'ticketHolderName')}</h1>"
@@ -86,8 +106,18 @@ def _card(shown: dict[str, Any], of_class: dict[str, Any], rows: list[list[str]]
     if shown.get("state") == "INACTIVE":
         yield "<p>No longer valid</p>"
     elif "barcode" in shown:
-        yield f'<img alt="QR code" src="{_qr(shown["barcode"]["value"])}">'
+        yield f'<img class="code" alt="QR code" src="{_qr(shown["barcode"]["value"])}">'
+    if "hero" in images:
+        yield f'<img class="hero" alt="" src="{images["hero"]}">'
     yield "</article>"
+
+
+def _images(both: dict[str, Any]) -> dict[str, str]:
+    """Give the addresses of a pass's logo and of the image below it, of those that it has."""
+    logo = both.get("logo") or both.get("programLogo") or {}
+    named = {"logo": logo, "hero": both.get("heroImage") or {}}
+    addresses = {name: str(image.get("sourceUri", {}).get("uri", "")) for name, image in named.items()}
+    return {name: address for name, address in addresses.items() if _ADDRESS.fullmatch(address)}
 
 
 def _rows(of_class: dict[str, Any]) -> list[list[str]]:

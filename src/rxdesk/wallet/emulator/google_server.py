@@ -15,6 +15,7 @@ from rxdesk.wallet.emulator import google_page
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
 from rxdesk.wallet.emulator.google import HOLDER, GoogleDouble
 from rxdesk.wallet.emulator.google_account import KEYS_PATH, SAVE_PATH, TOKEN_PATH
+from rxdesk.wallet.emulator.google_page import Page
 
 # Not Google's: what a holder does on the phone, and sees there.
 HOLDER_PATH = "/emulator/saved/"
@@ -85,7 +86,7 @@ class GoogleServer:
                 self.changed()
             return answer
 
-    def show(self, method: str, target: str) -> tuple[int, str, str | None]:
+    def show(self, method: str, target: str) -> tuple[int, Page, str | None]:
         """Answer a holder's browser, after what it asks for is done: status, page, and where to go instead."""
         path = urlsplit(target).path
         saves = path.startswith(SAVE_PATH)
@@ -93,7 +94,7 @@ class GoogleServer:
             status, said = self.answer("GET" if saves else "DELETE", target, "", b"")
             if status != _OK:
                 return status, google_page.refused(said.get("error", {}).get("message", "")), None
-            return _SEE_OTHER, "", f"{HOLDER_PATH}{quote(said['saved'][0])}" if saves else path
+            return _SEE_OTHER, Page("", ""), f"{HOLDER_PATH}{quote(said['saved'][0])}" if saves else path
         with self._lock:
             shown = google_page.of_pass(self.double, unquote(path.removeprefix(HOLDER_PATH)))
         return (
@@ -139,9 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, document: dict[str, Any]) -> None:
         self._write(status, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
-    def _show(self, status: int, page: str, where: str | None) -> None:
-        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": google_page.POLICY}
-        self._write(status, page.encode(), headers | ({} if where is None else {"Location": where}))
+    def _show(self, status: int, page: Page, where: str | None) -> None:
+        headers = {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": page.policy}
+        self._write(status, page.content.encode(), headers | ({} if where is None else {"Location": where}))
 
     def _write(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,13 @@ from rxdesk.wallet.apple.reading import MOST_BYTES
 from rxdesk.wallet.apple.trial import TrialFiles, create_chain, files_in
 from rxdesk.wallet.emulator.apns import Devices
 from rxdesk.wallet.emulator.apns_server import ApnsServer, server_tls
+from rxdesk.wallet.emulator.folder import having
 from rxdesk.wallet.emulator.google_account import ISSUER, account_file, write_account
 from rxdesk.wallet.emulator.google_running import Tell, google_server
 from rxdesk.wallet.emulator.google_server import GoogleServer
 from rxdesk.wallet.emulator.phone import Phone
 
+_LEAVING_SECONDS = 5.0
 _LOOPBACK = "http+127.0.0.0/8:*, 127.0.0.0/8:*, http+[::1/128]:*, [::1/128]:*"
 
 
@@ -75,13 +77,15 @@ async def emulating(
     """Run an emulator with a phone for each language, until the block ends.
 
     Certificates and the key of Google's service account are made in the folder where they are not there yet; they are
-    used as they are else. Raises OSError when a port is taken or a file cannot be used.
+    used as they are else. At the end the phones unregister their passes. Raises OSError when a port is taken or a file
+    cannot be used, FolderInUseError, and AccountError when the account's file is not of an emulator.
     """
-    files = files_in(folder)
-    if not files.root.exists():
-        create_chain(folder, pass_type, team, utc_now().replace(microsecond=0))
-    egress = Egress(AllowList.parse(_LOOPBACK), ca_file=files.root)
     async with AsyncExitStack() as stack:
+        stack.enter_context(having(folder))
+        files = files_in(folder)
+        if not files.root.exists():
+            create_chain(folder, pass_type, team, utc_now().replace(microsecond=0))
+        egress = Egress(AllowList.parse(_LOOPBACK), ca_file=files.root)
         server = ApnsServer(Devices(utc_now), server_tls(files))
         apns_port = await server.start(port=ports.apns)
         stack.push_async_callback(server.stop)
@@ -92,6 +96,7 @@ async def emulating(
             for number, language in enumerate(languages, start=1)
         ]
         tasks = [asyncio.create_task(phone.run()) for phone in phones]
+        stack.push_async_callback(_leave, phones)
         stack.push_async_callback(_end, tasks)
         yield Running(
             apns_url=f"https://127.0.0.1:{apns_port}",
@@ -116,6 +121,14 @@ def _google(stack: AsyncExitStack, folder: Path, port: int, egress: Egress, tell
 
 def _teller(tell: Tell, number: int) -> Callable[[str, str], None]:
     return lambda kind, text: tell(f"phone {number}", kind, text)
+
+
+async def _leave(phones: Sequence[Phone]) -> None:
+    """Remove the passes from the phones, so that nobody goes on pushing to them; a server may have ended before."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_LEAVING_SECONDS):
+            leaving = (phone.remove(key[1]) for phone in phones for key in list(phone.passes))
+            await asyncio.gather(*leaving, return_exceptions=True)
 
 
 async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
