@@ -93,5 +93,6 @@ async def test_they_are_locked_in_the_order_of_their_uids(cluster: embedded.Addr
     async def prune() -> None:
         await command(tenant, found_as_they_lie)
 
-    await waits_with_nothing(cluster, tenant, "wallet_pushes", ("wpu-1", "wpu-2"), prune)
+    first, second = ("wallet_pushes", "wpu-1"), ("wallet_pushes", "wpu-2")
+    await waits_with_nothing(cluster, tenant, first, second, prune)
     assert await tenant.rows("SELECT 1 FROM wallet_pushes WHERE organisation_id = $1") == []
