@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import httpx
 import pytest
 from tests.conftest import BASE, InProcess, Live, in_process, start_live, stop_live
 from tests.factories import Tenant
+from tests.ports import free_port
 
 from rxdesk.db import embedded
 from rxdesk.kit.keys import new_key
@@ -102,19 +103,12 @@ def test_the_defaults() -> None:
 
 async def test_the_eleventh_in_a_second(inside: InProcess, tenant: Tenant) -> None:
     headers = await header(tenant, second=10, minute=600)
-    answers: list[httpx.Response] = []
-    for _ in range(3):  # again when this machine was too slow to send eleven within a second
-        began = time.time()
-        answers = [await inside.client.get("/health/", headers=headers) for _ in range(11)]
-        if time.time() - began < 0.9:
-            break
-        await asyncio.sleep(1.1)
+    answers = [await inside.client.get("/health/", headers=headers) for _ in range(11)]
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
     for used, answer in enumerate(answers[:10], start=1):
         assert policy(answer) == {"second": (10, 1), "minute": (600, 60)}
         assert state(answer)["second"] == (10 - used, 1)
-        assert state(answer)["minute"][0] in {600 - used, 589 - used, 578 - used}
-        assert 1 <= state(answer)["minute"][1] <= 60
+        assert state(answer)["minute"] == (600 - used, 60)
         assert "retry-after" not in answer.headers
     refused = answers[10]
     assert refused.content == BODY
@@ -124,7 +118,7 @@ async def test_the_eleventh_in_a_second(inside: InProcess, tenant: Tenant) -> No
     assert state(refused)["second"] == (0, 1)
     # A refused request of the second is none of the minute.
     assert state(refused)["minute"][0] == state(answers[9])["minute"][0]
-    await asyncio.sleep(1.05)
+    inside.clock.moment += timedelta(seconds=1)
     assert (await inside.client.get("/health/", headers=headers)).status_code == 200
 
 
@@ -137,8 +131,7 @@ async def test_the_minute(inside: InProcess, tenant: Tenant) -> None:
         assert state(answer)["minute"][0] == max(0, 4 - answers.index(answer))
     for answer in answers[5:]:
         assert answer.content == BODY
-        assert 50 <= int(answer.headers["retry-after"]) <= 60
-        assert int(answer.headers["retry-after"]) == state(answer)["minute"][1]
+        assert int(answer.headers["retry-after"]) == state(answer)["minute"][1] == 60
 
 
 async def test_none(inside: InProcess, tenant: Tenant) -> None:
@@ -285,9 +278,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -367,13 +358,20 @@ async def test_one_test_delivery_a_second_over_hosts(
 ) -> None:
     headers = await header(tenant)
     body = {"target_url": "https://localhost:1/"}  # opened, and nobody listens there: a result too
-    answers = await asyncio.gather(
-        *(
-            sessions[number % 2].post("/notification-subscriptions/test", json=body, headers=headers)
-            for number in range(6)
+    statuses: Counter[int] = Counter()
+    for _ in range(5):  # again when this machine was too slow to send six within a second
+        began = time.monotonic()
+        answers = await asyncio.gather(
+            *(
+                sessions[number % 2].post("/notification-subscriptions/test", json=body, headers=headers)
+                for number in range(6)
+            )
         )
-    )
-    assert Counter(answer.status_code for answer in answers) == {200: 1, 429: 5}
+        statuses = Counter(answer.status_code for answer in answers)
+        if time.monotonic() - began < 0.9:
+            break
+        await asyncio.sleep(1)  # the window is Redis's, whose clock is the machine's
+    assert statuses == {200: 1, 429: 5}
 
 
 async def test_without_redis_each_counts_for_itself_until_it_is_back(
@@ -385,18 +383,16 @@ async def test_without_redis_each_counts_for_itself_until_it_is_back(
     redis.stop()
     try:
         # The process begins to count anew: for a while a key may get twice its rate, but never a fault.
-        began = time.monotonic()
         answers = [await first.get("/health/", headers=headers) for _ in range(9)]
         assert [answer.status_code for answer in answers] == [200] * 8 + [429]
         assert policy(answers[0]) == {"minute": (8, 60)}
-        assert time.monotonic() - began < 5
         answer = await sessions[1].get("/health/", headers=headers)
         assert policy(answer) == {"minute": (4, 60)}
     finally:
         redis.start()
     # It is asked again within a second or two, and counts for both.
     probe = await header(tenant, minute=1000)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while any(
         [policy(await session.get("/health/", headers=probe))["minute"][0] < 1000 for session in sessions * 4]
     ):
@@ -418,7 +414,7 @@ async def test_a_redis_that_hangs_holds_nobody_up(cluster: embedded.Address, ten
             began = time.monotonic()
             answers = [await running.client.get("/health/", headers=headers) for _ in range(3)]
             assert [answer.status_code for answer in answers] == [200] * 3
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 10, "far less than three times the client's patience"
 
 
 # Unknown keys, by address
@@ -447,9 +443,8 @@ async def test_unknown_keys_are_throttled_by_address(cluster: embedded.Address, 
         assert answers[5].content == BODY
         assert policy(answers[5]) == {"unknown-keys": (5, 60)}
         left, seconds = state(answers[5])["unknown-keys"]
-        assert left == 0
-        assert 50 < seconds <= 60
-        assert answers[5].headers["retry-after"] == str(seconds)
+        assert (left, seconds) == (0, 60)
+        assert answers[5].headers["retry-after"] == "60"
         running.statements.clear()
         await try_keys(running, tenant, 3)
         assert running.statements == []

@@ -9,8 +9,8 @@ import hmac
 import json
 import re
 import socket
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,7 @@ from rxdesk.webhooks.events import EVENT_TYPES
 
 PATH = "/notification-subscriptions/test"
 OK = answering("200 OK", body=b"thanks")
+SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +52,23 @@ async def resolve(name: str, _port: int) -> list[str]:
     return ["10.0.0.1"]
 
 
-@pytest.fixture(scope="module")
-async def sender(cluster: embedded.Address, pki: Pki) -> AsyncIterator[InProcess]:
-    """An application that may reach the loopback interface and knows the authority of the receivers."""
+@asynccontextmanager
+async def sending(cluster: embedded.Address, pki: Pki, **changes: object) -> AsyncIterator[InProcess]:
+    """Run an application that may reach the loopback interface and knows the authority of the receivers."""
     async with in_process(
         cluster,
         FixedClock(datetime.now(UTC)),
         resolve,
         egress_allow="127.0.0.1/32:*",
         egress_ca_file=str(pki.ca_file),
-        delivery_timeout_seconds=1.0,
-        delivery_connect_seconds=0.5,
+        **changes,
     ) as running:
+        yield running
+
+
+@pytest.fixture
+async def sender(cluster: embedded.Address, pki: Pki) -> AsyncIterator[InProcess]:
+    async with sending(cluster, pki) as running:
         yield running
 
 
@@ -95,7 +101,7 @@ async def test_a_sample_of_each_event(sender: InProcess, pki: Pki, tenant: Tenan
     secret, duration = result.pop("signing_secret"), result.pop("duration_ms")
     assert result == {"success": True, "status_code": 200, "error": None}
     assert isinstance(duration, int)
-    assert 0 <= duration < 1000
+    assert duration >= 0
     assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
     [received] = receiver.received
     assert received.line == "POST /in?x=1 HTTP/1.1"
@@ -234,7 +240,7 @@ async def test_the_secret_of_the_active_subscription(
         fresh = await send(sender.client, third, receiver.url(), event_type="order_created")
         mine = await send(sender.client, tenant, receiver.url(), event_type="order_created")
         theirs = await send(sender.client, other, receiver.url(), event_type="order_updated")
-        await asyncio.sleep(1.05)
+        sender.clock.moment += SECOND
         await sender.client.delete(
             "/notification-subscriptions", params=reference, headers=await tenant.headers()
         )
@@ -261,14 +267,14 @@ async def test_while_a_rotation_s_overlap_lasts(sender: InProcess, pki: Pki, ten
         await send(sender.client, tenant, receiver.url(), event_type="order_created")
         switched = await sender.client.post(f"{path}/switch-secret", headers=headers)
         assert switched.status_code == 204
-        await asyncio.sleep(1.05)
+        sender.clock.moment += SECOND
         await send(sender.client, tenant, receiver.url(), event_type="order_created")
         await tenant.update(
             "notification_subscriptions",
             made["uid"],
             previous_secret_until=sender.clock() - timedelta(seconds=1),
         )
-        await asyncio.sleep(1.05)
+        sender.clock.moment += SECOND
         await send(sender.client, tenant, receiver.url(), event_type="order_created")
     for received, vendor in zip(receiver.received[:2], both, strict=True):
         assert received.header("X-Webhook-Signature") == vendor_signature(vendor, received.body)
@@ -313,18 +319,17 @@ async def test_a_custom_header_of_the_subscription_is_not_sent_for_the_asking(
         (answering("429 Slow down", "Retry-After: 1"), 429, "status"),
         (answering("500 Oops"), 500, "status"),
         (answering("200 OK", body=b"x" * ((1 << 20) + 1)), 200, "too_large"),
-        (silent, None, "timeout"),
     ],
 )
 async def test_how_a_target_may_fail(
-    sender: InProcess, pki: Pki, tenant: Tenant, behave: Behaviour, status: int | None, error: str | None
+    sender: InProcess, pki: Pki, tenant: Tenant, behave: Behaviour, status: int, error: str | None
 ) -> None:
     async with receiving(behave, pki.good) as receiver:
         answer = await send(sender.client, tenant, receiver.url())
     assert answer.status_code == 200
     result = answer.json()
     assert result.pop("signing_secret").startswith("whsec_")
-    assert result.pop("duration_ms") < 2500
+    assert result.pop("duration_ms") >= 0
     assert result == {"success": error is None, "status_code": status, "error": error}
     assert len(receiver.received) == 1
 
@@ -334,6 +339,14 @@ async def failure(sender: InProcess, tenant: Tenant, url: str) -> tuple[bool, in
     assert answer.status_code == 200, answer.text
     result = answer.json()
     return result["success"], result["status_code"], result["error"]
+
+
+async def test_a_target_that_says_nothing(cluster: embedded.Address, pki: Pki, tenant: Tenant) -> None:
+    async with (
+        receiving(silent, pki.good) as receiver,
+        sending(cluster, pki, delivery_timeout_seconds=1.0, delivery_connect_seconds=0.5) as hasty,
+    ):
+        assert await failure(hasty, tenant, receiver.url()) == (False, None, "timeout")
 
 
 async def test_a_certificate_that_does_not_hold(sender: InProcess, pki: Pki, tenant: Tenant) -> None:
@@ -392,7 +405,6 @@ async def test_one_a_second_and_organisation(
             ({"target_url": "https://10.0.0.1/"}, 422),
         ):
             assert (await sender.client.post(PATH, json=body, headers=headers)).status_code == status
-        began = time.monotonic()
         body = {"target_url": receiver.url()}
         keys = [await tenant.headers("order:read") for _ in range(5)]
         answers = await asyncio.gather(*(sender.client.post(PATH, json=body, headers=key) for key in keys))
@@ -403,11 +415,10 @@ async def test_one_a_second_and_organisation(
         assert {a.headers["retry-after"] for a in answers if a.status_code == 429} == {"1"}
         assert (await send(sender.client, other, receiver.url())).status_code == 200
         assert len(receiver.received) == 2
-        while (again := await send(sender.client, tenant, receiver.url())).status_code == 429:
-            assert time.monotonic() - began < 3
-            await asyncio.sleep(0.05)
-        assert again.status_code == 200
-        assert time.monotonic() - began >= 1.0
+        sender.clock.moment += SECOND - timedelta(milliseconds=1)
+        assert (await send(sender.client, tenant, receiver.url())).status_code == 429
+        sender.clock.moment += timedelta(milliseconds=1)
+        assert (await send(sender.client, tenant, receiver.url())).status_code == 200
 
 
 async def test_the_idempotency_key_has_no_say_here(sender: InProcess, pki: Pki, tenant: Tenant) -> None:
@@ -417,7 +428,7 @@ async def test_the_idempotency_key_has_no_say_here(sender: InProcess, pki: Pki, 
         first = await sender.client.post(PATH, json=body, headers=headers)
         again = await sender.client.post(PATH, json=body, headers=headers)
         assert (first.status_code, again.status_code) == (200, 429)
-        await asyncio.sleep(1.05)
+        sender.clock.moment += SECOND
         third = await sender.client.post(
             PATH,
             json=body,
@@ -438,12 +449,14 @@ async def test_no_transaction_is_open_while_the_target_is_waited_for(
         states.extend(
             row["state"]
             for row in await app_connection.fetch(
-                "SELECT state FROM pg_stat_activity "
-                "WHERE application_name = 'tests' AND datname = current_database()"
+                "SELECT state FROM pg_stat_activity WHERE application_name = 'tests' "
+                "AND datname = current_database() AND backend_start >= $1",
+                begun,
             )
         )
         await OK(_, writer)
 
+    begun = await app_connection.fetchval("SELECT clock_timestamp()")
     async with receiving(look, pki.good) as receiver:
         assert (await send(sender.client, tenant, receiver.url())).status_code == 200
     assert set(states) == {"idle"}
@@ -457,14 +470,13 @@ def live_sender(cluster: embedded.Address, pki: Pki) -> Iterator[Live]:
 
 
 async def test_from_a_real_server(live_sender: Live, pki: Pki, tenant: Tenant) -> None:
+    headers = await tenant.headers("order:read")
     async with (
         receiving(OK, pki.good) as receiver,
         httpx.AsyncClient(base_url=live_sender.url + BASE, trust_env=False, timeout=15) as client,
     ):
         for path in (PATH, PATH + "/"):
-            answer = await client.post(
-                path, json={"target_url": receiver.url()}, headers=await tenant.headers("order:read")
-            )
+            answer = await client.post(path, json={"target_url": receiver.url()}, headers=headers)
             if path == PATH:
                 assert answer.json()["success"] is True
                 verify(receiver.received[0], answer.json()["signing_secret"])
