@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.cli.processes import Server, serving
+
+NOBODY = "https://127.0.0.1:1/hook"  # a target that the demo of all tests may ask, where nobody listens
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,11 @@ def demo(first: First, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """A running demo that tests may use and must not harm."""
     folder = tmp_path_factory.mktemp("running") / "d"
     shutil.copytree(first.folder, folder)
+    opened = f"{urlsplit(NOBODY).hostname}/32:{urlsplit(NOBODY).port}"
     with serving(
-        "demo", "--data-dir", folder, "--port", 0, "--workers", 2, RXDESK_LOG_LEVEL="info"
+        *("demo", "--data-dir", folder, "--port", 0, "--workers", 2),
+        RXDESK_LOG_LEVEL="info",
+        RXDESK_EGRESS_ALLOW=opened,
     ) as running:
         running.ready["folder"] = str(folder)
         yield running
