@@ -23,15 +23,8 @@ async def desk(live: Live, tenant: Tenant) -> AsyncIterator[Desk]:
 
 @pytest.fixture(scope="module")
 def hasty(cluster: embedded.Address) -> Iterator[Live]:
-    """A server that comments often, lets a request last for a second, and has few streams."""
-    server = start_live(
-        cluster,
-        stream_comment_seconds=0.1,
-        request_timeout_seconds=1,
-        streams_per_process=6,
-        streams_per_organisation=4,
-        streams_per_key=2,
-    )
+    """A server that comments often and lets a request last for a second."""
+    server = start_live(cluster, stream_comment_seconds=0.1, request_timeout_seconds=1)
     yield server
     stop_live(server)
 
@@ -385,8 +378,23 @@ async def test_the_rate_limit_counts_the_opening_alone(hasty_desk: Desk) -> None
         assert [event.name for event in await stream.rest()] == ["step", "snapshot", "end"]
 
 
-async def test_limits_and_that_ends_give_places_back(hasty_desk: Desk, other: Tenant) -> None:
-    desk = hasty_desk
+@pytest.fixture
+async def narrow_desk(cluster: embedded.Address, tenant: Tenant) -> AsyncIterator[Desk]:
+    """At a server that has few streams, and none but those of the test."""
+    server = start_live(
+        cluster,
+        stream_comment_seconds=0.1,
+        streams_per_process=6,
+        streams_per_organisation=4,
+        streams_per_key=2,
+    )
+    async with desk_at(server.url, tenant) as made:
+        yield made
+    stop_live(server)
+
+
+async def test_limits_and_that_ends_give_places_back(narrow_desk: Desk, other: Tenant) -> None:
+    desk = narrow_desk
     uid = await desk.patient(await desk.shop())
     keys = [await desk.tenant.headers("waiting_room:read") for _ in range(3)]
     open_ = [await desk.follow(desk.path(uid), headers=keys[n // 2]) for n in range(4)]
