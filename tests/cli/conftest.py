@@ -30,9 +30,10 @@ class First:
 def first(tmp_path_factory: pytest.TempPathFactory) -> First:
     """The first start of a demo, ended by Ctrl-C."""
     # Short, since a socket lies in it; and no other user can enter pytest's own folders.
+    # Of fewer orders some statuses are not among them, and not every change can be made without another before it.
     folder = tmp_path_factory.mktemp("demo") / "d"
     with serving(
-        "demo", "--data-dir", folder, "--port", 0, "--orders", 300, "--as-of", "2026-03-04T12:00:00Z"
+        "demo", "--data-dir", folder, "--port", 0, "--orders", 500, "--as-of", "2026-03-04T12:00:00Z"
     ) as it:
         status = it.stop()
         return First(folder, it.ready, it.output.read_text(), status, it.ready_file.exists())
