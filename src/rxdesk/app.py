@@ -64,6 +64,7 @@ def create_app(
         workers=settings.workers,
         unknown_keys_per_minute=settings.unknown_keys_per_minute,
         public_per_minute=settings.public_requests_per_minute,
+        clock=lambda: clock().timestamp(),
     )
     signer = signer_of(settings)
     if signer is not None:

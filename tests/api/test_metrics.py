@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-
 import httpx
 from tests.api.waiting_room.streams import desk_at
 from tests.conftest import BASE, start_live, stop_live
 from tests.factories import Tenant
+from tests.ports import free_port
 from tests.webhooks.engine import eventually
 
 from rxdesk.db import embedded
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 async def test_requests_of_all_workers_are_counted(cluster: embedded.Address, tenant: Tenant) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.api.rates import header, policy, state
 from tests.conftest import BASE, Live, in_process, start_live, stop_live
 from tests.factories import Tenant
+from tests.ports import free_port
 
 from rxdesk.db import embedded
 
@@ -26,9 +27,7 @@ class Redis:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -108,13 +107,20 @@ async def test_one_test_delivery_a_second_over_hosts(
 ) -> None:
     headers = await header(tenant)
     body = {"target_url": "https://localhost:1/"}  # opened, and nobody listens there: a result too
-    answers = await asyncio.gather(
-        *(
-            sessions[number % 2].post("/notification-subscriptions/test", json=body, headers=headers)
-            for number in range(6)
+    statuses: Counter[int] = Counter()
+    for _ in range(5):  # again when this machine was too slow to send six within a second
+        began = time.monotonic()
+        answers = await asyncio.gather(
+            *(
+                sessions[number % 2].post("/notification-subscriptions/test", json=body, headers=headers)
+                for number in range(6)
+            )
         )
-    )
-    assert Counter(answer.status_code for answer in answers) == {200: 1, 429: 5}
+        statuses = Counter(answer.status_code for answer in answers)
+        if time.monotonic() - began < 0.9:
+            break
+        await asyncio.sleep(1)  # the window is Redis's, whose clock is the machine's
+    assert statuses == {200: 1, 429: 5}
 
 
 async def test_without_redis_each_counts_for_itself_until_it_is_back(
@@ -126,18 +132,16 @@ async def test_without_redis_each_counts_for_itself_until_it_is_back(
     redis.stop()
     try:
         # The process begins to count anew: for a while a key may get twice its rate, but never a fault.
-        began = time.monotonic()
         answers = [await first.get("/health/", headers=headers) for _ in range(9)]
         assert [answer.status_code for answer in answers] == [200] * 8 + [429]
         assert policy(answers[0]) == {"minute": (8, 60)}
-        assert time.monotonic() - began < 5
         answer = await sessions[1].get("/health/", headers=headers)
         assert policy(answer) == {"minute": (4, 60)}
     finally:
         redis.start()
     # It is asked again within a second or two, and counts for both.
     probe = await header(tenant, minute=1000)
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while any(
         [policy(await session.get("/health/", headers=probe))["minute"][0] < 1000 for session in sessions * 4]
     ):
@@ -159,4 +163,4 @@ async def test_a_redis_that_hangs_holds_nobody_up(cluster: embedded.Address, ten
             began = time.monotonic()
             answers = [await running.client.get("/health/", headers=headers) for _ in range(3)]
             assert [answer.status_code for answer in answers] == [200] * 3
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 10, "far less than three times the client's patience"

@@ -39,9 +39,8 @@ async def test_unknown_keys_are_throttled_by_address(cluster: embedded.Address, 
         assert answers[5].content == BODY
         assert policy(answers[5]) == {"unknown-keys": (5, 60)}
         left, seconds = state(answers[5])["unknown-keys"]
-        assert left == 0
-        assert 50 < seconds <= 60
-        assert answers[5].headers["retry-after"] == str(seconds)
+        assert (left, seconds) == (0, 60)
+        assert answers[5].headers["retry-after"] == "60"
         running.statements.clear()
         await try_keys(running, tenant, 3)
         assert running.statements == []

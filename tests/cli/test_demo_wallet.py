@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 from tests.cli.processes import Server, inside, refused, rxdesk, serving, until
+from tests.ports import free_port
 
 from rxdesk.kit.files import kept_from_others
 from rxdesk.wallet.emulator.google_account import write_account
@@ -180,7 +181,8 @@ def told_to_google(server: Server, message: str) -> bool:
 
 
 def test_a_pass_is_saved_to_google_s_double_and_shows_what_is_sent_also_after_a_restart(copy: Path) -> None:
-    with serving("demo", "--data-dir", copy, "--port", 0) as it, browser() as holder:
+    port = free_port()  # of the links that the holder has, so the next start needs it too
+    with serving("demo", "--data-dir", copy, "--port", port) as it, browser() as holder:
         link = f"{page_of(it)}/google"
         assert f"  {link}\n" in it.output.read_text()
         assert f'href="{link}"' in holder.get(page_of(it)).text
@@ -189,7 +191,6 @@ def test_a_pass_is_saved_to_google_s_double_and_shows_what_is_sent_also_after_a_
         until(lambda: told_to_google(it, "Hallo"), 40, "the callback")
         assert google_says(it)[-1].endswith(": Hallo")
         assert "Hallo" in holder.get(shown.url).text
-        port = it.port
     with serving("demo", "--data-dir", copy, "--port", port) as it, browser() as holder:
         assert told_to_google(it, "Wieder da")
         assert google_says(it)[-1].endswith(": Wieder da")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.cli.processes import Server, answer, environment, inside, refused
@@ -137,7 +138,7 @@ def test_a_bar_on_a_terminal(at: list[str], files: Files) -> None:
 
 def test_plain_lines_elsewhere(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     moments = iter([0.0, 1.0, 6.0, 7.0, 12.0])
-    monkeypatch.setattr("rxdesk.cli.importing.time.monotonic", lambda: next(moments))
+    monkeypatch.setattr(importing, "time", SimpleNamespace(monotonic=lambda: next(moments)))
     with importing.shown_progress() as progress:
         _run(progress)
     assert capsys.readouterr().err.splitlines() == [

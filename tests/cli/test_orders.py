@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from rxdesk.cli.common import on_organisation, settings_of
 from rxdesk.routes import MANAGEMENT, PHARMACY
 
 Made = dict[str, Any]
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def at(demo: Server, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The options for a fresh organisation of the running demo that has what an order needs."""
     options = ["--data-dir", str(demo.ready["folder"])]
-    assert inside("organisations", "create", "by-hand", *options).returncode == 0
-    at = ["--organisation", "by-hand", *options]
+    slug = f"by-hand-{next(_numbers)}"
+    assert inside("organisations", "create", slug, *options).returncode == 0
+    at = ["--organisation", slug, *options]
     rows: dict[str, Made] = {
         "shops": {"uid": "shop-1", "identifier": "one", "display_name": "One"},
         "pharmacies": {"uid": "ph-1", "display_name": "Pharmacy"},
@@ -156,11 +159,11 @@ async def _told(tx: Transaction) -> list[tuple[str, str, str, str]]:
 
 def test_a_verb_stores_what_it_tells_of(demo: Server, at: list[str]) -> None:
     settings = settings_of(Path(demo.ready["folder"]), None).settings
-    before = on_organisation(settings, "tests", "by-hand", _told)
+    before = on_organisation(settings, "tests", at[1], _told)
     order = made(at, "--prescriptions", "1")
     refused(inside("orders", "move", *at, order["uid"], "completed"))
     by = ("operator", "cli")
-    assert on_organisation(settings, "tests", "by-hand", _told)[len(before) :] == [
+    assert on_organisation(settings, "tests", at[1], _told)[len(before) :] == [
         ("order_created", order["uid"], *by),
         ("prescription_created", order["prescription_uids"][0], *by),
     ]

@@ -17,7 +17,8 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from tests.cli.processes import answer, free_port, inside, refused, rxdesk, serving, until
+from tests.cli.processes import answer, inside, refused, rxdesk, serving, until
+from tests.ports import free_port
 
 from rxdesk.kit import sealing
 

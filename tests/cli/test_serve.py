@@ -10,7 +10,8 @@ from typing import cast
 import asyncpg
 import pytest
 from tests.cli.conftest import First
-from tests.cli.processes import Server, free_port, inside, refused, rxdesk, serving
+from tests.cli.processes import Server, inside, refused, rxdesk, serving
+from tests.ports import free_port
 
 from rxdesk.db import embedded, location
 from rxdesk.db.pool import Connection

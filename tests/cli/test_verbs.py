@@ -10,7 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.cli.processes import Server, answer, free_port, inside, refused, rxdesk
+from tests.cli.processes import Server, answer, inside, refused, rxdesk
+from tests.ports import free_port
 
 from rxdesk import routes
 from rxdesk.permissions import ALL, ALL_OF_PHARMACY

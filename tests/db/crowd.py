@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncpg
+
+from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
 
 # The uids are the same in every organisation. Each order has one of every kind of children.
@@ -89,3 +92,10 @@ async def fill(connection: Connection, organisation_id: int, *, many: int, few: 
         .replace(":making", "created_at, updated_at, actor_kind, actor_uid")
         .replace(":made", "'2026-01-05', '2026-01-05', 'system', 'test'")
     )
+
+
+async def analyze(cluster: embedded.Address) -> None:
+    """Count what there is now, so that no plan hangs on when PostgreSQL has last done so by itself."""
+    owner = await asyncpg.connect(**cluster.connect_args(embedded.SUPERUSER))
+    await owner.execute("ANALYZE")
+    await owner.close()

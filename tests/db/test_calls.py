@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.db.crowd import fill
+from tests.db.crowd import analyze, fill
 from tests.db.test_reads import explain
 from tests.factories import Tenant, make_tenant
 from tests.webhooks.engine import command
 
+from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
 from rxdesk.waiting_room import calling, duty
 from rxdesk.waiting_room.desk_schemas import Shops
@@ -34,7 +35,7 @@ def arguments(tenant: Tenant, doctor: str) -> tuple[Any, ...]:
 
 
 @pytest.fixture(scope="module")
-async def queue(app_connection: Connection) -> Tenant:
+async def queue(cluster: embedded.Address, app_connection: Connection) -> Tenant:
     """Ten thousand wait, as many have ended, and four in five want one of two doctors who are on duty."""
     tenant = await make_tenant(app_connection)
     await tenant.enter()
@@ -58,6 +59,7 @@ async def queue(app_connection: Connection) -> Tenant:
         NOW,
         WAITING,
     )
+    await analyze(cluster)
     return tenant
 
 

@@ -82,9 +82,9 @@ async def test_who_finds_none_is_told_after_the_wait(two: Opened) -> None:
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailableError):
             await use(two.pool, 1)
-        assert 0.09 < time.monotonic() - started < 0.4
+        assert 0.09 < time.monotonic() - started < 1.9, "before the two seconds of those who have one"
         assert not await two.pool.answers(0.5)
-    assert await two.pool.answers(0.5)
+    assert await two.pool.answers(10)
 
 
 async def test_writers_never_have_all_connections(cluster: embedded.Address) -> None:
@@ -97,7 +97,7 @@ async def test_writers_never_have_all_connections(cluster: embedded.Address) -> 
         with pytest.raises(DatabaseUnavailableError):
             async with opened.pool.acquire_to_write(1, timeout_seconds=2):
                 pass
-        assert 0.09 < time.monotonic() - started < 0.4
+        assert 0.09 < time.monotonic() - started < 1.9
         assert (await use(opened.pool, 2))[0] == "2"
     async with opened.pool.acquire_to_write(1, timeout_seconds=2):
         pass
@@ -132,7 +132,7 @@ async def test_a_waiter_that_leaves_as_its_turn_comes_passes_it_on(cluster: embe
         first, second = [asyncio.create_task(use(opened.pool, 1)) for _ in range(2)]
         await asyncio.sleep(0.01)
     first.cancel()  # its turn has come, and it has not run since
-    assert (await asyncio.wait_for(second, 1))[0] == "1"
+    assert (await asyncio.wait_for(second, 10))[0] == "1"
     with pytest.raises(asyncio.CancelledError):
         await first
     assert opened.pool._open == len(opened.pool._idle) == 1
@@ -175,7 +175,7 @@ async def test_the_whole_use_is_bounded(two: Opened) -> None:
     with pytest.raises(DatabaseUnavailableError):
         async with two.pool.acquire(1, timeout_seconds=0.1) as connection:
             await connection.fetchval("SELECT pg_sleep(5)")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4, "before the statement's five seconds"
     assert two.alive() == 0
 
 
@@ -184,7 +184,7 @@ async def test_a_lost_connection_is_replaced(cluster: embedded.Address, two: Ope
     administrator = await asyncpg.connect(**cluster.connect_args(embedded.SUPERUSER))
     assert await administrator.fetchval("SELECT pg_terminate_backend($1, 2000)", pid)
     await administrator.close()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         while two.alive():
             await asyncio.sleep(0.01)
     setting, new = await use(two.pool, 1)

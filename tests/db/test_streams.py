@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.db.crowd import fill
+from tests.db.crowd import analyze, fill
 from tests.db.test_reads import explain
 from tests.factories import LONG_AGO, Tenant, make_tenant
 
+from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
 from rxdesk.kit.keys import read_key
 from rxdesk.waiting_room import live_queries
@@ -23,7 +24,7 @@ BOARD = ("shop", NOW, 50, 0)
 
 
 @pytest.fixture(scope="module")
-async def room(app_connection: Connection) -> Tenant:
+async def room(cluster: embedded.Address, app_connection: Connection) -> Tenant:
     """Two thousand wait in a shop, ten times as many have ended, and thirty thousand events are kept."""
     tenant = await make_tenant(app_connection)
     await tenant.enter()
@@ -60,6 +61,7 @@ async def room(app_connection: Connection) -> Tenant:
         tenant.id,
         EVENTS,
     )
+    await analyze(cluster)
     return tenant
 
 

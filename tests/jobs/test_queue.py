@@ -174,7 +174,7 @@ async def test_a_claim_that_fails_keeps_nobody_from_claiming(
     await put(owner, 1)
     with pytest.raises(asyncpg.CharacterNotInRepertoireError):
         await take(sessions[0], 1, lane="no\x00lane")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         assert len((await take(sessions[1], 1)).claims) == 1
     locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1 AND objid = 0"
     assert await owner.fetchval(locks, queue.LOCK_CLASS) == 0
@@ -227,7 +227,7 @@ async def test_the_dead_give_up_what_they_hold(owner: Connection, sessions: list
     assert await queue.free(owner, NOW) == 0
     sessions[0].end()
     freed = 0
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not freed:
             freed = await queue.free(owner, NOW)
     assert freed == 2
@@ -267,7 +267,7 @@ async def test_a_worker_that_comes_back_keeps_its_number_if_it_is_free(
     other = await open_session(connect, lambda: None, number=sessions[0].number)
     assert other.number != sessions[0].number
     other.end()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             again = await open_session(connect, lambda: None, number=other.number)
             again.end()

@@ -214,6 +214,7 @@ async def test_what_cannot_be_claimed_is_not_asked_for_again_and_again(
         return await claim(*arguments, **more)
 
     monkeypatch.setattr(queue, "claim", counted)
+    monkeypatch.setattr(loop_module, "POLL_SECONDS", 30.0)  # so that it is seen what does without it
     bench.go.clear()
     now = datetime.now(UTC)
     async with bench.lock:
@@ -228,7 +229,7 @@ async def test_what_cannot_be_claimed_is_not_asked_for_again_and_again(
         await asyncio.sleep(1)  # what is counted is what happens in a while
         assert claims - before <= 12
         bench.go.set()
-        await eventually(lambda: "due" in bench.recorded, 0.5)
+        await eventually(lambda: "due" in bench.recorded)
 
 
 async def test_without_a_notice_the_table_is_looked_at_all_the_same(
@@ -244,7 +245,7 @@ async def test_without_a_notice_the_table_is_looked_at_all_the_same(
                 KIND,
                 datetime.now(UTC),
             )
-        await eventually(lambda: bench.recorded == ["one", "silent"], 3)
+        await eventually(lambda: bench.recorded == ["one", "silent"])
 
 
 async def test_a_notice_during_a_fault_is_heeded(

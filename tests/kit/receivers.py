@@ -211,7 +211,7 @@ def names(**table: str | Sequence[str]) -> Callable[[str, int], Awaitable[Sequen
 RECEIVER = names(receiver_test="127.0.0.1", xn__bcher_kva_test="127.0.0.1")
 
 
-async def send(egress: Egress, url: str, total: float = 3.0) -> Outcome:
+async def send(egress: Egress, url: str, total: float = 30.0) -> Outcome:
     return await egress.post(url, BODY, {"Content-Type": "application/json", "X-Token": "t"}, total=total)
 
 

@@ -31,7 +31,7 @@ async def test_a_delivery(pki: Pki, egress: Egress) -> None:
     async with receiving(answering(OK), pki.good) as receiver:
         outcome = await send(egress, receiver.url(path="/a/../b%2F?c=d&&e"))
     assert (outcome.status, outcome.error, outcome.answer) == (200, None, b"ok")
-    assert 0 <= outcome.duration_ms < 3000
+    assert outcome.duration_ms >= 0
     assert receiver.bodies == [BODY]
     assert receiver.server_names == ["receiver.test"]
     line, *headers = receiver.requests[0].decode().rstrip().split("\r\n")

@@ -8,6 +8,7 @@ import socket
 import pytest
 from tests.kit.receivers import Pki
 from tests.kit.test_egress_kept import OK, answering, keeping, receiving, send
+from tests.webhooks.engine import eventually
 
 from rxdesk.kit import connector
 from rxdesk.kit.addresses import Address, AllowList
@@ -38,7 +39,7 @@ async def test_a_body_that_breaks_its_form_is_not_waited_for(first: bytes, rest:
         for _ in range(2):
             outcome = await send(egress, receiver.url())
             assert (outcome.status, outcome.error) == (200, None)
-            assert outcome.duration_ms < 1000
+            assert outcome.duration_ms < 20_000, "far less than the deadline"
     assert receiver.accepted == 2
 
 
@@ -131,7 +132,7 @@ async def test_over_tls_too_an_answer_before_the_request_has_left_closes_the_con
     url = f"https://localhost:{server.sockets[0].getsockname()[1]}/hook"
     egress = Egress(AllowList.parse("127.0.0.1/32:*"), ca_file=pki.ca_file, keep_seconds=5.0)
     for _ in range(2):
-        outcome = await egress.post(url, b"x" * (1 << 24), {}, total=4.0)
+        outcome = await egress.post(url, b"x" * (1 << 24), {}, total=30.0)
         assert (outcome.status, outcome.error, outcome.answer) == (200, None, b"ok")
     egress.close()
     server.close()
@@ -154,6 +155,9 @@ async def test_no_more_than_so_many_connections_wait(monkeypatch: pytest.MonkeyP
             await send(egress, receiver.url(f"host-{number}.localhost"))
         await send(egress, receiver.url("host-5.localhost"))
         await send(egress, receiver.url("host-8.localhost"))
-        await asyncio.sleep(0.02)
-        waiting = [number for number, one in enumerate(opened) if one.fileno() != -1]
-    assert waiting == [5, 7, 8], "what has waited longest makes room"
+
+        def waiting() -> list[int]:
+            return [number for number, one in enumerate(opened) if one.fileno() != -1]
+
+        await eventually(lambda: len(waiting()) <= 3)
+        assert waiting() == [5, 7, 8], "what has waited longest makes room"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.webhooks.engine import eventually
 
 from rxdesk.kit import connector
 from rxdesk.kit.addresses import Address, AllowList
@@ -91,7 +92,12 @@ async def keeping(**more: Any) -> AsyncIterator[Egress]:
 
 
 async def send(egress: Egress, url: str, **more: Any) -> Outcome:
-    return await egress.post(url, BODY, {"Content-Type": "application/json"}, **{"total": 2.0, **more})
+    return await egress.post(url, BODY, {"Content-Type": "application/json"}, **{"total": 30.0, **more})
+
+
+async def closed(receiver: Receiver, number: int = 0) -> None:
+    """Wait until a connection is seen to be closed by its other side."""
+    await eventually(receiver.writers[number].transport.is_closing)
 
 
 async def test_a_connection_is_reused() -> None:
@@ -107,15 +113,13 @@ async def test_it_is_closed_when_nobody_needs_it_any_more() -> None:
     async with receiving(answering(OK)) as receiver:
         async with keeping() as egress:
             await send(egress, receiver.url())
-        await asyncio.sleep(0.02)
-        assert receiver.writers[0].transport.is_closing()
+        await closed(receiver)
 
 
 async def test_an_idle_one_does_not_live_long() -> None:
     async with receiving(answering(OK)) as receiver, keeping(keep_seconds=0.05) as egress:
         await send(egress, receiver.url())
-        await asyncio.sleep(0.15)
-        assert receiver.writers[0].transport.is_closing()
+        await closed(receiver)
         assert (await send(egress, receiver.url())).error is None
     assert receiver.accepted == 2
 
@@ -190,7 +194,7 @@ async def test_what_must_not_be_made_twice_is_not_sent_again() -> None:
 
     async with receiving(only_one) as receiver, keeping() as egress:
         answers = [
-            await egress.request("POST", receiver.url(), BODY, {}, total=2.0, once=True) for _ in range(3)
+            await egress.request("POST", receiver.url(), BODY, {}, total=30.0, once=True) for _ in range(3)
         ]
     assert [(one.status, one.error) for one in answers] == [(200, None), (None, "connect"), (200, None)]
     assert (receiver.accepted, len(receiver.heads)) == (2, 3)
@@ -215,7 +219,6 @@ async def test_an_endless_answer_is_not_waited_for() -> None:
     async with receiving(endless) as receiver, keeping() as egress:
         outcome = await send(egress, receiver.url(), max_answer=1000)
     assert (outcome.status, outcome.error, len(outcome.answer)) == (500, "status", 1000)
-    assert outcome.duration_ms < 1500
 
 
 async def test_what_ran_into_the_deadline_is_not_used_again() -> None:
@@ -228,7 +231,7 @@ async def test_what_ran_into_the_deadline_is_not_used_again() -> None:
     async with receiving(late) as receiver, keeping() as egress:
         assert (await send(egress, receiver.url(), total=0.1)).error == "timeout"
         await asyncio.sleep(0.1)
-        assert (await send(egress, receiver.url(), total=1.0)).error is None
+        assert (await send(egress, receiver.url())).error is None
     assert receiver.accepted == 2
 
 
@@ -245,7 +248,7 @@ async def test_an_answer_that_nobody_asked_for_closes_the_connection() -> None:
 
     async with receiving(eager) as receiver, keeping() as egress:
         assert (await send(egress, receiver.url())).status == 200
-        await asyncio.sleep(0.06)
+        await closed(receiver)
         assert (await send(egress, receiver.url())).status == 200
     assert receiver.accepted == 2
 
@@ -292,17 +295,16 @@ async def test_each_that_waits_has_its_own_end() -> None:
         await send(egress, one.url())
         await asyncio.sleep(0.1)
         await send(egress, two.url())
-        await asyncio.sleep(0.4)
-        assert one.writers[0].transport.is_closing()
-        assert two.writers[0].transport.is_closing()
+        await closed(one)
+        await closed(two)
 
 
 async def test_what_ends_after_closing_is_not_kept() -> None:
-    asked, closed = asyncio.Event(), asyncio.Event()
+    asked, answers = asyncio.Event(), asyncio.Event()
 
     async def late(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _number: int) -> bool:
         asked.set()
-        await closed.wait()
+        await answers.wait()
         writer.write(OK)
         return True
 
@@ -310,10 +312,9 @@ async def test_what_ends_after_closing_is_not_kept() -> None:
         sending = asyncio.create_task(send(egress, receiver.url()))
         await asked.wait()
         egress.close()
-        closed.set()
+        answers.set()
         assert (await sending).status == 200
-        await asyncio.sleep(0.05)
-        assert receiver.writers[0].transport.is_closing()
+        await closed(receiver)
 
 
 async def test_an_answer_before_the_request_has_left_closes_the_connection() -> None:
@@ -330,7 +331,7 @@ async def test_an_answer_before_the_request_has_left_closes_the_connection() -> 
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
     async with keeping() as egress:
         for _ in range(2):
-            outcome = await egress.post(url, b"x" * (1 << 24), {}, total=2.0)
+            outcome = await egress.post(url, b"x" * (1 << 24), {}, total=30.0)
             assert (outcome.status, outcome.error, outcome.answer) == (200, None, b"ok")
     server.close()
     for writer in accepted:

@@ -30,6 +30,7 @@ from tests.webhooks.engine import (
 from rxdesk.access import Transaction
 from rxdesk.db import embedded
 from rxdesk.jobs.queue import LOCK_CLASS
+from rxdesk.jobs.worker import POLL_SECONDS
 from rxdesk.kit.signing import standard_signature, vendor_signature
 from rxdesk.webhooks import rotation
 from rxdesk.webhooks.outbox import emit
@@ -107,7 +108,7 @@ async def test_from_event_to_attempt_in_an_instant(
     took.sort()
     record_property("median_ms", round(took[10] * 1000, 1))
     record_property("longest_ms", round(took[-1] * 1000, 1))
-    assert took[10] < 0.1
+    assert took[10] < POLL_SECONDS / 3, "it is told, and does not come by looking for it now and then"
     assert receiver.accepted == 1, "the connection is kept"
 
 
@@ -221,7 +222,7 @@ async def test_after_deactivation_no_attempt_starts(cluster: embedded.Address, t
             )
             ended = time.monotonic()
             await settled(tenant)
-    assert max(post.at for post in receiver.posts) - ended < 1
+    assert max(post.at for post in receiver.posts) - ended < 3, "all would take five seconds"
     rows = await deliveries(tenant)
     assert {row["status"] for row in rows} == {"delivered", "cancelled"}
     assert sum(row["status"] == "delivered" for row in rows) == len(receiver.posts)
@@ -364,6 +365,8 @@ async def test_a_delivery_reads_its_own_rows_and_not_the_queue(
     events, places = 51, 16
 
     async def counted() -> dict[str, tuple[int, int]]:
+        # What this connection has read, in tests before as well, is counted with what was before.
+        await tenant.rows("SELECT pg_stat_force_next_flush() WHERE $1 > 0")
         rows = await tenant.rows(
             "SELECT relname, seq_tup_read + idx_tup_fetch AS read, n_tup_del + n_tup_upd AS changed "
             "FROM pg_stat_user_tables WHERE relname IN ('jobs', 'deliveries', 'events') AND $1 > 0"

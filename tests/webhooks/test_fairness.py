@@ -34,7 +34,7 @@ async def test_a_hanging_receiver_delays_nobody_else(cluster: embedded.Address, 
             took = loop.time() - begun
         assert hanging.busiest == 4
         assert len(hanging.posts) == 4
-    assert took < 2.5, "less than one of its deadlines"
+    assert took < 4, "less than one of its deadlines"
 
 
 async def test_endpoints_of_one_organisation_that_hang_do_not_delay_another(
@@ -55,7 +55,7 @@ async def test_endpoints_of_one_organisation_that_hang_do_not_delay_another(
         async with worker(cluster, worker_concurrency=16, stop_seconds=0.1):
             await hanging.got(9)
             await happen(other)
-            await well.got(1, 0.5)
+            await well.got(1, 4)  # before one of the deadlines
             assert hanging.busiest == 9, "three quarters of twelve"
 
 
@@ -72,7 +72,7 @@ async def test_an_endpoint_that_hung_has_one_in_flight(cluster: embedded.Address
         await happen(tenant, 30)
         async with worker(cluster, worker_concurrency=16, delivery_timeout_seconds=0.5) as composed:
             await hanging.got(5)
-            await eventually(lambda: composed.worker.in_flight == 1, 0.3)
+            await eventually(lambda: composed.worker.in_flight == 1)
             await hanging.got(6)
             assert composed.worker.in_flight == 1
             well_again.set()
@@ -95,7 +95,7 @@ async def test_retries_do_not_delay_first_attempts(cluster: embedded.Address, te
         async with worker(cluster, worker_concurrency=16, stop_seconds=0.1):
             await hanging.got(3)
             await happen(tenant, 50)
-            await well.got(50, 2.5)
+            await well.got(50, 4)
         assert hanging.busiest == 3, "and of that quarter three quarters are one organisation's"
 
 

@@ -49,7 +49,7 @@ async def test_retried_while_in_flight(
             await command(tenant, lambda tx: redelivery.retry(tx, row["uid"]))
             go.set()
             if status == 500:
-                await receiver.got(2, 1.0)
+                await receiver.got(2, 3.5)  # a retry would come after four seconds at least
 
             async def recorded() -> bool:
                 return (await delivery(tenant))[2] == before + (2 if status == 500 else 1)
@@ -83,7 +83,7 @@ async def test_replayed_while_in_flight(cluster: embedded.Address, tenant: Tenan
             wanted = Replay(subscription_uid=uid, since=begun)
             assert (await command(tenant, lambda tx: redelivery.replay(tx, wanted))).armed == 1
             go.set()
-            await receiver.got(2, 1.0)
+            await receiver.got(2, 3.5)  # a retry would come after four seconds at least
 
             async def delivered() -> bool:
                 return await delivery(tenant) == ("delivered", 1, 11)

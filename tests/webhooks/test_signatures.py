@@ -116,7 +116,7 @@ def prove(count: int, seed: int) -> int:
 
 
 def test_random_payloads_verify_and_one_bit_makes_them_not() -> None:
-    assert prove(200, int.from_bytes(os.urandom(4))) == 200
+    assert prove(200, 4711) == 200
 
 
 @pytest.mark.proof

@@ -73,7 +73,7 @@ async def test_a_database_that_is_away(tenant: Tenant, connect: Callable[[], Awa
     async with httpx.AsyncClient(transport=transport, base_url="http://test" + BASE) as client:
         began = time.monotonic()
         answer = await client.get("/health/", headers=await tenant.headers())
-        assert time.monotonic() - began < 1.2
+        assert time.monotonic() - began < 4, "far from the client's patience"
         assert (answer.status_code, answer.content) == (503, b'{"status":"unavailable"}')
         assert answer.headers["retry-after"] == "1"
         assert (await client.get("/health/")).status_code == 401

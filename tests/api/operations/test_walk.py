@@ -224,7 +224,7 @@ BEGINNINGS: dict[str, tuple[str, ...]] = {"new": (), "approved": ("approve",), "
     count=st.integers(0, 2),
     stocked=st.sampled_from([5, 5, 0]),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_random_commands(
     cluster: embedded.Address, begins: str, steps: list[Step], count: int, stocked: int
 ) -> None:

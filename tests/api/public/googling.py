@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -18,6 +19,7 @@ from tests.api.public.pushing import LOOPBACK, NOTIFICATIONS
 from tests.api.wallet.cards import make_template, put
 from tests.conftest import ENCRYPTION_KEYS, FixedClock, InProcess, in_process, settings_for
 from tests.factories import Tenant
+from tests.webhooks.engine import eventually
 
 from rxdesk import working
 from rxdesk.access import Transaction
@@ -130,16 +132,21 @@ class GoogleWorld:
             clock=self.clock,
             chance=lambda: 0.5,
         )
+        # A connection of its own: the tenant's may be used meanwhile.
+        looking = await asyncpg.connect(**cluster.connect_args(embedded.APP))
         stopping = asyncio.Event()
         worker = asyncio.create_task(working.run(composed, stopping))
-        due = "SELECT 1 FROM jobs WHERE organisation_id = $1 AND due_at <= $2"
-        async with asyncio.timeout(20):
-            while True:
-                if not await self.tenant.rows(due, self.clock()):
-                    break
-                await asyncio.sleep(0.02)
-        stopping.set()
-        await worker
+
+        async def none_due() -> bool:
+            due = "SELECT EXISTS (SELECT FROM jobs WHERE organisation_id = $1 AND due_at <= $2)"
+            return not await looking.fetchval(due, self.tenant.id, self.clock())
+
+        try:
+            await eventually(none_due, 20)
+        finally:
+            await looking.close()
+            stopping.set()
+            await worker
 
 
 async def redesign(world: GoogleWorld, template: str, look: templates.Look) -> None:

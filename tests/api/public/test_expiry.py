@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.api.public.pushing import settings_of
-from tests.api.test_metrics import free_port
 from tests.cli.processes import inside
 from tests.conftest import start_live, stop_live
+from tests.ports import free_port
 from tests.wallet.cards import PASS_TYPE, TEAM
 
 from rxdesk.db import embedded

@@ -26,15 +26,8 @@ async def desk(live: Live, tenant: Tenant) -> AsyncIterator[Desk]:
 
 @pytest.fixture(scope="module")
 def hasty(cluster: embedded.Address) -> Iterator[Live]:
-    """A server that comments often, lets a request last for a second, and has few streams."""
-    server = start_live(
-        cluster,
-        stream_comment_seconds=0.1,
-        request_timeout_seconds=1,
-        streams_per_process=6,
-        streams_per_organisation=4,
-        streams_per_key=2,
-    )
+    """A server that comments often and lets a request last for a second."""
+    server = start_live(cluster, stream_comment_seconds=0.1, request_timeout_seconds=1)
     yield server
     stop_live(server)
 

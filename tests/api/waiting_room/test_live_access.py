@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 from tests.api.waiting_room.streams import MANAGEMENT, OPERATIONS, Desk, Follower, desk_at
+from tests.conftest import start_live, stop_live
 from tests.factories import LONG_AGO, Tenant
 
+from rxdesk.db import embedded
 from rxdesk.kit.keys import new_key
 
 
@@ -115,8 +118,23 @@ async def test_the_rate_limit_counts_the_opening_alone(hasty_desk: Desk) -> None
         assert [event.name for event in await stream.rest()] == ["step", "snapshot", "end"]
 
 
-async def test_limits_and_that_ends_give_places_back(hasty_desk: Desk, other: Tenant) -> None:
-    desk = hasty_desk
+@pytest.fixture
+async def narrow_desk(cluster: embedded.Address, tenant: Tenant) -> AsyncIterator[Desk]:
+    """At a server that has few streams, and none but those of the test."""
+    server = start_live(
+        cluster,
+        stream_comment_seconds=0.1,
+        streams_per_process=6,
+        streams_per_organisation=4,
+        streams_per_key=2,
+    )
+    async with desk_at(server.url, tenant) as made:
+        yield made
+    stop_live(server)
+
+
+async def test_limits_and_that_ends_give_places_back(narrow_desk: Desk, other: Tenant) -> None:
+    desk = narrow_desk
     uid = await desk.patient(await desk.shop())
     keys = [await desk.tenant.headers("waiting_room:read") for _ in range(3)]
     open_ = [await desk.follow(desk.path(uid), headers=keys[n // 2]) for n in range(4)]

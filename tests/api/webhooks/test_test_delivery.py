@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import re
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 import standardwebhooks
 from tests.api.webhooks.receivers import Pki, receiving
-from tests.api.webhooks.sending import OK, send, verify
+from tests.api.webhooks.sending import OK, SECOND, send, verify
 from tests.conftest import InProcess
 from tests.factories import Tenant, make_tenant
 
@@ -32,7 +31,7 @@ async def test_a_sample_of_each_event(sender: InProcess, pki: Pki, tenant: Tenan
     secret, duration = result.pop("signing_secret"), result.pop("duration_ms")
     assert result == {"success": True, "status_code": 200, "error": None}
     assert isinstance(duration, int)
-    assert 0 <= duration < 1000
+    assert duration >= 0
     assert len(base64.b64decode(secret.removeprefix("whsec_"), validate=True)) == 32
     [received] = receiver.received
     assert received.line == "POST /in?x=1 HTTP/1.1"
@@ -171,7 +170,7 @@ async def test_the_secret_of_the_active_subscription(
         fresh = await send(sender.client, third, receiver.url(), event_type="order_created")
         mine = await send(sender.client, tenant, receiver.url(), event_type="order_created")
         theirs = await send(sender.client, other, receiver.url(), event_type="order_updated")
-        await asyncio.sleep(1.05)
+        sender.clock.moment += SECOND
         await sender.client.delete(
             "/notification-subscriptions", params=reference, headers=await tenant.headers()
         )
@@ -198,14 +197,14 @@ async def test_while_a_rotation_s_overlap_lasts(sender: InProcess, pki: Pki, ten
         await send(sender.client, tenant, receiver.url(), event_type="order_created")
         switched = await sender.client.post(f"{path}/switch-secret", headers=headers)
         assert switched.status_code == 204
-        await asyncio.sleep(1.05)
+        sender.clock.moment += SECOND
         await send(sender.client, tenant, receiver.url(), event_type="order_created")
         await tenant.update(
             "notification_subscriptions",
             made["uid"],
             previous_secret_until=sender.clock() - timedelta(seconds=1),
         )
-        await asyncio.sleep(1.05)
+        sender.clock.moment += SECOND
         await send(sender.client, tenant, receiver.url(), event_type="order_created")
     for received, vendor in zip(receiver.received[:2], both, strict=True):
         assert received.header("X-Webhook-Signature") == vendor_signature(vendor, received.body)
