@@ -37,6 +37,7 @@ _STOP_SECONDS = 10
 _EARLY_SECONDS = 5.0
 _MOST_EARLY_ENDS = 4
 _PROBE_SECONDS = 0.02
+_SIGNAL_SECONDS = 0.5
 
 _log = structlog.get_logger("rxdesk.serving")
 
@@ -193,7 +194,7 @@ def _supervisor(started: Sequence[Callable[[], None]], ending: Callable[[], None
         def _serve_loop(self, spawn_target: object, target_loader: object) -> None:
             early = 0
             while True:
-                self.main_loop_interrupt.wait()
+                _await(self.main_loop_interrupt)
                 self.main_loop_interrupt.clear()
                 if self.interrupt_signal:
                     return
@@ -218,6 +219,15 @@ def _supervisor(started: Sequence[Callable[[], None]], ending: Callable[[], None
             self._stop_ipc()  # type: ignore[no-untyped-call]
 
     return Supervisor
+
+
+def _await(event: threading.Event) -> None:
+    """Wait in the first thread for what a signal sets too.
+
+    One that another thread takes, or this one just before it waits, is handled when the wait ends, and does not end it.
+    """
+    while not event.wait(_SIGNAL_SECONDS):
+        pass
 
 
 def _end_streams(workers: Iterable[int]) -> None:

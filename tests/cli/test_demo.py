@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import re
@@ -248,6 +249,19 @@ def test_a_signal_ends_all_of_it(copy: Path, number: signal.Signals) -> None:
         assert not [one for one in family if lives(one)]
         assert not it.ready_file.exists()
         assert "Traceback" not in it.errors.read_text()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux lets a signal be sent to one thread from outside"
+)
+def test_a_signal_that_another_thread_takes_ends_it_too(copy: Path) -> None:
+    """As one that the first thread takes just before it begins to wait: nothing wakes it for what it has to do."""
+    with serving("demo", "--data-dir", copy, "--port", 0) as it:
+        others = [
+            thread.id for thread in psutil.Process(it.process.pid).threads() if thread.id != it.process.pid
+        ]
+        assert ctypes.CDLL(None).tgkill(it.process.pid, others[0], signal.SIGINT) == 0
+        assert it.process.wait(20) == 0
 
 
 def test_ctrl_c_during_the_start_ends_quietly(tmp_path: Path) -> None:
