@@ -280,3 +280,25 @@ async def test_statistics_do_not_read_the_days_that_they_do_not_show(
     for mode in ("force_custom_plan", "force_generic_plan"):
         plan = await explain(tenant, *inside.calls[-1], mode)
         assert max(plan.scans()) <= SHOWN_DAYS
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_by_an_email_no_order_is_read_and_nobody_twice(
+    inside: InProcess, app_connection: Connection, superuser: Connection, mode: str
+) -> None:
+    """Each page more that is looked at costs more the larger the database is."""
+    tenant = await make_tenant(app_connection)
+    patients = [await tenant.insert("patients", email=f"own{n}@example.com") for n in range(300)]
+    for n, patient in enumerate(patients):
+        await tenant.insert("orders", patient_uid=patient, email=f"order{n}@example.com")
+    await superuser.execute("ANALYZE")
+    for email in ("own7@example.com", "order7@example.com"):
+        answer = await inside.client.get("/patients", params={"email": email}, headers=await tenant.headers())
+        assert answer.json()["uid"] == patients[7]
+        nodes = [*(await explain(tenant, *inside.calls[-1], mode)).nodes()]
+        orders = [node for node in nodes if node.get("Relation Name") == "orders"]
+        assert [(node["Node Type"], node["Index Name"]) for node in orders] == [
+            ("Index Only Scan", "orders_email")
+        ]
+        read = [node for node in nodes if node.get("Relation Name") == "patients"]
+        assert sum(node["Actual Rows"] * node["Actual Loops"] for node in read) == 1
