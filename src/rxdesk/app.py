@@ -51,7 +51,8 @@ def create_app(
     `connect` opens one connection as the app role; `encryption_keys` is what `sealing.read_keys` reads;
     `resolver` looks up the names of webhook targets (default: the system's).
     """
-    pool = Pool(connect, size=settings.database_pool_size)
+    connections = settings.pool_size(settings.workers)
+    pool = Pool(connect, size=connections)
     sealer = Sealer(read_keys(encryption_keys))
     access = Access(
         pool,
@@ -80,7 +81,7 @@ def create_app(
             of_key=settings.streams_per_key,
         ),
         again_seconds=settings.stream_comment_seconds,
-        reads=max(1, settings.database_pool_size // 4),
+        reads=max(1, connections // 4),
         observe=metrics.stream_observer(settings),
     )
     egress = Egress(

@@ -22,6 +22,8 @@ _OPTION = re.compile(r"^([a-z_]+) = (.*?)(?:\s+# (secret))?$")
 # Set by us for ourselves or read before the settings; not options.
 _NOT_OPTIONS = frozenset({"RXDESK_CONFIG"})
 
+_POOL_OF_ONE, _POOL_OF_SEVERAL = 8, 4
+
 
 class SettingsError(Exception):
     """A setting is unknown or has a wrong value; the message says which, where it came from and what it may be."""
@@ -79,6 +81,14 @@ class Settings:
     google_keys_url: str
     log_level: str
 
+    def pool_size(self, processes: int = 1) -> int:
+        """How many connections to the database each of so many processes has.
+
+        Where nothing is set, few for each of several: what more connections ask for at once, PostgreSQL does no sooner,
+        and each is a process with caches of its own (docs/performance.md).
+        """
+        return self.database_pool_size or (_POOL_OF_ONE if processes == 1 else _POOL_OF_SEVERAL)
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -99,7 +109,7 @@ class Loaded:
 
 
 _BOUNDS: dict[str, tuple[float, float]] = {
-    "database_pool_size": (1, 500),
+    "database_pool_size": (0, 500),
     "port": (0, 65535),
     "metrics_port": (0, 65535),
     "workers": (1, 256),

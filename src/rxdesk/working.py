@@ -83,7 +83,7 @@ def compose(
     name, seconds = "rxdesk worker", settings.statement_timeout_seconds
     pool = Pool(
         connector(dict(connect), statement_seconds=seconds, name=name, queueing=True),
-        size=settings.database_pool_size,
+        size=settings.pool_size(),
     )
     sealer = Sealer(read_keys(encryption_keys))
     access = Access(pool, clock=clock, sealer=sealer, statement_seconds=seconds)

@@ -224,6 +224,10 @@ def test_kill_9_of_the_main_process_leaves_nothing(copy: Path, first: First) -> 
         assert len(workers) == 2
         # Each is a session of its own: to the terminal's signals, and to the scheduler.
         assert [os.getsid(one.pid) for one in workers] == [one.pid for one in workers]
+        # Two on two cores have one each.
+        cores = sorted(os.sched_getaffinity(0))
+        bound = sorted(one.cpu_affinity() for one in workers)
+        assert bound == ([[one] for one in cores] if len(cores) == 2 else [cores, cores])
         it.process.kill()
         it.process.wait()
         _ends_after_a_kill(workers)

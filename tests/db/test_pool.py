@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import asyncpg
 import pytest
+from tests.conftest import settings_for
 
 from rxdesk import errors
 from rxdesk.db import embedded
@@ -241,3 +242,8 @@ async def test_no_more_than_its_size(cluster: embedded.Address) -> None:
     await asyncio.gather(*(use(opened.pool, number % 5 + 1, seconds=10) for number in range(200)))
     assert len(opened.connections) == 3
     await opened.pool.close()
+
+
+def test_each_of_several_processes_has_fewer_connections_unless_it_is_set() -> None:
+    assert [settings_for().pool_size(processes) for processes in (1, 2, 16)] == [8, 4, 4]
+    assert {settings_for(database_pool_size=5).pool_size(processes) for processes in (1, 2)} == {5}
