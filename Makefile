@@ -49,7 +49,7 @@ lint: $(DEV) ## ruff, mypy --strict, import contracts, rules on SQL
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python scripts/lint_sql.py
+	$(BIN)/python -m scripts.lint_sql
 
 format: $(DEV) ## let ruff lay out the code and repair what it can
 	$(BIN)/ruff format .

@@ -15,7 +15,7 @@ The rules, for each table that has an ``organisation_id`` column (the migrations
 A statement that has to break a rule says why: ``-- no-tenant: REASON`` inside it, or ``# no-tenant: REASON``
 on the line before.
 
-usage: python scripts/lint_sql.py [FOLDER]     (default: src/rxdesk; exit status 1 when a rule is broken)
+usage: python -m scripts.lint_sql [FOLDER]     (default: src/rxdesk; exit status 1 when a rule is broken)
 """
 
 from __future__ import annotations
@@ -28,9 +28,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard
-
-# Run as a file, only its own folder would be looked into for modules.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from scripts.sql_rules import HOLE, SQL_COMMENT, TENANT, check_statement, tenant_tables
 

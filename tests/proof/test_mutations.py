@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_LINT = [sys.executable, "scripts/lint_sql.py"]
+_LINT = [sys.executable, "-m", "scripts.lint_sql"]
 
 
 @dataclass(frozen=True)
