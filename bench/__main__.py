@@ -347,6 +347,7 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
         },
     }
     if limit is not None:
+        result["order_against_limit"] = {name: asdict(figures(of)) for name, of in limit.items()}
         result["ratios"]["order"][BARE] = asdict(ratio(limit[RXDESK], limit[BARE]))
         result["p99_ratios"]["order"][BARE] = asdict(
             ratio(limit[RXDESK], limit[BARE], lambda run: run.p99_us)

@@ -142,4 +142,4 @@ def ratio(
 def pairwise(upper: Sequence[float], lower: Sequence[float]) -> Ratio:
     """Divide numbers of the same rounds."""
     pairs = [one / max(other, 1e-9) for one, other in zip(upper, lower, strict=True)]
-    return Ratio(round(statistics.median(pairs), 3), round(min(pairs), 3), round(max(pairs), 3))
+    return Ratio(*(round(of(pairs), 4) for of in (statistics.median, min, max)))

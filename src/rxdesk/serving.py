@@ -143,7 +143,14 @@ def serve(
     )
     try:
         with metrics_shown(launch.settings):
-            _log.info("serving", address=launch.settings.address, port=port, workers=launch.settings.workers)
+            workers = launch.settings.workers
+            _log.info(
+                "serving",
+                address=launch.settings.address,
+                port=port,
+                workers=workers,
+                connections=launch.settings.pool_size(workers),
+            )
             server.serve(target_loader=partial(load_worker, launch, os.getpid()), wrap_loader=False)
     finally:
         ending.set()

@@ -89,6 +89,18 @@ class Settings:
         """
         return self.database_pool_size or (_POOL_OF_ONE if processes == 1 else _POOL_OF_SEVERAL)
 
+    def connections(self) -> tuple[int, int]:
+        """How many connections a serving process has at most, and how many a process that delivers has.
+
+        Each has one more than its pool, by which it hears of changes.
+        """
+        return self.pool_size(self.workers) + 1, self.pool_size() + 1
+
+    def all_connections(self) -> int:
+        """How many connections `serve` has at most, with all its processes."""
+        serving, delivering = self.connections()
+        return self.workers * serving + delivering
+
 
 @dataclass(frozen=True, slots=True)
 class Option:

@@ -31,8 +31,8 @@ def put(folder: Path, kind: str = "delivery") -> None:
     asyncio.run(insert())
 
 
-def look(folder: Path, name: str = "deliveries") -> dict[str, Any]:
-    done = rxdesk("check", "--data-dir", folder, "--port", 0, "--json")
+def look(folder: Path, name: str = "deliveries", **env: str) -> dict[str, Any]:
+    done = rxdesk("check", "--data-dir", folder, "--port", 0, "--json", **env)
     return next(one for one in json.loads(done.stdout) if one["name"] == name)
 
 

@@ -27,6 +27,7 @@ def check_database(settings: Settings, *, serving: bool) -> list[Finding]:
             found = await inspect(connection)
             if all(finding.well for finding in found):
                 found.append(await _sealed(settings, connection))
+                found.append(await _connections(settings, connection))
                 serves = serving or bool(settings.database_url)
                 found.append(await _deliveries(connection, serving=serves))
                 found.append(await _pushes(connection, serving=serves))
@@ -74,6 +75,31 @@ async def _sealed(settings: Settings, connection: Connection) -> Finding:
         SEALED,
         well=True,
         message=said.get(count, f"{count} keys have sealed here, and all open what they sealed"),
+    )
+
+
+async def _connections(settings: Settings, connection: Connection) -> Finding:
+    """Judge whether PostgreSQL gives as many connections as all processes of `serve` may open."""
+    from rxdesk.db.location import Finding
+
+    given = await connection.fetchval(
+        "SELECT sum(CASE name WHEN 'max_connections' THEN 1 ELSE -1 END * setting::int) FROM pg_settings "
+        "WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')"
+    )
+    most, (serving, delivering) = settings.all_connections(), settings.connections()
+    workers = f"{settings.workers} worker{'s' if settings.workers > 1 else ''} of {serving}"
+    said = f"{most} at most: {workers} and {delivering} for deliveries"
+    if most <= given:
+        return Finding("connections", well=True, message=f"{said}, of {given} that PostgreSQL gives")
+    said += f", and PostgreSQL gives {given}: "
+    fewer = "set fewer workers or a smaller database_pool_size"
+    if settings.database_url:  # what stands between is not known here
+        said += f"too few, unless a pooler stands before it. Raise max_connections, or {fewer}"
+        return Finding("connections", well=True, message=said)
+    return Finding(
+        "connections",
+        well=False,
+        message=f"{said}start `serve` anew, which lets it give more, or {fewer}",
     )
 
 

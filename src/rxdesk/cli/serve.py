@@ -179,7 +179,12 @@ def located_for_serving(
         from rxdesk.db.location import located
 
         with located(
-            database_url=settings.database_url, data_dir=settings.data_dir, purpose=purpose, own=True, say=say
+            database_url=settings.database_url,
+            data_dir=settings.data_dir,
+            purpose=purpose,
+            own=True,
+            say=say,
+            connections=settings.all_connections(),
         ) as location:
             yield location, holder
 

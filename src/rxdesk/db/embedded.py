@@ -22,6 +22,7 @@ from urllib.parse import quote
 from rxdesk.db import embedded_lock
 from rxdesk.db.embedded_cluster import (
     APP,
+    CONNECTIONS,
     DATABASE,
     OWNER,
     PORT,
@@ -46,6 +47,7 @@ from rxdesk.db.embedded_process import (
 
 __all__ = [
     "APP",
+    "CONNECTIONS",
     "DATABASE",
     "OWNER",
     "ROLES",

@@ -26,6 +26,7 @@ ROLES = (SUPERUSER, OWNER, APP)
 DATABASE = "rxdesk"
 PORT = 5432  # names the socket file only: there is no TCP
 
+CONNECTIONS = 100  # unless its starter needs more
 _MIB = 1 << 20
 # sockaddr_un.sun_path of macOS, the shortest, with its closing NUL.
 _LONGEST_SOCKET_PATH = 103
@@ -242,7 +243,7 @@ def _configuration() -> str:
     except OSError:
         shared = "posix"
     values: Mapping[str, str] = {
-        "max_connections": "100",
+        "max_connections": str(CONNECTIONS),
         "shared_buffers": f"{shared_buffers // _MIB}MB",
         "effective_cache_size": f"{max(memory // 2, 256 * _MIB) // _MIB}MB",
         "work_mem": "8MB",

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rxdesk.db.pool import SESSION, Connection
 OLDEST = (15, 14)
 _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 0.2
+_SPARE = 20  # connections for verbs, and those that PostgreSQL keeps for superusers
 _AGAIN_SECONDS = 2.0  # between attempts to start a server that does not come up again
 # Those whose server lives long enough to be joined by a verb; another verb's is waited for.
 SERVING = ("serve", "demo")
@@ -41,10 +43,16 @@ class Kept:
         purpose: str,
         say: Callable[[str], None],
         wait_seconds: float = _CONNECT_SECONDS,
+        connections: int = 0,
     ) -> None:
-        self._data_dir = data_dir
-        self._purpose = purpose
-        self._server = embedded.start(data_dir, purpose=purpose, say=say, wait_seconds=wait_seconds)
+        needed = connections + _SPARE
+        self._start = partial(
+            embedded.start,
+            data_dir,
+            purpose=purpose,
+            settings={"max_connections": str(needed)} if needed > embedded.CONNECTIONS else {},
+        )
+        self._server = self._start(say=say, wait_seconds=wait_seconds)
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -74,7 +82,7 @@ class Kept:
             report("postgresql_died", status=status)
             self._server.stop()  # gives the folder back
             try:
-                self._server = embedded.start(self._data_dir, purpose=self._purpose)
+                self._server = self._start()
             except embedded.EmbeddedError as error:
                 report("postgresql_not_restarted", error=str(error))
                 pause = _AGAIN_SECONDS
@@ -110,12 +118,18 @@ def _embedded_location(address: embedded.Address, kept: Kept | None) -> Location
 
 @contextlib.contextmanager
 def located(
-    *, database_url: str, data_dir: Path, purpose: str, own: bool, say: Callable[[str], None] = lambda _: None
+    *,
+    database_url: str,
+    data_dir: Path,
+    purpose: str,
+    own: bool,
+    say: Callable[[str], None] = lambda _: None,
+    connections: int = 0,
 ) -> Iterator[Location]:
     """Give the database for the length of a command.
 
-    The embedded one is started and stopped here; a verb (`own` false) joins one that another process serves
-    with. Raises LocationError.
+    The embedded one is started and stopped here, for so many connections if that is more than it has anyway; a verb
+    (`own` false) joins one that another process serves with. Raises LocationError.
     """
     if database_url:
         arguments = {"dsn": database_url, "timeout": _CONNECT_SECONDS}
@@ -125,7 +139,8 @@ def located(
         if not own and (address := embedded.running(data_dir)) is not None and _is_serving(data_dir):
             yield _embedded_location(address, None)
             return
-        kept = Kept(data_dir, purpose=purpose, say=say, wait_seconds=2 if own else 10)
+        wait_seconds = 2 if own else 10
+        kept = Kept(data_dir, purpose=purpose, say=say, wait_seconds=wait_seconds, connections=connections)
     except embedded.EmbeddedError as error:
         raise LocationError(str(error)) from error
     try:
