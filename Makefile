@@ -59,7 +59,7 @@ docs: $(DEV) ## write docs/configuration.md and docs/openapi.json from the code
 	$(BIN)/python -m scripts.generate_docs
 
 bench: $(RUNTIME) $(BENCH) ## RxDesk measured beside its peers, about half an hour; QUICK=1 takes less than 3
-	@VENV='$(VENV)' $(BENCH_VENV)/bin/python -m bench $(if $(QUICK),--quick) $(ARGS)
+	@VENV='$(VENV)' $(BENCH_VENV)/bin/python -m bench $(if $(filter-out 0,$(QUICK)),--quick) $(ARGS)
 
 bench-tools: ## wrk and redis-server (installed if root on Debian) and an environment for the peers' packages
 	@sh scripts/bench_tools.sh '$(BENCH_VENV)' '$(PYTHON)'

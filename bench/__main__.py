@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -17,16 +17,16 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import checks, database, extras, report, streams, waiting_room, wallet, workloads
+from bench import arguments, checks, database, extras, report, streams, waiting_room, wallet, workloads
+from bench.arguments import DELIVERIES, STREAMS, WAITING, WALLET
 from bench.data import BUSY, QUIET, Filled
 from bench.deliveries import section
-from bench.load import BenchError, Run, wrk
+from bench.load import BenchError, Request, Run, wrk
 from bench.measuring import Plan, figures, interleaved, ratio
 from bench.servers import RXDESK, Contestant, Running, all_running, present, running
 from rxdesk.db import embedded
 
 MAIN = "bench_main"
-DELIVERIES, STREAMS, WAITING, WALLET = "deliveries", "streams", "waiting", "wallet"
 GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
 BARE = "bare"
@@ -79,6 +79,7 @@ class Bench:
         with all_running(self.contestants, address, cores=self.plan.servers, logs=self.folder) as servers:
             self.part("comparing the answers of all contestants")
             self._check(servers, filled, address)
+            wanted = [name for name in chosen if name in workloads.READS]
             found = {}
             for name in chosen:
                 self.part(name)
@@ -95,6 +96,9 @@ class Bench:
                 )
             if {RXDESK, BARE} <= servers.keys() and "order" in chosen:
                 found[LIMIT] = self._against_the_limit(servers, filled)
+            # And under load, or since, nobody has begun to answer otherwise.
+            self.part("comparing the answers once more")
+            checks.same_bodies(servers, self._asked(filled, wanted))
         return found
 
     def _against_the_limit(self, servers: Mapping[str, Running], filled: Filled) -> dict[str, list[Run]]:
@@ -110,14 +114,15 @@ class Bench:
         return interleaved(plan, targets, self.server.pid, tell=self.tell)
 
     def _check(self, servers: Mapping[str, Running], filled: Filled, address: embedded.Address) -> None:
-        every = [
-            request
-            for name in workloads.READS
-            for request in workloads.reads(filled, name)[:: 20 if self.quick else 5]
-        ]
-        checks.same_bodies(servers, [*every, workloads.push(filled)])
+        checks.same_bodies(servers, [*self._asked(filled, workloads.READS), workloads.push(filled)])
         checks.refusals(servers, workloads.reads(filled, "order")[0], database.poor_key(address, filled))
         checks.waiting_room(servers, filled.key, lambda: database.events(address, filled.organisation_id))
+
+    def _asked(self, filled: Filled, names: Iterable[str]) -> Iterator[Request]:
+        """Give what is asked for under load: all of it, or some of each read in a quick run."""
+        for name in names:
+            requests = workloads.reads(filled, name)
+            yield from requests[:: max(1, len(requests) // 10) if self.quick else 1]
 
     def growth(self, main: Filled) -> dict[str, Any]:
         """Ask databases of several sizes in turn."""
@@ -234,37 +239,24 @@ class Bench:
         )
 
 
+def _end(number: int, _: object) -> None:
+    raise SystemExit(128 + number)  # so that all that was started is ended
+
+
 def main() -> int:
     """Run the benchmark; write and print its report."""
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under three minutes: shorter rounds, less data")
-    parser.add_argument("--rounds", type=int, default=0)
-    parser.add_argument(
-        "--only",
-        default="",
-        help="compare only these workloads, divided by commas, and no extras; also deliveries, streams, waiting, "
-        "wallet",
-    )
-    parser.add_argument("--contestants", default="", help="compare rxdesk only with these, divided by commas")
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
-    options = parser.parse_args()
-    if os.environ.get("QUICK") == "1":
-        options.quick = True
+    options = arguments.options()
     wrk()
     if not Path("/proc/self/schedstat").exists():
         raise BenchError("the benchmark reads processor times from /proc, which only Linux has")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     cores = sorted(os.sched_getaffinity(0))
-    plan = Plan(
-        rounds=max(5, options.rounds) if not options.only else options.rounds or 5,
-        # wrk looks every tenth of a second whether it shall end.
-        seconds=0.1 if options.quick else 1.5,
-        tail_seconds=0.1 if options.quick else 2.0,
-        warm_up=0.1 if options.quick else 0.5,
-        least=4 if options.quick else 50,
-        connections=4 if options.quick else 8,
-        servers={cores[0]} if len(cores) > 1 else None,
-        client={cores[1]} if len(cores) > 1 else None,
-    )
+    plan = options.plan(cores)
+    if len(cores) < 2:
+        print(
+            "bench: there is one core only: servers and wrk share it, and nothing is bound", file=sys.stderr
+        )
     machine = report.machine()
     if machine["load_before"] > _BUSY_LOAD:
         print(
@@ -272,16 +264,15 @@ def main() -> int:
             "and times, p99 above all, will show it",
             file=sys.stderr,
         )
-    chosen = options.only.split(",") if options.only else [*workloads.READS, *workloads.WRITES]
     with tempfile.TemporaryDirectory(prefix="rxdesk-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         with database.cluster(folder / "data", plan.servers) as server:
-            wanted = {RXDESK, *options.contestants.split(",")} if options.contestants else None
+            wanted = {RXDESK, *options.contestants} if options.contestants else None
             contestants = tuple(one for one in present() if wanted is None or one.name in wanted)
             bench = Bench(plan, server, folder, quick=options.quick, contestants=contestants)
             with bench.status:
-                found = _measure(bench, chosen, whole=not (options.only or options.contestants))
+                found = _measure(bench, options.chosen, whole=options.whole)
     result: dict[str, Any] = {
         "quick": options.quick,
         "commit": report.commit(),
@@ -292,12 +283,13 @@ def main() -> int:
             "seconds_a_run": plan.seconds,
             "tail_seconds": plan.tail_seconds,
             "quick": options.quick,
+            "cores": len(cores),
         },
+        "errors": 0,  # one would have ended the run
         **found,
     }
     result["seconds"] = round(time.monotonic() - bench.began)
-    part = options.only or options.contestants
-    report.write(result, options.results if not part else None)
+    report.write(result, options.results if options.whole else None)
     return 0
 
 
@@ -393,3 +385,6 @@ if __name__ == "__main__":
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("bench: ended", file=sys.stderr)
+        sys.exit(130)

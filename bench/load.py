@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,12 +124,29 @@ def run(
     server: int,
     database: int,
     cores: set[int] | None,
+    name: str = "",
+    again: Callable[[], None] = lambda: None,
 ) -> Run:
     """Load a server for some time; `server` and `database` are the first processes of the two.
 
     Requests that are under way when the time is over have cost something as well: half of them are counted for it.
-    Raises BenchError when an answer was not a success.
+    A run without an answer is made once more, for longer; `again` is called before it, since such a run has written,
+    too. Raises BenchError, with the server's `name`, when an answer was not a success.
     """
+
+    def longer() -> Run:
+        again()
+        return run(
+            arguments,
+            url,
+            seconds=4 * seconds,
+            server=server,
+            database=database,
+            cores=cores,
+            name=name,
+            again=again,
+        )
+
     # wrk counts in seconds; it is ended by a signal.
     command = [wrk(), f"-d{math.ceil(seconds) + 5}", "--timeout", "5", *arguments]
     command[command.index("URL")] = url
@@ -149,16 +166,16 @@ def run(
             process.send_signal(2)  # wrk ends with its report
             output, _ = process.communicate(timeout=15)
     if not output and seconds < _LONGEST:  # on a busy machine it was ended before it had begun
-        return run(arguments, url, seconds=4 * seconds, server=server, database=database, cores=cores)
+        return longer()
     found = json.loads(output.splitlines()[-1])
     # Connections of the database may have been opened meanwhile.
     more = cpu.trees(server, database)
     after = cpu.seconds({*servers, *more[0]}), cpu.seconds({*databases, *more[1]})
     count = found["requests"]
     if not count and not found["errors"] and seconds < _LONGEST:
-        return run(arguments, url, seconds=4 * seconds, server=server, database=database, cores=cores)
+        return longer()
     if found["errors"] or not count:
-        message = f"{url}: {found['errors']} of {count} requests failed under load; it said {output[-300:]!r}"
+        message = f"{name} at {url}: {found['errors']} of {count} requests failed under load; wrk: {output[-300:]!r}"
         raise BenchError(message)
     worked = count + int(arguments[1].removeprefix("-c")) / 2
     return Run(

@@ -66,17 +66,19 @@ def interleaved(
                 server=server.pid,
                 database=database,
                 cores=plan.client,
+                name=f"{name}, {workload.name},",
+                again=before,
             )
 
     try:
         for number in range(-1, plan.rounds):  # the first is to warm up
             for name in orders.sample(names, len(names)):
                 tell(f"{targets[name][1].name}: {name}")
-                before()
                 pids = [pid for tree in cpu.trees(*everyone) for pid in tree]
                 if plan.servers:
                     cpu.schedule(pids, os.SCHED_BATCH)
-                load.settled(pids)
+                load.settled(pids)  # a write that was still under way would come after what `before` clears
+                before()
                 run = once(name, seconds[name])
                 sent[name] += run.requests
                 if number < 0:

@@ -95,7 +95,7 @@ def machine() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "processor": model,
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gb": round(memory / 1e9, 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load_before": round(os.getloadavg()[0], 2),
@@ -312,6 +312,7 @@ def write(result: dict[str, Any], folder: Path | None) -> None:
 
 def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[str, str]]) -> str:
     machine, plan, commit = result["machine"], result["plan"], result["commit"]
+    pairs = plan["rounds"] * (1 if result["quick"] else 3)
     lines = [
         "# Benchmark",
         "",
@@ -330,7 +331,7 @@ def _markdown(result: dict[str, Any], rows: list[list[str]], others: list[tuple[
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}.",
         f"Load average before the run: {machine['load_before']} (on an idle machine it is near 0).",
         f"{plan['rounds']} rounds of {plan['seconds_a_run']} s each, interleaved.",
-        f"Order by RxDesk against bare: {3 * plan['rounds']} pairs of {plan['tail_seconds']} s.",
+        f"Order by RxDesk against bare: {pairs} pairs of {plan['tail_seconds']} s.",
         "Figures are medians; beside a ratio stand the least and the most of the rounds.",
         "",
         "Versions: " + ", ".join(f"{name} {number}" for name, number in result["versions"].items()) + ".",

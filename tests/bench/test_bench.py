@@ -74,8 +74,18 @@ def test_a_load_that_was_ended_before_it_began_is_made_again(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     mine = os.getpid()
-    made = load.run(["-t1", "-c2", "URL"], "http://x", seconds=1, server=mine, database=mine, cores=None)
+    cleared: list[bool] = []
+    made = load.run(
+        ["-t1", "-c2", "URL"],
+        "http://x",
+        seconds=1,
+        server=mine,
+        database=mine,
+        cores=None,
+        again=lambda: cleared.append(True),
+    )
     assert (made.requests, made.rps) == (8, 16)
+    assert cleared == [True], "what the first has written would be in the way of the second"
 
 
 Answers = dict[str, tuple[int, Any]]
