@@ -154,6 +154,7 @@ def called_by_clock() -> None:
         "ORDER BY v.turn LIMIT 1 FOR",
         "ORDER BY coalesce(v.requeued_at, v.created_at), v.turn LIMIT 1 FOR",
     )
+    Access.write_at_once = _write_slowly  # type: ignore[assignment,method-assign] # as a slow disk would
 
 
 def cancelled_without_lock() -> None:

@@ -22,6 +22,9 @@ from tests.linear.history import History
 from rxdesk.db.pool import Connection
 
 PATIENTS = 10  # a shop: fewer than would make duplicates rare
+# Connections of each server, more than several have by themselves: some faults show only in who overtakes whom, so the
+# more write at once the better.
+MANY = 8
 
 
 @dataclass

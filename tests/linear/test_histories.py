@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Live, start_live, stop_live
 from tests.linear.calls import MIXES, Mix
 from tests.linear.clients import crew
-from tests.linear.recording import follow, judged
+from tests.linear.recording import MANY, follow, judged
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
@@ -17,7 +17,7 @@ from rxdesk.db.pool import Connection
 
 @pytest.fixture(scope="module", params=[1, 4], ids=["one worker", "four workers"])
 def server(request: pytest.FixtureRequest, cluster: embedded.Address) -> Iterator[Live]:
-    live = start_live(cluster, workers=request.param)
+    live = start_live(cluster, workers=request.param, database_pool_size=MANY)
     yield live
     stop_live(live)
 

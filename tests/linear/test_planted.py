@@ -13,7 +13,7 @@ from tests.faults.kills import ServerProcess
 from tests.linear import broken
 from tests.linear.calls import CROWD, USUAL, Mix
 from tests.linear.clients import crew
-from tests.linear.recording import answering, follow, judged
+from tests.linear.recording import MANY, answering, follow, judged
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
@@ -61,7 +61,7 @@ def mix(bug: str) -> Mix:
 
 @asynccontextmanager
 async def serving(address: embedded.Address, bug: str) -> AsyncIterator[str]:
-    server = ServerProcess(address, bug, script=BROKEN, workers=2)
+    server = ServerProcess(address, bug, script=BROKEN, workers=2, database_pool_size=MANY)
     try:
         await answering(server.url)
         yield server.url
