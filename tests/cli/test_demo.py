@@ -224,10 +224,6 @@ def test_kill_9_of_the_main_process_leaves_nothing(copy: Path, first: First) -> 
         assert len(workers) == 2
         # Each is a session of its own: to the terminal's signals, and to the scheduler.
         assert [os.getsid(one.pid) for one in workers] == [one.pid for one in workers]
-        # Two on two cores have one each.
-        cores = sorted(os.sched_getaffinity(0))
-        bound = sorted(one.cpu_affinity() for one in workers)
-        assert bound == ([[one] for one in cores] if len(cores) == 2 else [cores, cores])
         it.process.kill()
         it.process.wait()
         _ends_after_a_kill(workers)
@@ -294,6 +290,26 @@ def test_killed_workers_are_replaced(copy: Path) -> None:
             until(lambda: it.order() == 200, what="an answer")
         assert it.process.poll() is None
         assert it.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems bind no process to a core")
+def test_as_many_workers_as_cores_have_one_each_and_so_have_their_successors(copy: Path) -> None:
+    before = os.sched_getaffinity(0)
+    cores = sorted(before)[:2]
+    os.sched_setaffinity(0, cores)  # the server inherits it
+    try:
+        with serving("demo", "--data-dir", copy, "--port", 0, "--workers", 2) as it:
+            bound = [[one] for one in cores] if len(cores) == 2 else [cores, cores]
+            for _ in range(2):
+                until(lambda: sorted(one.cpu_affinity() for one in it.workers()) == bound, what="cores")
+                victim = it.workers()[0]
+                victim.kill()
+                until(lambda pid=victim.pid: _replaced(it, pid), what="a new worker")  # type: ignore[misc]
+                until(lambda: it.order() == 200, what="an answer")
+            assert it.postgres().cpu_affinity() == cores
+            assert it.stop() == 0
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_workers_that_are_started_afresh_serve_too(copy: Path) -> None:
