@@ -52,6 +52,14 @@ def test_a_server_that_was_started_for_fewer(copy: Path) -> None:
         )
 
 
+def test_a_server_that_is_not_started_yet(copy: Path) -> None:
+    found = look(copy, "connections", RXDESK_WORKERS="30")
+    assert found["ok"], "started for 30, it will give enough"
+    assert found["message"] == (
+        "159 at most: 30 workers of 5 and 9 for deliveries; `serve` starts PostgreSQL for as many"
+    )
+
+
 def test_one_s_own_postgresql_may_have_a_pooler_before_it(copy: Path) -> None:
     with serving("demo", "--data-dir", copy, "--port", 0):
         address = embedded.running(copy)

@@ -27,7 +27,7 @@ def check_database(settings: Settings, *, serving: bool) -> list[Finding]:
             found = await inspect(connection)
             if all(finding.well for finding in found):
                 found.append(await _sealed(settings, connection))
-                found.append(await _connections(settings, connection))
+                found.append(await _connections(settings, connection, serving=serving))
                 serves = serving or bool(settings.database_url)
                 found.append(await _deliveries(connection, serving=serves))
                 found.append(await _pushes(connection, serving=serves))
@@ -78,7 +78,7 @@ async def _sealed(settings: Settings, connection: Connection) -> Finding:
     )
 
 
-async def _connections(settings: Settings, connection: Connection) -> Finding:
+async def _connections(settings: Settings, connection: Connection, *, serving: bool) -> Finding:
     """Judge whether PostgreSQL gives as many connections as all processes of `serve` may open."""
     from rxdesk.db.location import Finding
 
@@ -86,11 +86,14 @@ async def _connections(settings: Settings, connection: Connection) -> Finding:
         "SELECT sum(CASE name WHEN 'max_connections' THEN 1 ELSE -1 END * setting::int) FROM pg_settings "
         "WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')"
     )
-    most, (serving, delivering) = settings.all_connections(), settings.connections()
-    workers = f"{settings.workers} worker{'s' if settings.workers > 1 else ''} of {serving}"
-    said = f"{most} at most: {workers} and {delivering} for deliveries"
+    most, (of_worker, of_deliverer) = settings.all_connections(), settings.connections()
+    workers = f"{settings.workers} worker{'s' if settings.workers > 1 else ''} of {of_worker}"
+    said = f"{most} at most: {workers} and {of_deliverer} for deliveries"
     if most <= given:
         return Finding("connections", well=True, message=f"{said}, of {given} that PostgreSQL gives")
+    if not (settings.database_url or serving):  # it was started for this look, and not for workers
+        said += "; `serve` starts PostgreSQL for as many"
+        return Finding("connections", well=True, message=said)
     said += f", and PostgreSQL gives {given}: "
     fewer = "set fewer workers or a smaller database_pool_size"
     if settings.database_url:  # what stands between is not known here
