@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Options:
         )
 
 
-def _names(known: Sequence[str]) -> type[str] | object:
+def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     def read(text: str) -> tuple[str, ...]:
         found = tuple(name for name in text.split(",") if name)
         if unknown := [name for name in found if name not in known]:
@@ -74,13 +74,13 @@ def options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument("--rounds", type=int, default=0)
     parser.add_argument(
         "--only",
-        type=_names((*_WORK, *APART)),  # type: ignore[arg-type]  # argparse takes any callable
+        type=_names((*_WORK, *APART)),
         default=(),
         help="compare only these, divided by commas, and no extras: " + ", ".join((*_WORK, *APART)),
     )
     parser.add_argument(
         "--contestants",
-        type=_names([one.name for one in CONTESTANTS]),  # type: ignore[arg-type]  # likewise
+        type=_names([one.name for one in CONTESTANTS]),
         default=(),
         help=f"compare {RXDESK} only with these, divided by commas",
     )

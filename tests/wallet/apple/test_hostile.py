@@ -67,6 +67,18 @@ def test_a_pass_cut_or_patched_anywhere_is_refused_or_the_same(
     assert (read.document, read.members) == (whole.document, whole.members)
 
 
+def test_members_that_zip_cannot_read_are_refused(chain: TrialFiles) -> None:
+    """A compression that nobody knows, and a password: of the first entry of the directory."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("pass.json", b"{}")
+    directory = file.getvalue().index(b"PK\x01\x02")
+    for offset, value in ((10, 99), (8, 1)):
+        patched = bytearray(file.getvalue())
+        patched[directory + offset] = value
+        refused(bytes(patched), root_of(chain))
+
+
 def test_an_archive_s_end_that_lies_is_refused(chain: TrialFiles, signer: PassSigner) -> None:
     """It says where the directory is, which may then be before the file's beginning."""
     file, root = build_pass(PATIENT, signer, NOW), root_of(chain)

@@ -79,9 +79,9 @@ def _members(file: bytes) -> dict[str, bytes]:
             entries = archive.infolist()
             size = sum(entry.file_size for entry in entries)
             members = {entry.filename: archive.read(entry) for entry in entries if size <= MOST_BYTES}
-    # NotImplementedError: of zipfile, for a compression that it does not know. ValueError: a directory that is said to
+    # RuntimeError: of zipfile, for a compression that it does not know, too. ValueError: a directory that is said to
     # begin before the file does.
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, ValueError) as error:
         raise PassRefused("not a ZIP file, or a damaged one") from error
     if size > MOST_BYTES:
         raise PassRefused("the pass is too large")
