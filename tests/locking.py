@@ -15,7 +15,26 @@ from rxdesk.db.pool import Connection
 Row = tuple[str, str]
 """A table and a uid."""
 _LOCK = "SELECT FROM {} WHERE organisation_id = $1 AND uid = $2 FOR NO KEY UPDATE"
+_BEHIND = """
+WITH RECURSIVE behind AS (
+  SELECT pg_backend_pid() AS pid
+  UNION SELECT a.pid FROM pg_stat_activity a JOIN behind b ON b.pid = ANY (pg_blocking_pids(a.pid)))
+SELECT count(*) - 1 FROM behind"""
 _WAITS = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+
+
+async def until_waiting(connection: Connection, backends: int, *, seconds: float = 10) -> None:
+    """Wait until so many backends wait for this connection's transaction, be it one behind another.
+
+    Raises TimeoutError if they do not.
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            # A transaction sees the backends that there were when it first looked: not one that is connected since.
+            await connection.execute("SELECT pg_stat_clear_snapshot()")
+            if await connection.fetchval(_BEHIND) >= backends:
+                return
+            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

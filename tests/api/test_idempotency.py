@@ -15,6 +15,7 @@ import httpx
 import pytest
 from tests.conftest import InProcess, in_process
 from tests.factories import Tenant
+from tests.locking import until_waiting
 
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
@@ -300,21 +301,6 @@ async def test_a_twin_in_flight_is_waited_for(
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].content == answers[1].content
     assert await count(tenant, "waiting_room_visits") == 2
-
-
-async def until_waiting(connection: Connection, backends: int) -> None:
-    """Wait until so many of the tests' server's backends wait for a lock that leads to this connection."""
-    until = time.monotonic() + 1.5
-    while time.monotonic() < until:
-        waiting = await connection.fetchval(
-            "WITH RECURSIVE behind AS (SELECT pg_backend_pid() AS pid UNION "
-            "SELECT a.pid FROM pg_stat_activity a JOIN behind b ON b.pid = ANY (pg_blocking_pids(a.pid))) "
-            "SELECT count(*) - 1 FROM behind"
-        )
-        if waiting >= backends:
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("nobody waits")
 
 
 async def test_a_twin_that_takes_too_long_is_a_409(

@@ -1,17 +1,17 @@
 """The database refuses, is lost, hangs or is slow: a clear 503 in time, and recovery without a restart."""
 
-# ruff: noqa: ASYNC110, ASYNC240 (asks another process until it is so; /proc does not block)
+# ruff: noqa: ASYNC240 (/proc does not block)
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import httpx
 import pytest
 from tests.conftest import BASE, Live, start_live, stop_live
 from tests.factories import Tenant, make_tenant
+from tests.locking import until_waiting
 
 from rxdesk.db import embedded, migrate
 from rxdesk.db.embedded_cluster import pgdata_of
@@ -33,6 +34,7 @@ POOL = 4
 SOON = 4.0
 LATE = 7.9
 Timed = tuple[httpx.Response, float]
+CUT_WAITING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 # A kill loses nothing that was committed, as it must not; only a power cut could.
 NO_SYNC = {"fsync": "off"}
 
@@ -55,7 +57,7 @@ class Database:
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text()
         return [postmaster, *map(int, children.split())]
 
-    @contextmanager
+    @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Nothing of the database runs; the postmaster first, so that it starts no more."""
         stopped: list[int] = []
@@ -205,11 +207,8 @@ async def test_lost_in_the_middle(database: Database, client: Client) -> None:
     async with administrator.transaction():
         await administrator.execute("LOCK TABLE patients IN ACCESS EXCLUSIVE MODE")
         asking = asyncio.create_task(client.read())
-        async with asyncio.timeout(2):
-            while not await administrator.fetchval(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            ):
-                await asyncio.sleep(0.02)
+        await until_waiting(administrator, 1)
+        assert await administrator.fetchval(CUT_WAITING)
         answer, took = await asking
         unavailable(answer)
         assert took < SOON
@@ -232,10 +231,8 @@ async def _hold_all(administrator: Connection, client: Client) -> list[asyncio.T
     """Let reads wait for a table, one for each connection of the pool; for a second, until all do."""
     await administrator.execute("LOCK TABLE patients IN ACCESS EXCLUSIVE MODE")
     holding = [asyncio.create_task(client.read()) for _ in range(POOL)]
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    until = time.monotonic() + 1
-    while await administrator.fetchval(waiting) < POOL and time.monotonic() < until:
-        await asyncio.sleep(0.02)
+    with contextlib.suppress(TimeoutError):
+        await until_waiting(administrator, POOL, seconds=1)
     return holding
 
 
@@ -350,11 +347,8 @@ async def test_no_change_is_half_done(database: Database, client: Client) -> Non
         asking = asyncio.create_task(
             client.http.post(f"{BASE}/waiting-room/register", json=body, headers=headers)
         )
-        async with asyncio.timeout(2):
-            while not await administrator.fetchval(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            ):
-                await asyncio.sleep(0.02)
+        await until_waiting(administrator, 1)
+        assert await administrator.fetchval(CUT_WAITING)
         unavailable(await asking)
     await administrator.close()
     count = (

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from tests.conftest import InProcess
 from tests.factories import LONG_AGO, Tenant
+from tests.locking import until_waiting
 
 from rxdesk.db import embedded
 
@@ -178,9 +179,6 @@ async def test_of_calls_at_once_with_the_same_message_one_changes_the_pass(
     uid = await make_pass(tenant)
     headers = await tenant.headers("wallet_pass_push_notification:write")
     await push(client, tenant, [message(uid, "before")])
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%wallet_tags%'"
-    )
     async with tenant.connection.transaction():  # which holds them until all have come
         await tenant.enter()
         await tenant.connection.execute(
@@ -190,12 +188,7 @@ async def test_of_calls_at_once_with_the_same_message_one_changes_the_pass(
             asyncio.create_task(client.post(PATH, json=[message(uid, "A")], headers=headers))
             for _ in range(2)
         ]
-        async with asyncio.timeout(10):
-            while True:
-                if await tenant.connection.fetchval(waiting) == len(calls):
-                    break
-                await tenant.connection.execute("SELECT pg_stat_clear_snapshot()")
-                await asyncio.sleep(0.01)
+        await until_waiting(tenant.connection, len(calls))
     answers = await asyncio.gather(*calls)
     assert [answer.json()["data"][0]["status"] for answer in answers] == ["queued"] * len(calls)
     rows = await tenant.rows("SELECT unchanged FROM push_notifications WHERE organisation_id = $1")
