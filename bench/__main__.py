@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from bench.arguments import DELIVERIES, STREAMS, WAITING, WALLET
 from bench.data import BUSY, QUIET, Filled
 from bench.deliveries import section
 from bench.load import BenchError, Request, Run, wrk
-from bench.measuring import Plan, figures, interleaved, ratio
+from bench.measuring import Plan, compared, figures, interleaved, ratio
 from bench.servers import RXDESK, Contestant, Running, all_running, present, running
 from rxdesk.db import embedded
 
@@ -94,9 +94,12 @@ class Bench:
                     tell=self.tell,
                     before=before,
                 )
+                self.tell(f"{name}: comparing answers under load")
+                requests = self._some(work.requests)
+                checks.same_under_load(servers, work, requests, self.plan, key=filled.key, before=before)
             if {RXDESK, BARE} <= servers.keys() and "order" in chosen:
                 found[LIMIT] = self._against_the_limit(servers, filled)
-            # And under load, or since, nobody has begun to answer otherwise.
+            # And since then nobody has begun to answer otherwise.
             self.part("comparing the answers once more")
             checks.same_bodies(servers, self._asked(filled, wanted))
         return found
@@ -121,8 +124,10 @@ class Bench:
     def _asked(self, filled: Filled, names: Iterable[str]) -> Iterator[Request]:
         """Give what is asked for under load: all of it, or some of each read in a quick run."""
         for name in names:
-            requests = workloads.reads(filled, name)
-            yield from requests[:: max(1, len(requests) // 10) if self.quick else 1]
+            yield from self._some(workloads.reads(filled, name))
+
+    def _some(self, requests: Sequence[Request]) -> Sequence[Request]:
+        return requests[:: max(1, len(requests) // 10) if self.quick else 1]
 
     def growth(self, main: Filled) -> dict[str, Any]:
         """Ask databases of several sizes in turn."""
@@ -317,27 +322,8 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
     pid = bench.server.pid
     runs = bench.compare(main_data, chosen)
     limit = runs.pop(LIMIT, None)
-    result: dict[str, Any] = {
-        "routes": {
-            route: {name: asdict(figures(of)) for name, of in by_name.items()}
-            for route, by_name in runs.items()
-        },
-        # How much of a contestant's processor time RxDesk takes.
-        "ratios": {
-            route: {
-                name: asdict(ratio(by_name[RXDESK], of)) for name, of in by_name.items() if name != RXDESK
-            }
-            for route, by_name in runs.items()
-        },
-        "p99_ratios": {
-            route: {
-                name: asdict(ratio(by_name[RXDESK], of, lambda run: run.p99_us))
-                for name, of in by_name.items()
-                if name != RXDESK
-            }
-            for route, by_name in runs.items()
-        },
-    }
+    # How much of a contestant's processor time RxDesk takes.
+    result = compared(runs, RXDESK)
     if limit is not None:
         result["order_against_limit"] = {name: asdict(figures(of)) for name, of in limit.items()}
         result["ratios"]["order"][BARE] = asdict(ratio(limit[RXDESK], limit[BARE]))

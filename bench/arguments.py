@@ -46,6 +46,7 @@ class Options:
             seconds=0.1 if self.quick else 1.5,
             tail_seconds=0.1 if self.quick else 2.0,
             warm_up=0.1 if self.quick else 0.5,
+            check_seconds=0.1 if self.quick else 1.0,
             least=4 if self.quick else 50,
             connections=4 if self.quick else 8,
             servers={cores[0]} if len(cores) > 1 else None,

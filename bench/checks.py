@@ -1,23 +1,29 @@
-"""Before anything is timed: all contestants give the same bodies, and refuse what is to be refused."""
+"""Before, amid and after what is timed: all contestants give the same bodies, and refuse what is to be refused."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 from urllib.request import Request as HttpRequest
 
+from bench import load
 from bench.database import Event
-from bench.load import BenchError, Request
+from bench.load import BenchError, Request, Workload
+from bench.measuring import Plan
 from bench.servers import BASE, RXDESK, Running
 
 _open = build_opener(ProxyHandler({})).open
 _SHOWN = 600
+Answer: TypeAlias = tuple[int, Any]
+"""Status and decoded body."""
+Asked: TypeAlias = tuple[Request, Answer]
 
 
-def ask(url: str, request: Request) -> tuple[int, Any]:
+def ask(url: str, request: Request) -> Answer:
     """Send a request and give status and decoded body (None for an empty one)."""
     headers = {"X-API-Key": request.key} if request.key else {}
     if request.body:
@@ -45,15 +51,55 @@ def same_bodies(servers: Mapping[str, Running], requests: Iterable[Request]) -> 
             message = f"rxdesk answers {status} to {request.method} {request.path}: {wanted}"
             raise BenchError(message)
         for name, server in servers.items():
-            found = ask(server.url, request)
+            _same(name, server, request, (status, wanted))
             compared += 1
-            if found != (status, wanted):
-                message = (
-                    f"{name} answers {request.method} {request.path} otherwise:\n"
-                    f"  rxdesk: {str((status, wanted))[:_SHOWN]}\n  {name}: {str(found)[:_SHOWN]}"
-                )
-                raise BenchError(message)
     return compared
+
+
+def _same(name: str, server: Running, request: Request, wanted: Answer) -> None:
+    found = ask(server.url, request)
+    if found != wanted:
+        message = (
+            f"{name} answers {request.method} {request.path} otherwise:\n"
+            f"  rxdesk: {str(wanted)[:_SHOWN]}\n  {name}: {str(found)[:_SHOWN]}"
+        )
+        raise BenchError(message)
+
+
+def same_under_load(
+    servers: Mapping[str, Running],
+    work: Workload,
+    requests: Sequence[Request],
+    plan: Plan,
+    *,
+    key: str,
+    before: Callable[[], None],
+) -> None:
+    """Load each contestant with the work, and see that it answers meanwhile as RxDesk did when it had nothing to do.
+
+    Without `requests` the work is the waiting room. `before` is called before each contestant. Raises BenchError.
+    """
+    before()
+    wanted = [(request, ask(servers[RXDESK].url, request)) for request in requests]
+    for name, server in servers.items():
+        asked = itertools.cycle(wanted)
+
+        def look(name: str = name, server: Running = server, asked: Iterator[Asked] = asked) -> None:
+            if wanted:
+                _same(name, server, *next(asked))
+            else:
+                _conversation(name, server, key)
+
+        with load.prepared(work, plan.connections) as arguments:
+            load.meanwhile(
+                arguments,
+                server.url,
+                look,
+                seconds=plan.check_seconds,
+                cores=plan.client,
+                name=f"{name}, {work.name},",
+                before=before,
+            )
 
 
 def refusals(servers: Mapping[str, Running], good: Request, poor_key: str) -> None:
@@ -80,41 +126,45 @@ def waiting_room(servers: Mapping[str, Running], key: str, events: Callable[[], 
     only passes on what its statement gives, has none in a status.
     `events` gives those that are stored, by position. Raises BenchError.
     """
-    path = f"{BASE}/waiting-room"
     wanted_events: list[object] = []
     for name, server in servers.items():
         before = events()
-        places = []
-        for patient in (1, 2):
-            body = json.dumps({"shop_uid": "shop-8", "patient_profile_uid": f"pp-{patient:08d}"})
-            status, place = ask(server.url, Request(f"{path}/register", key, "POST", body))
-            _expect(
-                name,
-                status == 201 and set(place) == {"queue_uid", "position", "estimated_wait_minutes"},
-                place,
-            )
-            places.append(place)
-            if patient == 1:
-                again = ask(server.url, Request(f"{path}/register", key, "POST", body))
-                _expect(name, again[0] == 409 and again[1]["queue_uid"] == place["queue_uid"], again)
-        _expect(name, [place["position"] for place in places] == [1, 2], places)
-        first, second = (place["queue_uid"] for place in places)
-        _expect(name, ask(server.url, Request(f"{path}/{first}", key, "DELETE"))[0] == 204, first)
-        status, moved = ask(server.url, Request(f"{path}/{second}/status", key))
-        wanted = {
-            "queue_uid": second,
-            "status": "waiting",
-            "position": 1,
-            "video_room_id": None,
-            "allocated_at": None,
-        }
-        _expect(name, status == 200 and moved.items() >= wanted.items(), moved)
-        _expect(name, ask(server.url, Request(f"{path}/{second}", key, "DELETE"))[0] == 204, second)
+        visits = _conversation(name, server, key)
         stored = events()[len(before) :]
         _expect(name, len(stored) == 4, stored)  # two registered, two cancelled
-        seen = unnamed(stored, [first, second])
+        seen = unnamed(stored, visits)
         wanted_events = wanted_events or seen  # RxDesk's, who comes first
         _expect(name, seen == wanted_events, stored)
+
+
+def _conversation(name: str, server: Running, key: str) -> list[str]:
+    """Hold the two visits' conversation, in a shop that no load goes to; gives their uids."""
+    path = f"{BASE}/waiting-room"
+    places = []
+    for patient in (1, 2):
+        body = json.dumps({"shop_uid": "shop-8", "patient_profile_uid": f"pp-{patient:08d}"})
+        register = Request(f"{path}/register", key, "POST", body)
+        status, place = ask(server.url, register)
+        members = {"queue_uid", "position", "estimated_wait_minutes"}
+        _expect(name, status == 201 and set(place) == members, place)
+        places.append(place)
+        if patient == 1:
+            again = ask(server.url, register)
+            _expect(name, again[0] == 409 and again[1]["queue_uid"] == place["queue_uid"], again)
+    _expect(name, [place["position"] for place in places] == [1, 2], places)
+    first, second = (place["queue_uid"] for place in places)
+    _expect(name, ask(server.url, Request(f"{path}/{first}", key, "DELETE"))[0] == 204, first)
+    status, moved = ask(server.url, Request(f"{path}/{second}/status", key))
+    wanted = {
+        "queue_uid": second,
+        "status": "waiting",
+        "position": 1,
+        "video_room_id": None,
+        "allocated_at": None,
+    }
+    _expect(name, status == 200 and moved.items() >= wanted.items(), moved)
+    _expect(name, ask(server.url, Request(f"{path}/{second}", key, "DELETE"))[0] == 204, second)
+    return [first, second]
 
 
 def unnamed(events: list[Event], visits: list[str]) -> list[object]:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -116,6 +117,66 @@ def settled(pids: Collection[int]) -> None:
         spent, since = now, at
 
 
+def _started(
+    arguments: Sequence[str], url: str, seconds: float, cores: set[int] | None
+) -> subprocess.Popen[str]:
+    # wrk counts in seconds; it is ended by a signal.
+    command = [wrk(), f"-d{math.ceil(seconds) + 5}", "--timeout", "5", *arguments]
+    command[command.index("URL")] = url
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "BENCH_LUA": str(LUA)}
+    )
+    if cores:
+        os.sched_setaffinity(process.pid, cores)
+    return process
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    process.send_signal(signal.SIGINT)  # wrk ends with its report
+    return process.communicate(timeout=15)[0]
+
+
+def _failed(name: str, url: str, output: str) -> BenchError:
+    found = json.loads(output.splitlines()[-1])
+    message = f"{name} at {url}: {found['errors']} of {found['requests']} requests failed under load; wrk: "
+    return BenchError(f"{message}{output[-300:]!r}")
+
+
+def meanwhile(
+    arguments: Sequence[str],
+    url: str,
+    look: Callable[[], None],
+    *,
+    seconds: float,
+    cores: set[int] | None,
+    name: str,
+    before: Callable[[], None],
+) -> None:
+    """Load a server, and look for some time, at least once, how it is meanwhile.
+
+    A load without an answer is made once more, for longer. `before` is called before each. Raises BenchError, with the
+    server's `name`, when an answer was not a success.
+    """
+    before()
+    with _started(arguments, url, 2 * _LONGEST, cores) as process:
+        until = time.monotonic() + seconds
+        try:
+            look()
+            while time.monotonic() < until:
+                look()
+        finally:
+            output = _ended(process)
+    found = json.loads(output.splitlines()[-1]) if output else {"requests": 0, "errors": 0}
+    if found["errors"]:
+        raise _failed(name, url, output)
+    if not found["requests"]:  # on a busy machine it was ended before it had begun
+        if seconds >= _LONGEST:
+            message = f"{name} at {url} answered nothing in {seconds} seconds"
+            raise BenchError(message)
+        longer = max(1.0, 4 * seconds)
+        meanwhile(arguments, url, look, seconds=longer, cores=cores, name=name, before=before)
+
+
 def run(
     arguments: Sequence[str],
     url: str,
@@ -147,24 +208,13 @@ def run(
             again=again,
         )
 
-    # wrk counts in seconds; it is ended by a signal.
-    command = [wrk(), f"-d{math.ceil(seconds) + 5}", "--timeout", "5", *arguments]
-    command[command.index("URL")] = url
     servers, databases = cpu.trees(server, database)
     before = cpu.seconds(servers), cpu.seconds(databases)
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "BENCH_LUA": str(LUA)},
-    ) as process:
-        if cores:
-            os.sched_setaffinity(process.pid, cores)
+    with _started(arguments, url, seconds, cores) as process:
         try:
             output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(2)  # wrk ends with its report
-            output, _ = process.communicate(timeout=15)
+            output = _ended(process)
     if not output and seconds < _LONGEST:  # on a busy machine it was ended before it had begun
         return longer()
     found = json.loads(output.splitlines()[-1])
@@ -175,8 +225,7 @@ def run(
     if not count and not found["errors"] and seconds < _LONGEST:
         return longer()
     if found["errors"] or not count:
-        message = f"{name} at {url}: {found['errors']} of {count} requests failed under load; wrk: {output[-300:]!r}"
-        raise BenchError(message)
+        raise _failed(name, url, output)
     worked = count + int(arguments[1].removeprefix("-c")) / 2
     return Run(
         requests=count,

@@ -6,7 +6,8 @@ import os
 import random
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench import cpu, load
 from bench.load import Run, Workload
@@ -17,7 +18,8 @@ from bench.servers import Running
 class Plan:
     """How much is measured: rounds of so many seconds, longer where fewer than `least` requests would be answered.
 
-    `tail_seconds` is a round of the comparison with the limit, where p99 is judged. wrk holds so many `connections`.
+    `tail_seconds` is a round of the comparison with the limit, where p99 is judged. For `check_seconds` the answers of
+    a contestant are compared under load. wrk holds so many `connections`.
     `servers` and `client` are the cores on which servers and wrk run (None: on any).
     """
 
@@ -25,6 +27,7 @@ class Plan:
     seconds: float
     tail_seconds: float
     warm_up: float
+    check_seconds: float
     least: int
     connections: int
     servers: set[int] | None
@@ -145,3 +148,26 @@ def pairwise(upper: Sequence[float], lower: Sequence[float]) -> Ratio:
     """Divide numbers of the same rounds."""
     pairs = [one / max(other, 1e-9) for one, other in zip(upper, lower, strict=True)]
     return Ratio(*(round(of(pairs), 4) for of in (statistics.median, min, max)))
+
+
+def compared(runs: Mapping[str, Mapping[str, Sequence[Run]]], base: str) -> dict[str, Any]:
+    """Give figures of every route and contestant, and the ratios of `base` to each other one, for the report."""
+
+    def ratios(of: Callable[[Run], float]) -> dict[str, Any]:
+        return {
+            route: {
+                name: asdict(ratio(by_name[base], theirs, of))
+                for name, theirs in by_name.items()
+                if name != base
+            }
+            for route, by_name in runs.items()
+        }
+
+    return {
+        "routes": {
+            route: {name: asdict(figures(found)) for name, found in by_name.items()}
+            for route, by_name in runs.items()
+        },
+        "ratios": ratios(lambda run: run.cpu_us),
+        "p99_ratios": ratios(lambda run: run.p99_us),
+    }

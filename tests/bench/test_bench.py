@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,8 +19,8 @@ import pytest
 from bench import checks, cpu, load, report, workloads
 from bench.data import Filled
 from bench.database import Event
-from bench.load import BenchError, Request, Run
-from bench.measuring import figures, ratio
+from bench.load import BenchError, Request, Run, Workload
+from bench.measuring import Plan, figures, ratio
 from bench.servers import CONTESTANTS, RXDESK, Running
 
 
@@ -92,6 +93,19 @@ Answers = dict[str, tuple[int, Any]]
 
 
 @contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
 def answering(answers: Answers) -> Iterator[str]:
     """A server that answers so by path and key."""
 
@@ -107,15 +121,8 @@ def answering(answers: Answers) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with served(Handler) as url:
+        yield url
 
 
 @contextmanager
@@ -143,6 +150,88 @@ def test_a_peer_that_answers_otherwise_ends_the_run(theirs: tuple[int, Any], sai
         else:
             with pytest.raises(BenchError, match=said):
                 checks.same_bodies(servers, [Request("/x", "k")])
+
+
+@contextmanager
+def confused(alone: Any, together: Any) -> Iterator[str]:
+    """A server that answers otherwise while it has more than one request."""
+    lock, at_work, never = threading.Lock(), [0], threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            with lock:
+                at_work[0] += 1
+            never.wait(0.01)  # long enough for another one to come
+            with lock:
+                body = json.dumps(together if at_work[0] > 1 else alone).encode()
+                at_work[0] -= 1
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with served(Handler) as url:
+        yield url
+
+
+PLAN = Plan(
+    rounds=1,
+    seconds=0,
+    tail_seconds=0,
+    warm_up=0,
+    check_seconds=0.5,
+    least=0,
+    connections=4,
+    servers=None,
+    client=None,
+)
+# What stands in for wrk, which the tests do not install: four connections that ask until a signal ends them.
+LOAD = """#!{python}
+import json, signal, sys, threading, urllib.request
+url = next(one for one in sys.argv if one.startswith("http")) + "/x"
+opened = urllib.request.build_opener(urllib.request.ProxyHandler({{}})).open
+count, ends = 0, threading.Event()
+def ask():
+    global count
+    while not ends.is_set():
+        opened(url).read()
+        count += 1
+signal.signal(signal.SIGINT, lambda *_: ends.set())
+asking = [threading.Thread(target=ask) for _ in range(4)]
+for one in asking: one.start()
+for one in asking: one.join()
+print(json.dumps({{"requests": count, "errors": 0}}))
+"""
+
+
+@pytest.mark.parametrize("together", [{"a": 1}, {"a": 2}])
+def test_a_peer_that_answers_otherwise_under_load_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: Any
+) -> None:
+    program = tmp_path / "wrk"
+    program.write_text(LOAD.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    requests = (Request("/x", "k"),)
+    with confused({"a": 1}, {"a": 1}) as ours, confused({"a": 1}, together) as theirs:
+        servers = {RXDESK: Running(RXDESK, ours, 0), "peer": Running("peer", theirs, 0)}
+        assert checks.same_bodies(servers, requests) == 2, "alone it answers well"
+
+        def compare() -> None:
+            checks.same_under_load(
+                servers, Workload("x", requests), requests, PLAN, key="k", before=lambda: None
+            )
+
+        if together == {"a": 1}:
+            compare()
+        else:
+            with pytest.raises(BenchError, match="peer answers GET /x otherwise"):
+                compare()
 
 
 def test_a_peer_without_a_check_of_keys_ends_the_run() -> None:

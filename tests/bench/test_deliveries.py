@@ -207,7 +207,15 @@ def test_a_small_race_is_run_whole(
         section, "SMALL", section.Size(events=2, memory_events=2, memory_rounds=2, backlog=2000, claims=2)
     )
     plan = Plan(
-        rounds=2, seconds=0, tail_seconds=0, warm_up=0, least=0, connections=0, servers=None, client=None
+        rounds=2,
+        seconds=0,
+        tail_seconds=0,
+        warm_up=0,
+        check_seconds=0,
+        least=0,
+        connections=0,
+        servers=None,
+        client=None,
     )
     found = section.measure(cluster, plan, os.getpid(), tmp_path, quick=True, tell=lambda _: None)
     deliveries = found["deliveries"]

@@ -22,6 +22,7 @@ def plan(rounds: int) -> Plan:
         seconds=0.1,
         tail_seconds=0.1,
         warm_up=0.1,
+        check_seconds=0.1,
         least=1,
         connections=1,
         servers=None,

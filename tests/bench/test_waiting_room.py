@@ -17,7 +17,17 @@ from bench.waiting_room import STEPS, Cost
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection
 
-PLAN = Plan(rounds=2, seconds=0, tail_seconds=0, warm_up=0, least=0, connections=0, servers=None, client=None)
+PLAN = Plan(
+    rounds=2,
+    seconds=0,
+    tail_seconds=0,
+    warm_up=0,
+    check_seconds=0,
+    least=0,
+    connections=0,
+    servers=None,
+    client=None,
+)
 WHO = {
     "quick": True,
     "commit": {"hash": "abc1234", "clean": True},

@@ -10,6 +10,7 @@ PLAN = Plan(
     seconds=0.1,
     tail_seconds=0.1,
     warm_up=0.1,
+    check_seconds=0.1,
     least=1,
     connections=1,
     servers=None,
