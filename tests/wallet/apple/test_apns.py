@@ -10,6 +10,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from tests.wallet.cards import PASS_TYPE, TEAM
 
 from rxdesk.kit.addresses import AllowList
@@ -159,8 +167,34 @@ async def test_another_topic_is_not_allowed(live: TrialFiles) -> None:
         assert await client.push(TOKEN) == Pushed("refused", 400, "TopicDisallowed")
 
 
+@pytest.mark.parametrize("password", ["", "geheim"])
+async def test_files_as_apple_gives_them_push(live: TrialFiles, tmp_path: Path, password: str) -> None:
+    """The certificate and its key in DER; what OpenSSL needs of them instead is there for a moment only."""
+    certificate, key = tmp_path / "pass.cer", tmp_path / "pass.key"
+    certificate.write_bytes(
+        x509.load_pem_x509_certificate(live.pass_certificate.read_bytes()).public_bytes(Encoding.DER)
+    )
+    encryption = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+    key.write_bytes(
+        load_pem_private_key(live.pass_key.read_bytes(), None).private_bytes(
+            Encoding.DER, PrivateFormat.PKCS8, encryption
+        )
+    )
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(folder))
+        tls = apns_tls(certificate, key, password, live.root)
+    assert list(folder.iterdir()) == []
+    async with service(live) as (server, url):
+        server.devices.know(TOKEN, lambda _: None)
+        client = ApnsClient(Egress(LOOPBACK), url, tls, PASS_TYPE, lambda: NOW)
+        assert (await client.push(TOKEN)).verdict == "sent"
+        await client.close()
+
+
 def test_files_that_pushes_cannot_be_made_with_are_told(live: TrialFiles, tmp_path: Path) -> None:
-    with pytest.raises(CertificateError, match="must be PEM"):
+    with pytest.raises(CertificateError, match="cannot be used for pushes"):
         apns_tls(live.pass_certificate, live.server_key, "", None)
     with pytest.raises(CertificateError, match="No such file"):
         apns_tls(tmp_path / "none", live.pass_key, "", None)

@@ -13,7 +13,7 @@ import msgspec
 from rxdesk.kit.clock import Clock, unix
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.http2 import Http2Answer, Http2Client, client_tls
-from rxdesk.wallet.apple.certificates import CertificateError
+from rxdesk.wallet.apple.certificates import CertificateError, as_pem
 
 Verdict = Literal["sent", "gone", "retry", "refused"]
 
@@ -81,14 +81,14 @@ class ApnsClient:
 def apns_tls(certificate_file: Path, key_file: Path, password: str, ca_file: Path | None) -> ssl.SSLContext:
     """Make the TLS of a client that proves itself with the pass certificate. `ca_file` names further authorities.
 
-    Raises CertificateError when a file is missing, not PEM, or its key does not belong to it.
+    Raises CertificateError when a file is missing, neither PEM nor DER, or its key does not belong to it.
     """
     try:
-        return client_tls(ca_file, certificate_file, key_file, password)
+        with as_pem(certificate_file, key_file, password) as (certificate, key, opening):
+            return client_tls(ca_file, certificate, key, opening)
     except OSError as error:
         raise CertificateError(
-            f"{certificate_file} and {key_file} cannot be used for pushes; they must be PEM (`openssl x509 -inform DER "
-            f"-in pass.cer -out pass.pem` makes it of what Apple gives): {error.strerror or 'unreadable'}"
+            f"{certificate_file} and {key_file} cannot be used for pushes: {error.strerror or 'unreadable'}"
         ) from error
 
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_der_private_key,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
 from rxdesk.kit.cms import DetachedSigner
@@ -64,6 +74,27 @@ def load_signer(
 def expiry_of(certificate_file: Path) -> datetime:
     """Give the instant at which a certificate runs out. Raises CertificateError."""
     return _certificate(certificate_file).not_valid_after_utc
+
+
+@contextmanager
+def as_pem(certificate_file: Path, key_file: Path, password: str) -> Iterator[tuple[Path, Path, str]]:
+    """Give the files of a certificate and its key, and the key's password, as OpenSSL's TLS takes them: in PEM.
+
+    Of files in DER there is a copy for as long as the block lasts, its key encrypted with a password of its own.
+    Raises CertificateError when a file cannot be read, OSError when no copy can be made.
+    """
+    if all(_PEM in _read(file) for file in (certificate_file, key_file)):
+        yield certificate_file, key_file, password
+        return
+    secret = secrets.token_urlsafe()
+    certificate, key = _certificate(certificate_file), _key(key_file, password)
+    sealed = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(secret.encode("ascii"))
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "pass.pem"
+        copy.write_bytes(certificate.public_bytes(Encoding.PEM) + sealed)
+        yield copy, copy, secret
 
 
 def _read(file: Path) -> bytes:
