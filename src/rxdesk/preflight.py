@@ -26,6 +26,7 @@ def check_settings(settings: Settings, encryption_keys: str | None = None) -> No
     readers += [
         ("public_url", _read_public_url, settings.public_url),
         ("apple_certificate_file", lambda _: _read_apple_files(settings), settings.apple_certificate_file),
+        ("apple_push_url", _read_push_url, settings.apple_push_url),
         ("google_account_file", lambda _: _read_google_account(settings), settings.google_account_file),
         ("google_api_url", _read_public_url, settings.google_api_url),
         ("google_save_url", _read_public_url, settings.google_save_url),
@@ -83,12 +84,19 @@ def _read_ca_file(text: str) -> None:
 
 
 def _read_public_url(text: str) -> None:
+    _read_url(text, ("http", "https"), "https://passes.example")
+
+
+def _read_push_url(text: str) -> None:
+    _read_url(text, ("https",), "https://api.push.apple.com")
+
+
+def _read_url(text: str, schemes: tuple[str, ...], form: str) -> None:
     from urllib.parse import urlsplit  # noqa: PLC0415 (likewise)
 
     parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        message = "it is not of the form https://passes.example"
-        raise ValueError(message)
+    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"it is not of the form {form}")
 
 
 def _read_apple_files(settings: Settings) -> None:

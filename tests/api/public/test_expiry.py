@@ -1,4 +1,4 @@
-"""Until when Apple's certificate is good: a metric, and a line of `rxdesk check`."""
+"""Apple's settings are judged before the start; until when its certificate is good is a metric and a line of check."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import httpx
 import pytest
 from tests.api.public.pushing import settings_of
 from tests.cli.processes import inside
-from tests.conftest import start_live, stop_live
+from tests.conftest import settings_for, start_live, stop_live
 from tests.ports import free_port
 from tests.wallet.cards import PASS_TYPE, TEAM
 
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
+from rxdesk.preflight import check_settings
+from rxdesk.settings import SettingsError
 from rxdesk.wallet.apple.certificates import expiry_of
 from rxdesk.wallet.apple.trial import TrialFiles, create_chain
 
@@ -50,3 +52,17 @@ def test_the_check(tmp_path: Path, age: int, mark: str, said: str) -> None:
     [line] = [line for line in done.stdout.splitlines() if "Apple's certificate" in line]
     assert line.startswith(f"{mark} Apple's certificate: {PASS_TYPE}, until ")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "api.push.apple.com", "http://api.push.apple.com", "https://", "https://api.push.apple.com?x=1"],
+)
+def test_where_pushes_go_is_of_its_form(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"apple_push_url is wrong: .* https://api\.push\.apple\.com"):
+        check_settings(settings_for(apple_push_url=url))
+
+
+@pytest.mark.parametrize("url", ["https://api.sandbox.push.apple.com:2197", "https://127.0.0.1:2197/"])
+def test_pushes_may_go_elsewhere(url: str) -> None:
+    check_settings(settings_for(apple_push_url=url))
