@@ -235,6 +235,10 @@ def test_images_that_are_too_much_together(demo: Server, look: Path) -> None:
         (["templates", "create", "--shop", "none", "--name", "x", "--type", "y"], "choose of generic"),
         (["templates", "create", "--shop", "none", "--name", " "], "--name is empty"),
         (["templates", "create", "--shop", "none", "--name", "x", "--field", "1"], "a field is of letters"),
+        (
+            ["templates", "create", "--shop", "none", "--name", "x", "--field", "a", "--field", "a"],
+            "--field a: it is given twice",
+        ),
     ],
 )
 def test_what_is_refused(demo: Server, verb: list[str], said: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from rxdesk.wallet.card import Kind
 from rxdesk.wallet.design import (
+    MESSAGE_KEY,
     MOST_BYTES,
     MOST_LANGUAGES,
     MOST_NAMES,
@@ -71,6 +72,29 @@ def test_what_no_design_places_fits(kind: Kind, barcode: Any) -> None:
     front = {place: sum(field.place == place for field in fields) for place in PLACES}
     assert front["secondary"] == 4
     assert front["auxiliary"] == (4 if kind == "eventTicket" or barcode == "none" else 0)
+
+
+@pytest.mark.parametrize("names", [["points"], ["points", "points"], ["holder", "points"]])
+def test_what_no_design_places_has_keys_that_no_link_has(names: list[str]) -> None:
+    links = [DesignedLink(key=key, label="Help", url="tel:1") for key in ("holder", "field_points", "points")]
+    placed = fields_of(Design(links=links), names, "generic")
+    keys = [*(field.key for field in placed), *(link.key for link in links), MESSAGE_KEY]
+    assert len(set(keys)) == len(keys)
+    assert [field.value for field in placed] == [
+        "{display_name}",
+        *(f"{{{name}}}" for name in dict.fromkeys(names)),
+    ]
+    assert list(objections(Design(links=links), names, "generic")) == []
+
+
+def test_a_link_that_no_field_can_be_told_from_is_refused() -> None:
+    """It has the very key that a field has where its own is a link's."""
+    first = DesignedLink(key="holder", label="Help", url="tel:1")
+    [holder] = fields_of(Design(links=[first]), [], "generic")
+    both = Design(links=[first, DesignedLink(key=holder.key, label="Help", url="tel:1")])
+    assert list(objections(both, [], "generic")) == [
+        "keys of fields and links must be unique, and `message` is taken"
+    ]
 
 
 def labelled(**members: Any) -> Design:

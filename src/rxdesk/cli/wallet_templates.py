@@ -161,7 +161,9 @@ def _look(folder: Path | None, fields: list[str]) -> Look:
     from rxdesk.wallet.design import Design
     from rxdesk.wallet.templates import Look
 
-    for name in fields:
+    for number, name in enumerate(fields):
+        if name in fields[:number]:
+            raise CliError(f"--field {name}: it is given twice")
         if _FIELD.fullmatch(name) is None:
             raise CliError(f"--field {name}: a field is of letters, digits and _, and begins with no digit")
     if folder is None:

@@ -93,21 +93,33 @@ def fields_of(design: Design, names: list[str], kind: Kind) -> list[DesignedFiel
     """Give the fields of a design, or those that are shown where it names none; `names` are the template's fields."""
     if design.fields is not None:
         return design.fields
-    shown = [DesignedField(key="holder", place="primary", label="Name", value="{display_name}")]
+    names = list(dict.fromkeys(names))
+    taken = {link.key for link in design.links}
+    holder = _free("holder", taken)
+    shown = [DesignedField(key=holder, place="primary", label="Name", value="{display_name}")]
     places: list[Place] = ["secondary"] * MOST_FIELDS["secondary"]
     if not _shares_a_row(design, kind):
         places += ["auxiliary"] * MOST_FIELDS["auxiliary"]
     places += ["back"] * len(names)
     for name, place in zip(names, places, strict=False):
         label = name.replace("_", " ").capitalize()
-        shown.append(DesignedField(key=_key_of(name), place=place, label=label, value=f"{{{name}}}"))
+        shown.append(DesignedField(key=_key_of(name, taken), place=place, label=label, value=f"{{{name}}}"))
     return shown
 
 
-def _key_of(name: str) -> str:
+def _key_of(name: str, taken: set[str]) -> str:
     """Give the key of a field that no design names: always the same one, and another for each name."""
     key = f"field_{name}"
-    return key if len(key) <= _LONGEST_KEY else f"long_{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return _free(key if len(key) <= _LONGEST_KEY else _digest(name), taken)
+
+
+def _free(key: str, taken: set[str]) -> str:
+    """Give a key, or one in its place where a link of the design has it."""
+    return _digest(key) if key in taken else key
+
+
+def _digest(text: str) -> str:
+    return f"long_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
 def _shares_a_row(design: Design, kind: Kind) -> bool:
@@ -118,7 +130,8 @@ def objections(design: Design, names: list[str], kind: Kind) -> Iterator[str]:
     """Say what is wrong with a design beyond its form; `names` are the fields of its template."""
     yield from _too_much(design, names)
     fields = design.fields or []
-    keys = [MESSAGE_KEY, *(field.key for field in fields), *(link.key for link in design.links)]
+    shown = fields_of(design, names, kind)
+    keys = [MESSAGE_KEY, *(field.key for field in shown), *(link.key for link in design.links)]
     if len(set(keys)) < len(keys):
         yield f"keys of fields and links must be unique, and `{MESSAGE_KEY}` is taken"
     for where, words in _texts(design):

@@ -114,6 +114,16 @@ async def test_fields_whose_long_names_begin_alike(signing: InProcess, tenant: T
     assert (await page(signing, links["landing_page"].rpartition("/")[2])).status_code == 200
 
 
+async def test_links_with_keys_of_fields_that_no_design_names(signing: InProcess, tenant: Tenant) -> None:
+    links = [{"key": key, "label": key, "url": "tel:1"} for key in ("holder", "field_points")]
+    template = await make_template(tenant, "points", "points", design=json.dumps({"links": links}))
+    made = (await put(signing.client, tenant, template, field_values={"points": 7})).json()
+    token = made["links"]["landing_page"].rpartition("/")[2]
+    answer = await page(signing, token)
+    assert answer.text.count("<dt>Points</dt><dd>7</dd>") == 1
+    assert (await signing.client.get(f"{BASE}/{token}/pass.pkpass")).status_code == 200
+
+
 async def test_the_design_s_texts_in_each_language(signing: InProcess, tenant: Tenant) -> None:
     held = await make_held(signing.client, tenant, first_name="Eva", field_values={"points": 7})
     design = {
