@@ -9,6 +9,9 @@ import typer
 
 from rxdesk.cli.common import EPILOG, AsJson, CliError, named_path, print_json, print_table
 
+_SHORTEST, _LONGEST = len("pass.x"), 255
+_LONGEST_TEAM = 64
+
 app = typer.Typer(help="Certificates that passes are signed with.", no_args_is_help=True)
 
 
@@ -39,8 +42,16 @@ def create_test(
     from rxdesk.kit.clock import utc_now
     from rxdesk.wallet.apple.trial import create_chain
 
-    if not pass_type.startswith("pass.") or not pass_type.isascii():
-        raise CliError("a pass type identifier begins with pass. and is ASCII")
+    if (
+        not pass_type.startswith("pass.")
+        or not pass_type.isascii()
+        or not _SHORTEST <= len(pass_type) <= _LONGEST
+    ):
+        raise CliError(
+            f"a pass type identifier begins with pass. and is ASCII, at most {_LONGEST} characters"
+        )
+    if not 1 <= len(team) <= _LONGEST_TEAM:
+        raise CliError(f"a team identifier is of 1 to {_LONGEST_TEAM} characters")
     files = asdict(create_chain(out, pass_type, team, utc_now().replace(microsecond=0)))
     if as_json:
         print_json({name: str(file) for name, file in files.items()})

@@ -63,6 +63,31 @@ def test_the_verb_writes_a_chain_once(tmp_path: Path) -> None:
     assert "exists" in refused(inside("wallet", "certificates", "create-test", "--out", tmp_path / "new"))
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "said"),
+    [
+        ("--pass-type", "pass." + "a" * 251, "at most 255 characters"),
+        ("--pass-type", "org.example", "begins with pass."),
+        ("--pass-type", "pass.", "begins with pass."),
+        ("--team", "", "a team identifier is of 1 to 64 characters"),
+        ("--team", "T" * 65, "a team identifier is of 1 to 64 characters"),
+    ],
+)
+def test_names_that_a_certificate_does_not_take_are_refused(
+    tmp_path: Path, option: str, text: str, said: str
+) -> None:
+    done = inside("wallet", "certificates", "create-test", "--out", tmp_path / "new", option, text)
+    assert said in refused(done)
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_longest_name_is_taken(tmp_path: Path) -> None:
+    name = "pass." + "a" * 250
+    files = create_chain(tmp_path, name, "T" * 64, NOW)
+    signer = load_signer(files.pass_certificate, files.pass_key, files.intermediate)
+    assert (signer.pass_type, signer.team) == (name, "T" * 64)
+
+
 def test_the_verb_shows_what_has_run_out(chain: TrialFiles, tmp_path: Path) -> None:
     old = create_chain(tmp_path, PASS_TYPE, TEAM, NOW - timedelta(days=800))
     done = inside("wallet", "certificates", "show", old.pass_certificate)

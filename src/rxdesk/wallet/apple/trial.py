@@ -24,6 +24,7 @@ _PASS_TYPE = ObjectIdentifier("1.2.840.113635.100.6.1.16")
 _IA5_STRING = 0x16
 _RSA_BITS = 2048
 _EXPONENT = 65537
+_LONGEST_NAME = 64  # of what X.509 calls a common name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class _Chain:
         subject = x509.Name(
             [
                 x509.NameAttribute(NameOID.USER_ID, pass_type),
-                x509.NameAttribute(NameOID.COMMON_NAME, f"Pass Type ID: {pass_type}"),
+                x509.NameAttribute(NameOID.COMMON_NAME, f"Pass Type ID: {pass_type}"[:_LONGEST_NAME]),
                 x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, team),
             ]
         )
