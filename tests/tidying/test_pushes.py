@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from tests.wallet.cards import PASS_TYPE, TEAM
 from tests.webhooks.engine import command
 
 from rxdesk import working
-from rxdesk.access import Transaction
+from rxdesk.access import Transaction, look
 from rxdesk.db import embedded
 from rxdesk.kit.clock import utc_now
-from rxdesk.wallet import pushing
+from rxdesk.wallet import pushing, telling
 from rxdesk.wallet.apple.trial import create_chain
 
 pytestmark = pytest.mark.usefixtures("queue")
@@ -37,11 +38,12 @@ async def test_pushes_that_have_ended_are_not_kept_for_ever(
             await here.until(lambda rows: statuses(rows) == ["delivered_to_device"])
     finally:
         stop_live(serving)
-    kept = "SELECT status FROM wallet_pushes WHERE organisation_id = $1"
+    kept = "SELECT 1 FROM wallet_pushes WHERE organisation_id = $1"
+    notified = "SELECT 1 FROM push_notifications WHERE organisation_id = $1"
     settings = settings_for(event_retention_days=30)
     composed = working.compose(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
     await working.tidy(composed)
-    assert len(await tenant.rows(kept)) == 1
+    assert (len(await tenant.rows(kept)), len(await tenant.rows(notified))) == (1, 1)
     later = working.compose(
         settings,
         cluster.connect_args(embedded.APP),
@@ -49,7 +51,7 @@ async def test_pushes_that_have_ended_are_not_kept_for_ever(
         clock=lambda: utc_now() + timedelta(days=31),
     )
     await working.tidy(later)
-    assert await tenant.rows(kept) == []
+    assert (await tenant.rows(kept), await tenant.rows(notified)) == ([], [])
     for one in (composed, later):
         await one.pool.close()
 
@@ -78,6 +80,63 @@ async def test_the_oldest_go_first(tenant: Tenant, monkeypatch: pytest.MonkeyPat
     kept = "SELECT uid FROM wallet_pushes WHERE organisation_id = $1 ORDER BY uid"
     for left in (["wpu-1", "wpu-3", "wpu-5"], ["wpu-5"]):
         await command(tenant, lambda tx: pushing.prune(tx, now - timedelta(days=30)))
+        assert [row["uid"] for row in await tenant.rows(kept)] == left
+
+
+_NOTIFICATION = """
+INSERT INTO push_notifications (organisation_id, uid, wallet_pass_uid, message, status, created_at, actor_kind,
+  actor_uid)
+VALUES ($1, $2, $3, 'x', 'queued', $4, 'operator', 'test')"""
+_OF_NOTIFICATION = """
+INSERT INTO wallet_pushes (organisation_id, uid, wallet_pass_uid, device_identifier, push_notification_uid, tag, status,
+  created_at, updated_at)
+SELECT $1, $2, n.wallet_pass_uid, $3, n.uid, 1, $4, $5, $5 FROM push_notifications n
+WHERE n.organisation_id = $1 AND n.uid = $6"""
+
+
+async def test_a_notification_goes_whole_and_with_its_devices(tenant: Tenant) -> None:
+    """Else it would say that the pass was on no device, or be as far as the device that is left."""
+    now = utc_now()
+    held = await tenant.insert(
+        "wallet_passes", wallet_pass_template_uid=await make_template(tenant), shop_customer_id="c"
+    )
+    pushes = {
+        "pn-1": [("delivered_to_device", 40), ("failed", 37)],
+        "pn-2": [("delivered_to_device", 40), ("failed", 29)],
+        "pn-3": [("delivered_to_device", 40), ("queued", 40)],
+        "pn-4": [],  # the pass was on no device
+        "pn-5": [],
+    }
+    for uid, of_devices in pushes.items():
+        sent = now - timedelta(days=29 if uid == "pn-5" else 40)
+        await tenant.connection.execute(_NOTIFICATION, tenant.id, uid, held, sent)
+        for number, (status, age) in enumerate(of_devices):
+            moment = now - timedelta(days=age)
+            arguments = f"wpu-{uid}-{number}", f"phone{number}", status, moment, uid
+            await tenant.connection.execute(_OF_NOTIFICATION, tenant.id, *arguments)
+    await command(tenant, lambda tx: pushing.prune(tx, now - timedelta(days=30)))
+    left = await look(tenant.connection, tenant.id, telling.NOTIFICATIONS, None, 50, 0)
+    assert left is not None
+    found = {one["uid"]: (one["status"], len(one["devices"])) for one in json.loads(left)["data"]}
+    assert found == {
+        "pn-2": ("delivered_to_device", 2),
+        "pn-3": ("delivered_to_device", 2),
+        "pn-5": ("no_device", 0),
+    }
+
+
+async def test_notifications_go_a_few_at_a_time(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pushing, "_NOTIFICATIONS_AT_ONCE", 2)
+    now = utc_now()
+    held = await tenant.insert(
+        "wallet_passes", wallet_pass_template_uid=await make_template(tenant), shop_customer_id="c"
+    )
+    for number in range(3):
+        sent = now - timedelta(days=40 + number)
+        await tenant.connection.execute(_NOTIFICATION, tenant.id, f"pn-{number}", held, sent)
+    kept = "SELECT uid FROM push_notifications WHERE organisation_id = $1"
+    for left, more in ((["pn-0"], True), ([], False)):
+        assert await command(tenant, lambda tx: pushing.prune(tx, now - timedelta(days=30))) is more
         assert [row["uid"] for row in await tenant.rows(kept)] == left
 
 

@@ -28,6 +28,7 @@ _LEASE_SECONDS = 60.0
 _TOTAL_SECONDS = 10.0
 _SHARE = 0.75  # of a lane's slots, for one organisation
 _PRUNED_AT_ONCE = 1000
+_NOTIFICATIONS_AT_ONCE = 100  # of up to 51 pushes each
 
 # Each is looked up on its own, as deliveries are. $2 the pushes' uids
 _PREPARE = """
@@ -73,15 +74,31 @@ DELETE FROM wallet_registrations
 WHERE organisation_id = $1 AND device_identifier = $2 AND push_token = $3
   AND date_trunc('milliseconds', updated_at) <= $4"""
 
-# The oldest, locked in the order of their uids as by `RECORD` and `FETCHED`. What a device has fetched meanwhile stays.
-# $2 before when, $3 how many
+# Of no notification: the oldest, locked in the order of their uids as by `RECORD` and `FETCHED`. What a device has
+# fetched meanwhile stays. $2 before when, $3 how many
 _PRUNE = """
 DELETE FROM wallet_pushes WHERE organisation_id = $1 AND uid = ANY (ARRAY(
   SELECT k.uid FROM wallet_pushes k
   WHERE k.organisation_id = $1 AND k.status <> 'queued' AND k.updated_at < $2 AND k.uid = ANY (ARRAY(
     SELECT o.uid FROM wallet_pushes o WHERE o.organisation_id = $1 AND o.status <> 'queued' AND o.updated_at < $2
+      AND o.push_notification_uid IS NULL
     ORDER BY o.updated_at LIMIT $3))
   ORDER BY k.uid FOR UPDATE))"""
+
+# A notification goes with all of its pushes: without some of them it would tell what is not so. $2 before when, $3 how
+# many
+_OLD = """
+SELECT n.uid FROM push_notifications n
+WHERE n.organisation_id = $1 AND n.created_at < $2 AND NOT EXISTS (
+  SELECT FROM wallet_pushes w WHERE w.organisation_id = $1 AND w.push_notification_uid = n.uid
+    AND (w.status = 'queued' OR w.updated_at >= $2))
+ORDER BY n.created_at, n.uid LIMIT $3 FOR UPDATE OF n SKIP LOCKED"""
+# Locked in the order of their uids, likewise. $2 notifications
+_PRUNE_OF = """
+DELETE FROM wallet_pushes WHERE organisation_id = $1 AND uid = ANY (ARRAY(
+  SELECT k.uid FROM wallet_pushes k WHERE k.organisation_id = $1 AND k.push_notification_uid = ANY ($2::text[])
+  ORDER BY k.uid FOR UPDATE))"""
+_PRUNE_NOTIFICATIONS = "DELETE FROM push_notifications WHERE organisation_id = $1 AND uid = ANY ($2::text[])"
 
 
 Fate: TypeAlias = tuple[Claim, str, str | None, datetime | None]
@@ -193,6 +210,10 @@ def retry_at(attempts: int, retry_after: str | None, now: datetime, chance: floa
 
 
 async def prune(tx: Transaction, before: datetime) -> bool:
-    """Delete pushes that ended before then, a thousand at most; whether there may be more."""
+    """Delete notifications, and other pushes, that ended before then, some at a time; whether there may be more."""
+    rows = await tx.connection.fetch(_OLD, tx.organisation_id, before, _NOTIFICATIONS_AT_ONCE)
+    if old := [row["uid"] for row in rows]:
+        await tx.connection.execute(_PRUNE_OF, tx.organisation_id, old)
+        await tx.connection.execute(_PRUNE_NOTIFICATIONS, tx.organisation_id, old)
     done = await tx.connection.execute(_PRUNE, tx.organisation_id, before, _PRUNED_AT_ONCE)
-    return done.rpartition(" ")[2] == str(_PRUNED_AT_ONCE)
+    return len(old) == _NOTIFICATIONS_AT_ONCE or done.rpartition(" ")[2] == str(_PRUNED_AT_ONCE)
