@@ -30,10 +30,11 @@ def fill(text: str, value_of: Callable[[str], str]) -> str:
 def values_of(personal: Mapping[str, Any], field_values: str) -> dict[str, str]:
     """Give the text for each placeholder that has one; `field_values` is JSON text.
 
-    A number is written as the database has it: 12.50 stays 12.50.
+    A number is written as the database has it: 12.50 stays 12.50. A field that is called as a name stands in for it
+    where the holder's own is not known.
     """
     values = json.loads(field_values, parse_int=str, parse_float=str)
-    values |= {name: personal[name] for name in PERSONAL}
+    values |= {name: personal[name] for name in PERSONAL if personal[name]}
     return {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         for name, value in values.items()

@@ -213,6 +213,18 @@ async def test_the_holder_is_the_patient_where_there_is_one(
     assert await outcome(client, tenant, await make_pass(tenant, **own), text) == "D|F|L"
 
 
+async def test_a_field_called_as_a_name_stands_in_for_it(client: httpx.AsyncClient, tenant: Tenant) -> None:
+    """What the pass was given is not lost: it is told where the holder's own name is not known."""
+    template = await make_template(tenant, "first_name", "last_name")
+    values = {"first_name": "Eva", "last_name": ""}
+    text = "Hallo {first_name}"
+    uid = await make_pass(tenant, template, field_values=values)
+    assert await outcome(client, tenant, uid, text) == "Hallo Eva"
+    assert await outcome(client, tenant, uid, "{last_name}") == "empty_placeholder:last_name"
+    named = await make_pass(tenant, template, field_values=values, first_name="Max", shop_customer_id="c2")
+    assert await outcome(client, tenant, named, text) == "Hallo Max"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
