@@ -125,6 +125,9 @@ class GooglePushes:
     clock: Clock
     chance: Callable[[], float] = random.random
     _passes: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary, init=False)
+    _preparing: WeakValueDictionary[int, asyncio.Lock] = field(
+        default_factory=WeakValueDictionary, init=False
+    )
 
     def work(self) -> Work[Prepared, GooglePushed]:
         """Give what a worker does with them."""
@@ -139,7 +142,14 @@ class GooglePushes:
         )
 
     async def prepare(self, organisation_id: int, claims: Sequence[Claim]) -> list[tuple[Claim, Prepared]]:
-        """Read what the passes of one organisation show; those that Google does not have any more end here."""
+        """Read what the passes of one organisation show; those that Google does not have any more end here.
+
+        One batch after the other, in the order of the claims, or a later message could overtake an earlier one.
+        """
+        async with self._preparing.setdefault(organisation_id, asyncio.Lock()):
+            return await self._prepare(organisation_id, claims)
+
+    async def _prepare(self, organisation_id: int, claims: Sequence[Claim]) -> list[tuple[Claim, Prepared]]:
         by_uid = {claim.uid: claim for claim in claims}
         now = self.clock()
         rows = await self.access.rows(organisation_id, _PREPARE, list(by_uid), now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from tests.api.public.googling import GoogleWorld, change, points, redesign
 from tests.api.wallet.cards import put
 from tests.wallet.test_png import png
 
+from rxdesk.access import Access
 from rxdesk.db import embedded
 from rxdesk.wallet import templates
 from rxdesk.wallet.design import Design, DesignedField, DesignedLink, Place
@@ -169,6 +171,30 @@ async def test_messages_of_one_call_are_told_in_its_order(
         await world.work(cluster)
         world.clock.moment += timedelta(days=1)
         assert [message["body"] for message in world.object(issued)["messages"]][-3:] == texts
+
+
+async def test_messages_of_calls_one_after_the_other_are_told_in_their_order(
+    world: GoogleWorld, cluster: embedded.Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the later one is read while the earlier one is, and more quickly."""
+    issued = await saved(world, cluster)
+    await world.send(issued, "first")
+    read, overtaken, begun = Access.rows, asyncio.Event(), 0
+
+    async def slowly(access: Access, organisation_id: int, statement: str, *arguments: object) -> Any:
+        nonlocal begun
+        found = await read(access, organisation_id, statement, *arguments)
+        if "AS message_uid" in statement:  # what passes show, and the messages to them
+            begun += 1
+            if begun == 1:
+                await world.send(issued, "second")
+                await asyncio.wait([asyncio.ensure_future(overtaken.wait())], timeout=1)
+            overtaken.set()
+        return found
+
+    monkeypatch.setattr(Access, "rows", slowly)
+    await world.work(cluster)
+    assert [message["body"] for message in world.object(issued)["messages"]] == ["first", "second"]
 
 
 async def test_a_message_is_not_sent_where_it_cannot_be_told_whether_it_was(
