@@ -6,6 +6,8 @@ import asyncio
 import base64
 from typing import Final
 
+import structlog
+
 from rxdesk import errors
 from rxdesk.errors import ApiError
 from rxdesk.kit.targets import TargetRefused
@@ -17,6 +19,8 @@ from rxdesk.wallet.public import PRIVATE, html, path_of, proved
 from rxdesk.wallet.saving import Saving
 from rxdesk.web.answers import Answer
 from rxdesk.web.open import Visit, open_endpoint
+
+_log = structlog.get_logger("rxdesk.wallet")
 
 _ACTOR = "google"
 _LONGEST_CALLBACK = 16 * 1024
@@ -53,6 +57,7 @@ async def save_to_google(visit: Visit) -> Answer:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             url = await saving.link(organisation_id, held)
     except TimeoutError:
+        _log.warning("google_not_given", organisation=organisation_id, status=None, reason="timeout")
         url = None
     if url is None:
         return html(503, *page.render_notice(accepted, "later"), {"Retry-After": str(_AGAIN_SECONDS)})
@@ -82,8 +87,10 @@ async def hear_google(visit: Visit) -> Answer:
         roots = await saving.keys.current()
         callback = verify_callback(body, saving.google.number, roots, visit.now)
     except (KeysUnavailable, TargetRefused) as error:
+        _log.warning("callback_not_verified", organisation=organisation_id, reason=str(error))
         raise errors.unavailable() from error
     except CallbackRefused as refusal:
+        _log.info("callback_refused", organisation=organisation_id, reason=str(refusal))
         raise errors.token_invalid() from refusal
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):

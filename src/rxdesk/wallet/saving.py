@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+import structlog
 
 from rxdesk import errors
 from rxdesk.access import Access, Transaction
@@ -23,6 +24,8 @@ from rxdesk.wallet.google.links import save_link
 from rxdesk.wallet.issuing import Held, Issuer, read_held
 from rxdesk.wallet.naming import Named, named_at_google
 from rxdesk.wallet.telling import tell_google
+
+_log = structlog.get_logger("rxdesk.wallet")
 
 _DONE: Final = Told("done", None, None)
 _FORBIDDEN: Final = Told("retry", None, "forbidden")
@@ -122,7 +125,10 @@ class Saving:
     clock: Clock
 
     async def link(self, organisation_id: int, held: Held) -> str | None:
-        """Give the address at which Google saves a pass, once Google has what it needs for that; None: not now."""
+        """Give the address at which Google saves a pass, once Google has what it needs for that; None: not now.
+
+        Why not is logged, since the holder is not told.
+        """
         card = self.giver.issuer.card(organisation_id, held)
         link = save_link(card, self.google.number, self.google.account, self.clock(), save_url=self.save_url)
         if link.whole:
@@ -133,7 +139,11 @@ class Saving:
             await self.access.rows(
                 organisation_id, pass_queries.CLASS_GIVEN, held.template_uid, given.class_mark
             )
-        return link.url if given.told.verdict == "done" else None
+        if given.told.verdict == "done":
+            return link.url
+        told = given.told
+        _log.warning("google_not_given", organisation=organisation_id, status=told.status, reason=told.reason)
+        return None
 
     async def is_held(self, organisation_id: int, public_code: str, callback: Callback) -> bool:
         """Tell whether anybody holds a pass after what a callback says.

@@ -7,6 +7,7 @@ import json
 from datetime import timedelta
 
 import pytest
+import structlog
 from tests.api.public.googling import PUBLIC, GoogleWorld, change, points, redesign
 from tests.api.wallet.cards import make_template, put, token_of
 from tests.factories import Tenant
@@ -83,8 +84,13 @@ async def test_where_there_is_none_the_link_says_so(world: GoogleWorld, tenant: 
 async def test_the_link_while_google_refuses(world: GoogleWorld, trouble: Answer) -> None:
     issued = await world.issue()
     world.troubles.append(trouble)
-    answer = await world.visit(issued["links"]["google_wallet"], **{"Accept-Language": "de"})
+    with structlog.testing.capture_logs() as lines:
+        answer = await world.visit(issued["links"]["google_wallet"], **{"Accept-Language": "de"})
     assert (answer.status_code, "nicht erreichbar" in answer.text) == (503, True)
+    # The operator is told why, as a push would be.
+    [said] = [line for line in lines if line["event"] == "google_not_given"]
+    assert (said["organisation"], said["status"]) == (world.tenant.id, trouble[0])
+    assert said["reason"] == trouble[1]["error"]["errors"][0]["reason"]
     assert (await world.visit(issued["links"]["google_wallet"])).status_code == 303
 
 

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 
 import pytest
+import structlog
 from tests.api.public.googling import ISSUER, GoogleWorld
 from tests.factories import Tenant
 
@@ -43,6 +44,11 @@ async def test_a_callback_of_anybody_else_is_refused(world: GoogleWorld, other: 
     good = world.server.signer.callback("save", f"{ISSUER}.x", uid, ISSUER, now)
     strange = CallbackSigner(now).callback("save", f"{ISSUER}.x", uid, ISSUER, now)
     another = world.server.signer.callback("save", "1.x", uid, "3388000000022000001", now)
+    with structlog.testing.capture_logs() as lines:
+        assert await world.call_back(own, another) == 401
+    [said] = [line for line in lines if line["event"] == "callback_refused"]
+    assert said["reason"] == "the message is not signed for this issuer"
+    assert said["organisation"] == world.tenant.id
     for body in (
         strange,
         another,
@@ -93,5 +99,8 @@ async def test_without_google_s_keys_a_callback_is_for_later(world: GoogleWorld)
     issued = await world.issue()
     assert await world.follow(issued) == 200
     world.server.stop()
-    assert await world.hear() == [503]
+    with structlog.testing.capture_logs() as lines:
+        assert await world.hear() == [503]
+    [said] = [line for line in lines if line["event"] == "callback_not_verified"]
+    assert said["reason"] == "the keys of Google's callbacks cannot be had: connect"
     assert await saved(world) == []
