@@ -153,6 +153,25 @@ async def test_a_damaged_newer_pass_is_reported_and_asked_for_again(
     assert phone.screen == ["A"]
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [b"", b"nonsense", b"[]", b"{}", b'{"serialNumbers":"x","lastUpdated":"1"}', b"\xff", b"[" * 9000],
+)
+async def test_a_list_that_cannot_be_read_is_reported_and_asked_for_again(
+    live: TrialFiles, service: Service, listed: bytes
+) -> None:
+    """Whoever tries a web service of their own is told, and the phone goes on."""
+    phone = a_phone(live, Devices(utc_now))
+    await phone.add(service.file())
+    service.say("A")
+    service.listed = listed
+    await phone.catch_up(PASS_TYPE)
+    assert phone.complaints == service.logs == ["the list of newer passes cannot be read"]
+    service.listed = None
+    await phone.catch_up(PASS_TYPE)
+    assert phone.screen == ["A"]
+
+
 async def test_a_pass_of_a_stranger_is_refused(live: TrialFiles, service: Service, tmp_path: Path) -> None:
     other = create_chain(tmp_path, PASS_TYPE, TEAM, utc_now().replace(microsecond=0))
     phone = a_phone(other, Devices(utc_now))

@@ -9,15 +9,22 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote, urlencode
 
+import msgspec
 from cryptography import x509
 
 from rxdesk.kit.egress import Egress, Method, Outcome
+from rxdesk.kit.strict_json import UNREADABLE
 from rxdesk.wallet.apple.reading import MOST_BYTES, PassRefused, ReadPass, read_pass
 from rxdesk.wallet.emulator.apns import Devices
 
 _NEW_VALUE: Final = "%@"
 _TOKEN_BYTES = 32
 _OK, _CREATED, _NO_CONTENT, _NOT_MODIFIED = 200, 201, 204, 304
+
+
+class _Newer(msgspec.Struct, rename="camel"):
+    serial_numbers: list[str]
+    last_updated: str
 
 
 @dataclass(slots=True)
@@ -124,10 +131,14 @@ class Phone:
             if outcome.status != _OK:
                 self.complain(f"the list of newer passes was answered {outcome.status or outcome.error}")
                 continue
-            said = json.loads(outcome.answer)
-            done = [await self.refresh((pass_type, serial)) for serial in said["serialNumbers"]]
+            try:
+                said = msgspec.json.decode(outcome.answer, type=_Newer)
+            except UNREADABLE:
+                await self._report(held, "the list of newer passes cannot be read")
+                continue
+            done = [await self.refresh((pass_type, serial)) for serial in said.serial_numbers]
             if all(done):  # else it asks for the same once more, the next time
-                self._tags[service, pass_type] = said["lastUpdated"]
+                self._tags[service, pass_type] = said.last_updated
 
     async def refresh(self, key: tuple[str, str]) -> bool:
         """Fetch a newer version of a pass, by its type and serial number, and show what changed.
