@@ -76,6 +76,7 @@ _EXPECTED = frozenset(
         "rxdesk.importing.files.ImportFileError",
         "rxdesk.importing.load.ImportBusyError",
         "rxdesk.wallet.apple.certificates.CertificateError",
+        "rxdesk.wallet.emulator.folder.DamagedFileError",
         "rxdesk.wallet.emulator.folder.FolderInUseError",
         "rxdesk.wallet.emulator.together.FetchError",
         "rxdesk.wallet.google.account.AccountError",

@@ -192,6 +192,14 @@ def test_a_file_that_is_damaged_is_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"kept": 1, "kinds": {}, "holders": {}}'])
+def test_what_google_was_given_is_damaged(tmp_path: Path, content: str) -> None:
+    (tmp_path / "google-passes.json").write_text(content)
+    assert "google-passes.json is damaged: remove it" in refused(
+        inside("wallet", "emulator", "--certificates", tmp_path, "--apns-port", 0, "--google-port", 0)
+    )
+
+
 async def test_a_pass_is_loaded_from_its_address(tmp_path: Path) -> None:
     assert inside("wallet", "certificates", "create-test", "--out", tmp_path).returncode == 0
     async with (

@@ -16,6 +16,10 @@ class FolderInUseError(Exception):
     """The folder is another emulator's, or a demo's, that is running; the message says so."""
 
 
+class DamagedFileError(Exception):
+    """A file in the folder cannot be read; the message says which."""
+
+
 @contextmanager
 def having(folder: Path) -> Iterator[None]:
     """Have the folder, which is made where it is not there, to oneself until the block ends.

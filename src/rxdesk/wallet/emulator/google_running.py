@@ -14,6 +14,7 @@ from rxdesk.kit.egress import Egress
 from rxdesk.kit.files import write_privately
 from rxdesk.kit.targets import TargetRefused
 from rxdesk.wallet.emulator.callbacks import CallbackSigner
+from rxdesk.wallet.emulator.folder import DamagedFileError
 from rxdesk.wallet.emulator.google import GoogleDouble
 from rxdesk.wallet.emulator.google_account import ISSUER, account_file
 from rxdesk.wallet.emulator.google_server import GoogleServer
@@ -28,7 +29,8 @@ Tell = Callable[[str, str, str], None]
 def google_server(folder: Path, egress: Egress, tell: Tell) -> GoogleServer:
     """Make the double, to be started, for the service account of the folder; what it is given is kept there.
 
-    It is made where an event loop runs, in which its callbacks are delivered. Raises AccountError.
+    It is made where an event loop runs, in which its callbacks are delivered. Raises AccountError, and DamagedFileError
+    when what was kept cannot be read.
     """
     account = load_account(account_file(folder))
     double = GoogleDouble(
@@ -40,7 +42,12 @@ def google_server(folder: Path, egress: Egress, tell: Tell) -> GoogleServer:
     )
     file = folder / _KEPT
     if file.exists():
-        double.restore(json.loads(file.read_bytes()))
+        try:
+            double.restore(json.loads(file.read_bytes()))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise DamagedFileError(
+                f"{file} is damaged: remove it, and Google's double begins anew"
+            ) from error
     loop = asyncio.get_running_loop()
 
     async def deliver(url: str, body: bytes) -> None:

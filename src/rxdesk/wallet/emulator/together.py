@@ -78,7 +78,7 @@ async def emulating(
 
     Certificates and the key of Google's service account are made in the folder where they are not there yet; they are
     used as they are else. At the end the phones unregister their passes. Raises OSError when a port is taken or a file
-    cannot be used, FolderInUseError, and AccountError when the account's file is not of an emulator.
+    cannot be used, FolderInUseError, DamagedFileError, and AccountError when the account's file is not of an emulator.
     """
     async with AsyncExitStack() as stack:
         stack.enter_context(having(folder))
