@@ -65,6 +65,24 @@ def test_an_address_may_try_again_when_its_oldest_try_has_left_the_window() -> N
     assert limiter.may_try(address).allowed
 
 
+@pytest.mark.parametrize(
+    ("address", "same", "other"),
+    [
+        ("2001:db8:0:1::1", "2001:DB8:0:1:ffff:0:0:9", "2001:db8:0:2::1"),
+        ("::ffff:203.0.113.7", "203.0.113.7", "203.0.113.8"),
+        ("fe80::1%eth0", "fe80::2", "fe80:0:0:1::1"),
+    ],
+)
+def test_who_has_a_network_of_addresses_counts_as_one(address: str, same: str, other: str) -> None:
+    """In IPv6 each subscriber has 2^64 of them."""
+    limiter = RateLimiter(
+        redis_url="", workers=1, unknown_keys_per_minute=1, public_per_minute=1, clock=Seconds()
+    )
+    limiter.note_unknown(address, b"unknown")
+    assert [limiter.may_try(one).allowed for one in (same, other)] == [False, True]
+    assert [limiter.may_visit(one).allowed for one in (address, same, other)] == [True, False, True]
+
+
 async def test_a_known_key_that_is_revoked_becomes_an_unknown_one(
     cluster: embedded.Address, tenant: Tenant
 ) -> None:

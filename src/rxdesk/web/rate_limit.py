@@ -28,6 +28,7 @@ from limits.strategies import MovingWindowRateLimiter
 from rxdesk.access import Caller
 
 T = TypeVar("T")
+_HOST_BITS = 64
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _log = structlog.get_logger("rxdesk.rate_limit")
@@ -284,10 +285,11 @@ class RateLimiter:
     def may_try(self, address: str) -> Verdict:
         """Judge whether this address may ask with an unknown key; counts nothing. Headers only where it may not."""
         (_, item) = self._unknown.items[0]
-        if self._own.test(item, "unknown", address):
+        whose = _subscriber(address)
+        if self._own.test(item, "unknown", whose):
             return _PASSES
         now = self._clock()
-        stats = self._own.get_window_stats(item, "unknown", address)
+        stats = self._own.get_window_stats(item, "unknown", whose)
         return _verdict(self._unknown, [stats], now, allowed=False)
 
     def may_visit(self, address: str) -> Verdict:
@@ -295,7 +297,7 @@ class RateLimiter:
         if self._public is None:
             return _PASSES
         now = self._clock()
-        room, stats = self._windows.hit(("public", address), self._public.windows, now)
+        room, stats = self._windows.hit(("public", _subscriber(address)), self._public.windows, now)
         return _PASSES if room else _verdict(self._public, stats, now, allowed=False)
 
     def note_known(self, digest: bytes) -> None:
@@ -308,12 +310,25 @@ class RateLimiter:
         """Count a request whose key was not found."""
         self._known.discard(digest)
         (_, item) = self._unknown.items[0]
-        self._own.hit(item, "unknown", address)
+        self._own.hit(item, "unknown", _subscriber(address))
 
     async def close(self) -> None:
         """Close the connections to Redis."""
         if self._redis is not None:
             await self._redis.close()
+
+
+def _subscriber(address: str) -> str:
+    """Give what is counted of an address: in IPv6 the network of 64 bits, since whoever has one has all of it."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(parsed) >> _HOST_BITS << _HOST_BITS))
 
 
 def read_networks(text: str) -> tuple[Network, ...]:
