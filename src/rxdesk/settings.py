@@ -189,6 +189,9 @@ def _value(option: Option, raw: object, origin: str) -> str | int | float:
     if number is None or not low <= number <= high:
         noun = "a number" if kind is float else "a whole number"
         raise _wrong(option.name, origin, f"{noun} from {low:g} to {high:g}")
+    if option.name == "database_pool_size" and number == 1:
+        reason = "of a single connection none would be left for reads while a write waits for a lock"
+        raise _wrong(option.name, origin, f"0, or 2 or more: {reason}")
     return number
 
 

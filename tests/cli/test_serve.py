@@ -31,6 +31,10 @@ NOWHERE = "postgresql://someone:hidden-word@127.0.0.1:1/nothing"
             "workers (from variable RXDESK_WORKERS) must be a whole number from 1 to 256",
         ),
         ({"RXDESK_PORT": "-1"}, "port (from variable RXDESK_PORT)"),
+        (
+            {"RXDESK_DATABASE_POOL_SIZE": "1"},
+            "database_pool_size (from variable RXDESK_DATABASE_POOL_SIZE) must be 0, or 2 or more: of a",
+        ),
         ({"RXDESK_STATEMENT_TIMEOUT_SECONDS": "nan"}, "statement_timeout_seconds"),
         ({"RXDESK_REQUEST_TIMEOUT_SECONDS": "soon"}, "request_timeout_seconds"),
         (

@@ -325,6 +325,22 @@ def test_config_names_every_setting_and_hides_secrets(tmp_path: Path) -> None:
     assert "(hidden)" in text.stdout
 
 
+@pytest.mark.parametrize(
+    ("env", "value", "said"),
+    [
+        ({}, 0, "0 (8 a worker, 8 for deliveries)"),
+        ({"RXDESK_WORKERS": "3"}, 0, "0 (4 a worker, 8 for deliveries)"),
+        ({"RXDESK_WORKERS": "3", "RXDESK_DATABASE_POOL_SIZE": "5"}, 5, "5"),
+    ],
+)
+def test_config_says_how_many_connections_the_default_is(env: dict[str, str], value: int, said: str) -> None:
+    lines = inside("config", **env).stdout.splitlines()
+    line = next(line for line in lines if line.startswith("database_pool_size "))
+    assert re.split(r"\s{2,}", line)[1] == said
+    rows: list[dict[str, Any]] = answer(inside("config", "--json", **env))
+    assert next(row["value"] for row in rows if row["name"] == "database_pool_size") == value
+
+
 def test_version() -> None:
     found = answer(inside("version", "--json"))
     assert set(found) == {"rxdesk", "python", "embedded_postgresql"}

@@ -8,50 +8,22 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import asyncpg
 import pytest
 from tests.conftest import settings_for
+from tests.db.pools import Opened, open_pool, use
 
 from rxdesk import errors
 from rxdesk.db import embedded
-from rxdesk.db.pool import Connection, DatabaseUnavailableError, Pool, connector
-
-
-@dataclass
-class Opened:
-    """A pool and all connections that it ever opened."""
-
-    pool: Pool
-    connections: list[Connection] = field(default_factory=list)
-
-    def alive(self) -> int:
-        return sum(not connection.is_closed() for connection in self.connections)
-
-
-async def _open(cluster: embedded.Address, size: int, wait_seconds: float = 0.1) -> Opened:
-    connect = connector(cluster.connect_args(embedded.APP), statement_seconds=5, name="pool")
-    connections: list[Connection] = []
-
-    async def counted() -> Connection:
-        connections.append(await connect())
-        return connections[-1]
-
-    return Opened(Pool(counted, size=size, wait_seconds=wait_seconds), connections)
+from rxdesk.db.pool import Connection, DatabaseUnavailableError, Pool
 
 
 @pytest.fixture
 async def two(cluster: embedded.Address) -> AsyncIterator[Opened]:
-    opened = await _open(cluster, 2)
+    opened = open_pool(cluster, 2)
     yield opened
     await opened.pool.close()
-
-
-async def use(pool: Pool, organisation: int, *, seconds: float = 2) -> tuple[str, int]:
-    async with pool.acquire(organisation, timeout_seconds=seconds) as connection:
-        setting = await connection.fetchval("SELECT current_setting('rxdesk.organisation_id', true)")
-        return setting, connection.get_server_pid()
 
 
 async def test_a_connection_set_to_the_organisation_is_preferred(two: Opened) -> None:
@@ -90,7 +62,7 @@ async def test_who_finds_none_is_told_after_the_wait(two: Opened) -> None:
 
 async def test_writers_never_have_all_connections(cluster: embedded.Address) -> None:
     """However many wait for one row's lock, readers are answered."""
-    opened = await _open(cluster, 4, wait_seconds=0.1)
+    opened = open_pool(cluster, 4, wait_seconds=0.1)
     async with contextlib.AsyncExitStack() as stack:
         for organisation in (1, 1, 2):
             await stack.enter_async_context(opened.pool.acquire_to_write(organisation, timeout_seconds=2))
@@ -107,7 +79,7 @@ async def test_writers_never_have_all_connections(cluster: embedded.Address) -> 
 
 
 async def test_first_come_first_served(cluster: embedded.Address) -> None:
-    opened = await _open(cluster, 1, wait_seconds=2)
+    opened = open_pool(cluster, 1, wait_seconds=2)
     served: list[int] = []
 
     async def one(number: int) -> None:
@@ -128,7 +100,7 @@ async def test_first_come_first_served(cluster: embedded.Address) -> None:
 
 
 async def test_a_waiter_that_leaves_as_its_turn_comes_passes_it_on(cluster: embedded.Address) -> None:
-    opened = await _open(cluster, 1, wait_seconds=2)
+    opened = open_pool(cluster, 1, wait_seconds=2)
     async with opened.pool.acquire(1, timeout_seconds=5):
         first, second = [asyncio.create_task(use(opened.pool, 1)) for _ in range(2)]
         await asyncio.sleep(0.01)
@@ -196,7 +168,7 @@ async def test_a_lost_connection_is_replaced(cluster: embedded.Address, two: Ope
 
 async def test_writers_of_one_organisation_leave_room_for_those_of_others(cluster: embedded.Address) -> None:
     """They may all wait for one lock: that of a waiting room which an import holds, say."""
-    opened = await _open(cluster, 8)
+    opened = open_pool(cluster, 8)
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(4):
             await stack.enter_async_context(opened.pool.acquire_to_write(1, timeout_seconds=2))
@@ -229,7 +201,7 @@ async def test_a_refused_connection_gives_its_place_back() -> None:
 
 
 async def test_a_closed_pool_serves_nobody(cluster: embedded.Address) -> None:
-    opened = await _open(cluster, 2)
+    opened = open_pool(cluster, 2)
     async with opened.pool.acquire(1, timeout_seconds=2):
         await opened.pool.close()
     assert opened.alive() == 0
@@ -238,7 +210,7 @@ async def test_a_closed_pool_serves_nobody(cluster: embedded.Address) -> None:
 
 
 async def test_no_more_than_its_size(cluster: embedded.Address) -> None:
-    opened = await _open(cluster, 3, wait_seconds=5)
+    opened = open_pool(cluster, 3, wait_seconds=5)
     await asyncio.gather(*(use(opened.pool, number % 5 + 1, seconds=10) for number in range(200)))
     assert len(opened.connections) == 3
     await opened.pool.close()

@@ -34,6 +34,9 @@ POOL = 4
 SOON = 4.0
 LATE = 7.9
 Timed = tuple[httpx.Response, float]
+CUT_SERVING = (
+    "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE application_name = 'rxdesk serve'"
+)
 CUT_WAITING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 # A kill loses nothing that was committed, as it must not; only a power cut could.
 NO_SYNC = {"fsync": "off"}
@@ -189,13 +192,29 @@ async def test_stopped_and_started_again(database: Database, client: Client) -> 
     await recovered(client)
 
 
+async def test_too_many_connections_for_a_further_one(database: Database, client: Client) -> None:
+    """Requests are served, one after the other, by those that the server has."""
+    administrator = await asyncpg.connect(**database.server.address.connect_args(embedded.SUPERUSER))
+    await administrator.execute(CUT_SERVING)
+    try:
+        assert (await client.read())[0].status_code == 200
+        had = await administrator.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = $1", embedded.APP
+        )
+        await administrator.execute(f"ALTER ROLE {embedded.APP} CONNECTION LIMIT {had}")
+        answers = await asyncio.gather(*(client.read() for _ in range(POOL * 4)))
+        assert {answer.status_code for answer, _ in answers} == {200}
+    finally:
+        await administrator.execute(f"ALTER ROLE {embedded.APP} CONNECTION LIMIT -1")
+        await administrator.close()
+    await recovered(client)
+
+
 async def test_connections_lost_while_idle(database: Database, client: Client) -> None:
     """A restart in between, a failover: the dead connections are noticed before they are used."""
     await asyncio.gather(*(client.read() for _ in range(POOL * 2)))
     administrator = await asyncpg.connect(**database.server.address.connect_args(embedded.SUPERUSER))
-    cut = await administrator.fetch(
-        "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE application_name = 'rxdesk serve'"
-    )
+    cut = await administrator.fetch(CUT_SERVING)
     await administrator.close()
     assert cut
     await recovered(client)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, print_json, print_table, settings_of
+
+if TYPE_CHECKING:
+    from rxdesk.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -23,11 +28,19 @@ def config(*, data_dir: DataDir = None, config: ConfigFile = None, as_json: AsJs
     """
     from rxdesk.settings import shown
 
-    rows = shown(settings_of(data_dir, config))
+    loaded = settings_of(data_dir, config)
+    rows = shown(loaded)
     if as_json:
         print_json(rows)
         return
     print_table(
         ("SETTING", "VALUE", "FROM"),
-        [(row["name"], row["value"] if row["value"] != "" else "(empty)", row["origin"]) for row in rows],
+        [(row["name"], _said(row["name"], row["value"], loaded.settings), row["origin"]) for row in rows],
     )
+
+
+def _said(name: object, value: object, settings: Settings) -> object:
+    """Give a value for people, who see what an empty one is, or one that stands for another."""
+    if name == "database_pool_size" and value == 0:
+        return f"0 ({settings.pool_size(settings.workers)} a worker, {settings.pool_size()} for deliveries)"
+    return "(empty)" if value == "" else value

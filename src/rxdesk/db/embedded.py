@@ -22,7 +22,6 @@ from urllib.parse import quote
 from rxdesk.db import embedded_lock
 from rxdesk.db.embedded_cluster import (
     APP,
-    CONNECTIONS,
     DATABASE,
     OWNER,
     PORT,
@@ -34,6 +33,7 @@ from rxdesk.db.embedded_cluster import (
     pgdata_of,
     prepare,
     programs,
+    room_for,
 )
 from rxdesk.db.embedded_lock import InUseError
 from rxdesk.db.embedded_process import (
@@ -47,7 +47,6 @@ from rxdesk.db.embedded_process import (
 
 __all__ = [
     "APP",
-    "CONNECTIONS",
     "DATABASE",
     "OWNER",
     "ROLES",
@@ -148,15 +147,17 @@ def start(
     say: Callable[[str], None] = _silent,
     wait_seconds: float = 10,
     settings: Mapping[str, str] | None = None,
+    connections: int = 0,
 ) -> Server:
     """Start the server on the data folder and wait until it answers; at first, make folder and database.
 
     `purpose` names the caller to others who want the folder ("serve"). `say` is given lines for a waiting
     person. `wait_seconds` is how long another owner of the folder is waited for; recovery after a crash has
-    no time limit. `settings` are PostgreSQL settings over all others. Raises EmbeddedError.
+    no time limit. `settings` are PostgreSQL settings over all others; `connections` is how many there must be
+    room for where that is more than the usual 100. Raises EmbeddedError.
     """
     try:
-        return _start(data_dir, purpose, say, wait_seconds, settings or {})
+        return _start(data_dir, purpose, say, wait_seconds, settings or {}, connections)
     except OSError as error:
         raise EmbeddedError(
             f"The data folder {data_dir} cannot be used: {error.strerror or error}"
@@ -217,7 +218,12 @@ def use(
 
 
 def _start(
-    data_dir: Path, purpose: str, say: Callable[[str], None], wait_seconds: float, settings: Mapping[str, str]
+    data_dir: Path,
+    purpose: str,
+    say: Callable[[str], None],
+    wait_seconds: float,
+    settings: Mapping[str, str],
+    connections: int,
 ) -> Server:
     # Root's server runs as another user, who must be able to pass through; the files in it are private each.
     data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
@@ -226,11 +232,8 @@ def _start(
         pgdata = pgdata_of(data_dir)
         _clear(pgdata, say)
         launch, socket_dir = prepare(data_dir, settings, say)
-        options = [
-            word
-            for name, value in {**fixed_settings(socket_dir), **settings}.items()
-            for word in ("-c", f"{name}={value}")
-        ]
+        every = {**fixed_settings(socket_dir), **room_for(connections, launch, pgdata), **settings}
+        options = [word for name, value in every.items() for word in ("-c", f"{name}={value}")]
         command = [*launch.prefix, str(programs() / "postgres"), "-D", str(pgdata), *options]
         log = data_dir / _LOG
         _rotate(log)

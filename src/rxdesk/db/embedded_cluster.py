@@ -263,6 +263,28 @@ def _configuration() -> str:
     return head + "".join(f"{name} = '{value}'\n" for name, value in values.items())
 
 
+def room_for(connections: int, launch: Launch, pgdata: Path) -> dict[str, str]:
+    """The setting that gives a server room for so many connections: none where it has room anyway.
+
+    The command line is over ALTER SYSTEM, so a higher number that is set there is said again.
+    """
+    if connections <= CONNECTIONS:
+        return {}
+    read = subprocess.run(
+        [*launch.prefix, str(programs() / "postgres"), "-C", "max_connections", "-D", str(pgdata)],
+        env=ENVIRONMENT,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    # A configuration that it cannot read ends its start too, which tells what is wrong with it.
+    configured = int(read.stdout) if read.returncode == 0 else 0
+    return {"max_connections": str(max(connections, configured))}
+
+
 def fixed_settings(socket_dir: Path) -> dict[str, str]:
     """Settings for the command line, over any file: they keep the server private and its log free of data.
 

@@ -45,12 +45,11 @@ class Kept:
         wait_seconds: float = _CONNECT_SECONDS,
         connections: int = 0,
     ) -> None:
-        needed = connections + _SPARE
         self._start = partial(
             embedded.start,
             data_dir,
             purpose=purpose,
-            settings={"max_connections": str(needed)} if needed > embedded.CONNECTIONS else {},
+            connections=connections + _SPARE,
         )
         self._server = self._start(say=say, wait_seconds=wait_seconds)
         self._ending = threading.Event()

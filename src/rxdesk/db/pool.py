@@ -8,9 +8,11 @@ tag = organisation. Whatever ends in an error or a cancellation closes its conne
 from __future__ import annotations
 
 import asyncio
+from bisect import insort
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from itertools import count
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -27,6 +29,7 @@ Connect: TypeAlias = Callable[[], Awaitable[Connection]]
 SESSION = {"timezone": "UTC", "datestyle": "ISO, YMD", "default_transaction_isolation": "read committed"}
 WAIT_SECONDS = 1.5  # a burst on one queue passes in less; see docs/decisions/0008
 CONNECT_SECONDS = 0.9  # a refused or hanging connection must be a 503 within a second
+REFUSED_SECONDS = 0.25  # until PostgreSQL, which has too many connections, is asked for a further one again
 
 
 class DatabaseUnavailableError(Exception):
@@ -92,7 +95,11 @@ class Pool:
         self._wait_seconds = wait_seconds
         self._idle: list[_Pooled] = []
         self._open = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._coming = count()
+        # Each with its place in the order of coming, in that order.
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        # Runs while PostgreSQL has refused a further connection: the only one then to open any, unless there is none.
+        self._asking: asyncio.Task[None] | None = None
         self._in_use: set[_Pooled] = set()
         self._closed = False
         self._deadlines = Deadlines()
@@ -171,8 +178,9 @@ class Pool:
 
     async def _take(self, organisation_id: int | None) -> _Pooled:
         until = asyncio.get_running_loop().time() + self._wait_seconds
+        place = next(self._coming)
         if self._waiting:  # nobody overtakes
-            await self._wait(until)
+            await self._wait(place, until)
         while True:
             if self._closed:
                 message = "the pool is closed"
@@ -183,9 +191,15 @@ class Pool:
                     self._in_use.add(pooled)
                     return pooled
                 self._open -= 1
-            if self._open < self._size:
-                return await self._grow()
-            await self._wait(until)
+            if self._open < self._size and (self._asking is None or not self._open):
+                try:
+                    return await self._grow()
+                except asyncpg.TooManyConnectionsError:
+                    if not self._open:  # nor will one come free
+                        raise
+                    self._ask_again()
+            else:
+                await self._wait(place, until)
 
     def _pick(self, organisation_id: int | None) -> _Pooled:
         # Newest first: a few connections stay warm, and the oldest lose their organisation first.
@@ -199,24 +213,50 @@ class Pool:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 pooled = _Pooled(await self._connect())
-        except BaseException:
+        except BaseException as error:
             self._open -= 1
-            self._wake()
+            # Where there are too many, whoever comes next is refused too, and waits for those that we have.
+            if not (self._open and isinstance(error, asyncpg.TooManyConnectionsError)):
+                self._wake()
             raise
         self._in_use.add(pooled)
         return pooled
 
-    async def _wait(self, until: float) -> None:
+    def _ask_again(self) -> None:
+        if self._asking is None and not self._closed:
+            self._asking = asyncio.create_task(self._grow_for_those_who_wait())
+
+    async def _grow_for_those_who_wait(self) -> None:
+        """Open further connections, as soon as PostgreSQL gives them, until nobody waits or all are open.
+
+        Not those who wait do it: while they did, others would have the connection that came free for them.
+        """
+        pause = REFUSED_SECONDS
+        try:
+            while True:
+                await asyncio.sleep(pause)
+                if not self._waiting or self._open >= self._size:
+                    return
+                try:
+                    self.give_back(await self._grow(), clean=True)
+                    pause = 0
+                except _UNAVAILABLE:
+                    pause = REFUSED_SECONDS
+        finally:
+            self._asking = None
+
+    async def _wait(self, place: int, until: float) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        waiting = place, turn
+        insort(self._waiting, waiting)
         try:
             async with asyncio.timeout_at(until):
                 await turn
         except BaseException:
             if turn.done() and not turn.cancelled():
                 self._wake()  # our turn came as we left: pass it on
-            elif turn in self._waiting:
-                self._waiting.remove(turn)
+            elif waiting in self._waiting:
+                self._waiting.remove(waiting)
             raise
 
     @staticmethod
@@ -238,7 +278,7 @@ class Pool:
 
     def _wake(self) -> None:
         while self._waiting:
-            turn = self._waiting.popleft()
+            _, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return
@@ -249,6 +289,9 @@ class Pool:
         for pooled in [*self._idle, *self._in_use]:
             pooled.connection.terminate()
         self._idle.clear()
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
 
 
 class _Loan:

@@ -45,9 +45,17 @@ def start(
     settings: Mapping[str, str] | None = None,
     say: Callable[[str], None] = print,
     wait_seconds: float = 10,
+    connections: int = 0,
 ) -> embedded.Server:
     every = {**FAST, **(settings or {})}
-    return embedded.start(data_dir, purpose="test", settings=every, say=say, wait_seconds=wait_seconds)
+    return embedded.start(
+        data_dir,
+        purpose="test",
+        settings=every,
+        say=say,
+        wait_seconds=wait_seconds,
+        connections=connections,
+    )
 
 
 def sql(address: embedded.Address, statement: str, role: str = embedded.OWNER, *values: object) -> Any:

@@ -230,3 +230,19 @@ def test_a_long_recovery_is_waited_for(data_dir: Path, monkeypatch: pytest.Monke
     start(data_dir, say=say).stop()
     assert len(said) >= 3
     assert all(line.startswith("waiting for PostgreSQL, which brings") for line in said)
+
+
+def test_room_for_more_connections_is_never_less_than_the_operator_has_set(folder: Path) -> None:
+    def given(connections: int, then: str = "SELECT 1") -> str:
+        with start(folder / "data", connections=connections) as server:
+            sql(server.address, then, embedded.SUPERUSER)
+            found: str = sql(server.address, "SHOW max_connections")
+        return found
+
+    assert given(150) == "150", "at the very first start too"
+    assert given(0, "ALTER SYSTEM SET max_connections = 300") == "100"
+    assert [given(150), given(0), given(350)] == ["300", "300", "350"]
+    # A configuration that cannot be read is told by the server itself.
+    (folder / "data" / "postgres" / "postgresql.auto.conf").write_text("max_connections = 'many'\n")
+    with pytest.raises(embedded.EmbeddedError, match=r'(?s)ended at its start.*"max_connections": "many"'):
+        given(150)
