@@ -95,7 +95,8 @@ def _read_url(text: str, schemes: tuple[str, ...], form: str) -> None:
     from urllib.parse import urlsplit  # noqa: PLC0415 (likewise)
 
     parts = urlsplit(text)
-    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment:
+    wrong = parts.scheme not in schemes or not parts.hostname or "@" in parts.netloc
+    if wrong or parts.query or parts.fragment:
         raise ValueError(f"it is not of the form {form}")
 
 

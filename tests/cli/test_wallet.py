@@ -133,6 +133,7 @@ def test_from_a_template_to_a_file(
     assert again == made
     file = tmp_path / "card.pkpass"
     done = inside("wallet", "passes", "export", made["uid"], *where, "--out", file, **certificates)
+    assert file.stat().st_mode & 0o777 == 0o600, "the pass's token is in it"
     assert (done.returncode, done.stdout) == (0, f"{file}: {file.stat().st_size} bytes\n")
     inner = members(file.read_bytes())
     assert {"logo.png", "logo@2x.png", "icon.png", "de.lproj/pass.strings", "en.lproj/pass.strings"} <= set(

@@ -255,8 +255,14 @@ def _apple_certificate(settings: Settings) -> Finding:
             raise CliError(str(error)) from error
         if signer is None:
             raise CliError("it is not there")
-        days = (signer.expires_at - utc_now()).days
+        now = utc_now()
+        days = (signer.expires_at - now).days
         until = f"{signer.pass_type}, until {signer.expires_at:%Y-%m-%d}"
+        if now < signer.good_from:
+            good = f"it is good only from {signer.good_from.isoformat()}"
+            raise CliError(
+                f"{until}: {good}. Devices take no pass of it before; is this machine's clock right?"
+            )
         if days < _RENEW_DAYS:
             state = "has run out" if days < 0 else f"runs out in {days} days"
             raise CliError(f"{until}: it {state}. Renew it, or no pass can be signed and no device be told")

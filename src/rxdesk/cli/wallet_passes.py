@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -170,7 +171,9 @@ def export(
         return issuer.apple_pass(tx.organisation_id, held, tx.now)
 
     content = on_organisation(settings, "wallet", organisation, command)
-    out.write_bytes(content)
+    # A new file is its owner's alone: whoever has it may show and update the pass.
+    with open(out, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        file.write(content)
     if as_json:
         print_json({"uid": uid, "file": str(out), "bytes": len(content)})
         return

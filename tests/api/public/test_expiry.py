@@ -38,7 +38,12 @@ async def test_the_metric(cluster: embedded.Address, today: TrialFiles) -> None:
 
 @pytest.mark.parametrize(
     ("age", "mark", "said"),
-    [(1, "✓", "days"), (350, "✗", "it runs out in"), (400, "✗", "it has run out")],
+    [
+        (1, "✓", "days"),
+        (350, "✗", "it runs out in"),
+        (400, "✗", "it has run out"),
+        (-5, "✗", "it is good only from"),
+    ],
 )
 def test_the_check(tmp_path: Path, age: int, mark: str, said: str) -> None:
     files = create_chain(tmp_path / "chain", PASS_TYPE, TEAM, utc_now() - timedelta(days=age))
@@ -61,6 +66,13 @@ def test_the_check(tmp_path: Path, age: int, mark: str, said: str) -> None:
 def test_where_pushes_go_is_of_its_form(url: str) -> None:
     with pytest.raises(SettingsError, match=r"apple_push_url is wrong: .* https://api\.push\.apple\.com"):
         check_settings(settings_for(apple_push_url=url))
+
+
+@pytest.mark.parametrize("url", ["https://user:word@passes.example", "https://user@passes.example"])
+def test_an_address_that_holders_are_given_names_no_user(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"public_url is wrong: .* https://passes\.example") as refused:
+        check_settings(settings_for(public_url=url))
+    assert "word" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["https://api.sandbox.push.apple.com:2197", "https://127.0.0.1:2197/"])

@@ -83,7 +83,7 @@ def test_a_certificate_signs_passes_of_its_own_type_only(
 ) -> None:
     signer = load_signer(chain.pass_certificate, chain.pass_key, chain.intermediate)
     for pass_type, team in (("pass.other", TEAM), (PASS_TYPE, "OTHER")):
-        forged = PassSigner(pass_type, team, signer.expires_at, signer.signer)
+        forged = PassSigner(pass_type, team, signer.good_from, signer.expires_at, signer.signer)
         with pytest.raises(PassRefused, match="another pass type or team"):
             read_pass(build_pass(PATIENT, forged, NOW), root)
     foreign = create_chain(tmp_path, PASS_TYPE, TEAM, NOW)

@@ -34,12 +34,13 @@ class CertificateError(Exception):
 class PassSigner:
     """Signs passes of one type.
 
-    `pass_type` and `team` are what Apple wrote into the certificate; `expires_at` is when the first of the pass
-    certificate and its issuer's runs out. Nothing new can be signed or pushed after that.
+    `pass_type` and `team` are what Apple wrote into the certificate. From `good_from` to `expires_at` both the pass
+    certificate and its issuer's are good. Nothing new can be signed or pushed before and after that.
     """
 
     pass_type: str
     team: str
+    good_from: datetime
     expires_at: datetime
     signer: DetachedSigner
 
@@ -66,6 +67,7 @@ def load_signer(
     return PassSigner(
         pass_type=_named(certificate, NameOID.USER_ID, certificate_file, "pass type (UID)"),
         team=_named(certificate, NameOID.ORGANIZATIONAL_UNIT_NAME, certificate_file, "team (OU)"),
+        good_from=max(certificate.not_valid_before_utc, intermediate.not_valid_before_utc),
         expires_at=min(certificate.not_valid_after_utc, intermediate.not_valid_after_utc),
         signer=DetachedSigner(certificate, key, [intermediate]),
     )
