@@ -19,7 +19,7 @@ import msgspec
 import pytest
 import standardwebhooks
 from tests.cli.conftest import NOBODY
-from tests.cli.processes import Server, answer, environment, inside, refused, rxdesk
+from tests.cli.processes import Server, answer, environment, inside, refused, rxdesk, serving
 
 from rxdesk.cli.triggering import TRIGGERS, UNTRIGGERED
 from rxdesk.kit.signing import delivery_headers, vendor_signature
@@ -273,6 +273,20 @@ def test_listening_passes_each_event_on_signed(demo: Server, program: Program) -
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         assert "Traceback" not in (process.stderr.read() if process.stderr else "")
+
+
+def test_listening_to_a_server_that_ends_says_what_to_do(copy: Path) -> None:
+    where = ("--organisation", "lindvara", "--data-dir", copy)
+    with serving("demo", "--data-dir", copy, "--port", 0) as server, listening(*where) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        server.process.terminate()
+        assert process.wait(20) == 1
+        said = process.stderr.read()
+    assert said == (
+        "rxdesk: the connection to the database has ended: see that the server runs, then listen again\n"
+    )
 
 
 def test_listening_in_words_and_of_one_type(demo: Server) -> None:
