@@ -106,7 +106,10 @@ def deliveries(  # noqa: PLR0913 (the options of a verb)
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="WHEN", show_default=False, help="From then on: 2h, 3d (ago), or a time."
+            "--since",
+            metavar="WHEN",
+            show_default=False,
+            help="From then on: 2h, 3d (ago), or a time, in UTC.",
         ),
     ] = None,
     until: Annotated[
@@ -231,7 +234,9 @@ def replay(  # noqa: PLR0913 (the options of a verb)
     organisation: OrganisationSlug,
     since: Annotated[
         str,
-        typer.Option("--since", metavar="WHEN", help="What happened from then on: 2h, 3d (ago), or a time."),
+        typer.Option(
+            "--since", metavar="WHEN", help="What happened from then on: 2h, 3d (ago), or a time, in UTC."
+        ),
     ],
     until: Annotated[
         str | None, typer.Option("--until", metavar="WHEN", show_default=False, help="And before then.")
