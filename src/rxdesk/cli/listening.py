@@ -115,14 +115,18 @@ class Listener:
         try:
             while not forwarder.done():
                 arguments = (after, _AT_ONCE, self.kind, *log.WHOLE_FOR)
-                page = json.loads(await look(connection, of.id, log.EVENTS, *arguments) or "{}")
-                for event in page.get("data", ()):
+                found = await look(connection, of.id, log.EVENTS, *arguments)
+                if found is None:  # the last one is not kept any more: what is kept followed it
+                    after = ""
+                    continue
+                page = json.loads(found)
+                for event in page["data"]:
                     heard = Heard(event, datetime.now().astimezone().strftime("%H:%M:%S"))
                     self.tell(heard)
                     if self.post is not None:
                         waiting.put_nowait((heard, await self._body(connection, of.id, event["uid"])))
-                after = page.get("next") or after
-                if len(page.get("data", ())) < _AT_ONCE:
+                after = page["next"] or after
+                if len(page["data"]) < _AT_ONCE:
                     await asyncio.sleep(_LOOK_SECONDS)
             forwarder.result()  # it ends by what it cannot deal with only
         finally:
