@@ -179,7 +179,13 @@ async def test_rotate_with_an_overlap(operations: Operations, tenant: Tenant, ot
     for wrong in ({"overlap_seconds": -1}, {"overlap_seconds": 604801}, {"overlap_seconds": "1"}):
         await operations.post("/subscriptions/ns-1/rotate-secret", headers, 400, wrong)
     await tenant.update("notification_subscriptions", ns, deactivated_at=now, deactivated_reason="gone")
-    await operations.post("/subscriptions/ns-1/rotate-secret", headers, 404, {})
+    for reason, status in (("gone", 409), ("failing", 409), ("removed", 404)):
+        await tenant.update("notification_subscriptions", ns, deactivated_reason=reason)
+        rotated = await operations.post("/subscriptions/ns-1/rotate-secret", headers, status, {})
+        switched = await operations.post("/subscriptions/ns-1/switch-secret", headers, status)
+        assert rotated == switched
+        assert ("enable it first" in rotated["error"]) == (status == 409)
+    await operations.post("/subscriptions/ns-9/rotate-secret", headers, 404, {})
 
 
 async def test_the_organisation_ends_any(operations: Operations, tenant: Tenant, other: Tenant) -> None:
