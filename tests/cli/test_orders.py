@@ -64,7 +64,7 @@ def made(at: list[str], *more: str) -> Made:
     return order
 
 
-def test_an_order_s_whole_way(demo: Server, at: list[str]) -> None:
+def test_an_order_s_whole_way(demo: Server, at: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     key = answer(
         inside(
             *("keys", "create", *at, "--name", "x", "--permission", "order:read"),
@@ -94,6 +94,8 @@ def test_an_order_s_whole_way(demo: Server, at: list[str]) -> None:
         "non_qes_signed",
     ]
     assert {(one["actor"]["kind"], one["actor"]["uid"]) for one in history} == {("operator", "cli")}
+    monkeypatch.setattr("rxdesk.cli.api.HISTORY_ROWS", 2)
+    assert answer(inside("prescriptions", "history", *at, uid, "--json")) == history
     lines = inside("orders", "history", *at, order["uid"]).stdout.splitlines()
     assert lines[0].split() == ["AT", "WHAT", "OLD", "NEW", "BY", "REASON"]
     assert "operator cli" in lines[-1]

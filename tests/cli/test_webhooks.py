@@ -19,7 +19,7 @@ import msgspec
 import pytest
 import standardwebhooks
 from tests.cli.conftest import NOBODY
-from tests.cli.processes import Server, answer, environment, inside, refused, rxdesk
+from tests.cli.processes import Server, answer, environment, inside, refused, rxdesk, serving
 
 from rxdesk.cli.triggering import TRIGGERS, UNTRIGGERED
 from rxdesk.kit.signing import delivery_headers, vendor_signature
@@ -115,6 +115,27 @@ def test_from_a_change_to_its_deliveries(demo: Server) -> None:
     assert "whsec_" not in json.dumps(subscriptions)
 
 
+def test_a_list_says_how_it_goes_on(demo: Server) -> None:
+    where = at(demo)
+    for kind in ("prescription_created", "prescription_updated"):
+        subscribe(demo, kind, NOBODY)
+        inside("webhooks", "trigger", kind, *where)
+    seen = set()
+    for page in (0, 1):
+        done = inside("webhooks", "subscriptions", *where, "--limit", "1", "--page", page)
+        _, row, *rest = done.stdout.splitlines()
+        seen.add(row.split()[0])
+        if page == 0:
+            assert rest[0].endswith(" in all; the next ones: --page 1")
+    assert len(seen) == 2
+    done = inside("events", "list", *where, "--limit", "1")
+    _, row, *rest = done.stdout.splitlines()
+    assert rest == [f"There may be more; the next ones: --after {row.split()[0]}"]
+    line = inside("webhooks", "deliveries", *where, "--page", "9" * 11).stderr
+    assert "--page" in line
+    assert "database" not in line
+
+
 @pytest.mark.parametrize("kind", TRIGGERS)
 def test_each_trigger_makes_the_change_that_it_tells_of(demo: Server, kind: str) -> None:
     where = at(demo)
@@ -159,6 +180,8 @@ def test_what_is_refused_in_one_line(demo: Server) -> None:
         (("webhooks", "rotate-secret", "ns-none"), "no such"),
         (("webhooks", "rotate-secret", "ns-none", "--overlap", "8d"), "7d at most"),
         (("webhooks", "replay", "--since", "soon"), "is no time"),
+        (("webhooks", "replay", "--since", "999999w"), "'999999w' is too far away"),
+        (("webhooks", "deliveries", "--until", "999999w"), "is too far away"),
         (("webhooks", "replay", "--since", "1h", "--until", "2h"), "--until must be after --since"),
         (("webhooks", "replay", "--since", "1h", "--subscription", "ns-none"), "no such subscription_uid"),
         (("webhooks", "deliveries", "--status", "lost"), "there are: pending"),
@@ -250,6 +273,20 @@ def test_listening_passes_each_event_on_signed(demo: Server, program: Program) -
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
         assert "Traceback" not in (process.stderr.read() if process.stderr else "")
+
+
+def test_listening_to_a_server_that_ends_says_what_to_do(copy: Path) -> None:
+    where = ("--organisation", "lindvara", "--data-dir", copy)
+    with serving("demo", "--data-dir", copy, "--port", 0) as server, listening(*where) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        server.process.terminate()
+        assert process.wait(20) == 1
+        said = process.stderr.read()
+    assert said == (
+        "rxdesk: the connection to the database has ended: see that the server runs, then listen again\n"
+    )
 
 
 def test_listening_in_words_and_of_one_type(demo: Server) -> None:

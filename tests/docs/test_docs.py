@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -13,6 +14,7 @@ from tests.factories import Tenant
 
 from rxdesk import routes
 from rxdesk.cli import verbs
+from rxdesk.kit.egress import Failure
 from rxdesk.permissions import ALL, ALL_OF_PHARMACY
 from rxdesk.settings import options
 
@@ -41,6 +43,12 @@ def test_every_setting_is_documented() -> None:
     for option in options():
         assert f"`{option.name}`" in page
         assert option.comment, option.name
+
+
+def test_every_error_of_an_attempt_is_documented() -> None:
+    page = text("docs/webhooks.md").partition("An attempt's error is")[2].partition("\n\n")[0]
+    named = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([a-z_ ]+)`", page))))
+    assert {*get_args(Failure), "forbidden", "unsigned"} <= named
 
 
 def test_every_route_and_permission_is_documented() -> None:

@@ -14,6 +14,7 @@ from tests.factories import Tenant
 from rxdesk.importing.files import find_files
 from rxdesk.importing.load import import_files
 from rxdesk.importing.report import ImportReport
+from rxdesk.kit.clock import Clock
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 Row = dict[str, Any]
@@ -26,7 +27,7 @@ def importing(tenant: Tenant, tmp_path: Path) -> Import:
     calls = 0
 
     async def run(
-        now: datetime = NOW, /, *, emit_events: bool = False, **rows: list[Row] | bytes
+        now: datetime = NOW, /, *, emit_events: bool | Clock = False, **rows: list[Row] | bytes
     ) -> ImportReport:
         nonlocal calls
         calls += 1
@@ -36,8 +37,9 @@ def importing(tenant: Tenant, tmp_path: Path) -> Import:
             data = content if isinstance(content, bytes) else msgspec.json.Encoder().encode_lines(content)
             (folder / f"{kind}.ndjson").write_bytes(data)
         await tenant.enter()
+        clock = emit_events if callable(emit_events) else (lambda: now) if emit_events else None
         return await import_files(
-            tenant.connection, tenant.id, find_files([folder]), now=now, emit_events=emit_events
+            tenant.connection, tenant.id, find_files([folder]), now=now, events_by=clock
         )
 
     return run

@@ -6,6 +6,7 @@ import copy
 import json
 import re
 import secrets
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -95,6 +96,21 @@ async def test_what_is_new_is_told(
     thin = {"uid": "ord-1", "status": "completed", "created_at": 1_780_000_000, "updated_at": 1_780_000_700}
     assert rows[1]["data"] == thin
     assert rows[1]["cut_body"] is None
+
+
+async def test_it_is_told_when_it_is_stored_and_not_when_the_import_began(
+    tenant: Tenant, importing: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "_CHUNK", 4)
+    later = [NOW + timedelta(minutes=5), NOW + timedelta(minutes=6)]
+    await importing(**ALL, emit_events=iter(later).__next__)
+    rows = await events(tenant)
+    assert [row["occurred_at"] for row in rows] == [later[0]] * 4 + [later[1]] * 2
+    assert [json.loads(row["body"])["timestamp"] for row in rows] == [
+        unix(row["occurred_at"]) for row in rows
+    ]
+    uids = [row["uid"] for row in rows]
+    assert uids[0][:14] == uids[3][:14] < uids[4][:14] == uids[5][:14]
 
 
 async def test_the_bodies_are_those_of_a_command(tenant: Tenant, importing: Import) -> None:

@@ -18,15 +18,13 @@ from rxdesk.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rxdesk.access import Read, Transaction
 
 Reason = Annotated[
     str | None,
     typer.Option("--reason", metavar="TEXT", show_default=False, help="Why; kept in the history."),
 ]
-HISTORY_ROWS = 1_000
+HISTORY_ROWS = 1_000  # that are read at once
 
 
 def body_of(kind: type[Any], values: dict[str, Any]) -> Any:  # noqa: ANN401 (the schema's type)
@@ -78,11 +76,27 @@ def looked_up(
     return json.loads(body)
 
 
-def print_history(page: dict[str, Any], *, as_json: bool) -> None:
-    """Print a page of changes."""
+def print_history(
+    data_dir: Path | None, config: Path | None, organisation: str, read: Read, uid: str, *, as_json: bool
+) -> None:
+    """Print all changes of a row, oldest first. Raises CliError when there is no such row."""
     from datetime import UTC, datetime
 
-    changes: Sequence[dict[str, Any]] = page["data"]
+    from rxdesk.access import look
+
+    async def work(tx: Transaction) -> list[dict[str, Any]]:
+        changes: list[dict[str, Any]] = []
+        while True:
+            arguments = (uid, HISTORY_ROWS, len(changes))
+            body = await look(tx.connection, tx.organisation_id, read, *arguments)
+            if body is None:
+                raise CliError("there is no such uid in this organisation")
+            page = json.loads(body)
+            changes += page["data"]
+            if not page["data"] or len(changes) >= page["totalRegistries"]:
+                return changes
+
+    changes = on_organisation(settings_of(data_dir, config).settings, "look", organisation, work)
     if as_json:
         print_json(changes)
         return

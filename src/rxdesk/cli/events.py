@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,15 @@ EventTypeOption = Annotated[
     ),
 ]
 Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most so many.")]
+Page = Annotated[
+    int, typer.Option("--page", metavar="N", min=0, max=9_999_999_999, help="Of the list, from 0.")
+]
+
+
+def print_rest(found: dict[str, Any], page: int) -> None:
+    """Say how to see the pages of a list that follow, if there are any."""
+    if found["totalPages"] > page + 1:
+        print(f"{found['totalRegistries']} in all; the next ones: --page {page + 1}")
 
 
 def known_type(text: str | None) -> str | None:
@@ -87,6 +96,8 @@ def list_(
         ("UID", "HAPPENED", "TYPE", "SUBJECT"),
         [(e["uid"], instant(e["occurred_at"]), e["event_type"], e["subject_uid"]) for e in found["data"]],
     )
+    if len(found["data"]) == limit:
+        print(f"There may be more; the next ones: --after {found['next']}")
 
 
 @app.command(epilog=EPILOG + "rxdesk events show --organisation nordlicht evt-01J…")

@@ -97,7 +97,12 @@ def import_command(
         await commands.enter(connection, of.id)
         with shown_progress() as progress:
             return await import_files(
-                connection, of.id, files, now=utc_now(), progress=progress, emit_events=emit_events
+                connection,
+                of.id,
+                files,
+                now=utc_now(),
+                progress=progress,
+                events_by=utc_now if emit_events else None,
             )
 
     report = on_database(settings_of(data_dir, config).settings, "import", work, in_transaction=False)

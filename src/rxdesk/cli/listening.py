@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
+import asyncpg
+
 from rxdesk.access import look
 from rxdesk.cli.common import CliError
 from rxdesk.db.location import connected, schema
@@ -85,32 +87,50 @@ class Listener:
     answered: Callable[[Heard, dict[str, Any]], None]
 
     async def run(self) -> None:
-        """Tell of each event that happens from now on, in order, until cancelled."""
+        """Tell of each event that happens from now on, in order, until cancelled.
+
+        Raises CliError, also when the database can no longer be asked.
+        """
         async with connected(self.database) as connection:
-            finding = await schema(connection)
-            if not finding.well:
-                raise CliError(finding.message)
-            of = await queries.organisation(connection, self.organisation)
-            await commands.enter(connection, of.id)
-            after = await self._newest(connection, of.id)
-            self.begun()
-            waiting: asyncio.Queue[tuple[Heard, bytes]] = asyncio.Queue()
-            forwarder = asyncio.create_task(self._forward(waiting))
             try:
-                while not forwarder.done():
-                    arguments = (after, _AT_ONCE, self.kind, *log.WHOLE_FOR)
-                    page = json.loads(await look(connection, of.id, log.EVENTS, *arguments) or "{}")
-                    for event in page.get("data", ()):
-                        heard = Heard(event, datetime.now().astimezone().strftime("%H:%M:%S"))
-                        self.tell(heard)
-                        if self.post is not None:
-                            waiting.put_nowait((heard, await self._body(connection, of.id, event["uid"])))
-                    after = page.get("next") or after
-                    if len(page.get("data", ())) < _AT_ONCE:
-                        await asyncio.sleep(_LOOK_SECONDS)
-                forwarder.result()  # it ends by what it cannot deal with only
-            finally:
-                forwarder.cancel()
+                await self._listen(connection)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                if not connection.is_closed() and not isinstance(error, asyncpg.AdminShutdownError):
+                    raise
+                message = (
+                    "the connection to the database has ended: see that the server runs, then listen again"
+                )
+                raise CliError(message) from error
+
+    async def _listen(self, connection: Connection) -> None:
+        finding = await schema(connection)
+        if not finding.well:
+            raise CliError(finding.message)
+        of = await queries.organisation(connection, self.organisation)
+        await commands.enter(connection, of.id)
+        after = await self._newest(connection, of.id)
+        self.begun()
+        waiting: asyncio.Queue[tuple[Heard, bytes]] = asyncio.Queue()
+        forwarder = asyncio.create_task(self._forward(waiting))
+        try:
+            while not forwarder.done():
+                arguments = (after, _AT_ONCE, self.kind, *log.WHOLE_FOR)
+                found = await look(connection, of.id, log.EVENTS, *arguments)
+                if found is None:  # the last one is not kept any more: what is kept followed it
+                    after = ""
+                    continue
+                page = json.loads(found)
+                for event in page["data"]:
+                    heard = Heard(event, datetime.now().astimezone().strftime("%H:%M:%S"))
+                    self.tell(heard)
+                    if self.post is not None:
+                        waiting.put_nowait((heard, await self._body(connection, of.id, event["uid"])))
+                after = page["next"] or after
+                if len(page["data"]) < _AT_ONCE:
+                    await asyncio.sleep(_LOOK_SECONDS)
+            forwarder.result()  # it ends by what it cannot deal with only
+        finally:
+            forwarder.cancel()
 
     @staticmethod
     async def _newest(connection: Connection, organisation_id: int) -> str:

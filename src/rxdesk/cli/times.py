@@ -36,14 +36,25 @@ def moment(text: str) -> datetime:
         raise CliError(message) from error
 
 
+def past(text: str, now: datetime) -> datetime:
+    """Read a time: a length of time before now, or an instant. Raises CliError."""
+    if _SPAN.fullmatch(text.strip()) is None:
+        return moment(text)
+    return _away(text, now, -1)
+
+
+def _away(text: str, now: datetime, sign: int) -> datetime:
+    try:
+        return now + sign * span(text)
+    except OverflowError as error:
+        message = f"{text!r} is too far away"
+        raise CliError(message) from error
+
+
 def expiry(text: str, now: datetime) -> datetime:
     """Read when a key ends: a length of time from now, or a date. Raises CliError when that has passed."""
     if _SPAN.fullmatch(text.strip()):
-        try:
-            ends = now + span(text)
-        except OverflowError as error:
-            message = f"{text!r} is too far away"
-            raise CliError(message) from error
+        ends = _away(text, now, 1)
     elif re.match(r"[0-9]{4}-", text.strip()):
         ends = moment(text)
     else:

@@ -22,7 +22,7 @@ from rxdesk.cli.common import (
     printable,
     settings_of,
 )
-from rxdesk.cli.events import EventTypeOption, Limit, instant, known_type
+from rxdesk.cli.events import EventTypeOption, Limit, Page, instant, known_type, print_rest
 from rxdesk.cli.webhooks_secrets import SubscriptionUid
 
 app = typer.Typer(
@@ -41,21 +41,17 @@ _STATUSES = ("pending", "delivered", "failed", "cancelled")
 
 def _seconds(text: str | None) -> int | None:
     """Read a time: a span before now (`2h`) or an instant; None stays None. Raises CliError."""
-    import re
-
-    from rxdesk.cli.times import moment, span
+    from rxdesk.cli.times import past
     from rxdesk.kit.clock import unix, utc_now
 
-    if text is None:
-        return None
-    ago = re.fullmatch(r"[0-9]{1,6}\s*[mhdw]", text.strip())
-    return unix(utc_now() - span(text) if ago else moment(text))
+    return None if text is None else unix(past(text, utc_now()))
 
 
 @app.command(epilog=EPILOG + "rxdesk webhooks subscriptions --organisation nordlicht")
 def subscriptions(
     *,
     organisation: OrganisationSlug,
+    page: Page = 0,
     limit: Limit = 200,
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -68,9 +64,10 @@ def subscriptions(
     """
     from rxdesk.webhooks import log
 
-    page = looked_up(data_dir, config, organisation, log.SUBSCRIPTIONS, limit, 0, what="subscription")
+    arguments = (limit, page * limit)
+    found = looked_up(data_dir, config, organisation, log.SUBSCRIPTIONS, *arguments, what="subscription")
     if as_json:
-        print_json(page)
+        print_json(found)
         return
     print_table(
         ("UID", "STATE", "SINCE", "FAILING SINCE", "TYPE", "TARGET", "PHARMACY"),
@@ -84,9 +81,10 @@ def subscriptions(
                 n["target"],
                 n["pharmacy_uid"],
             )
-            for n in page["data"]
+            for n in found["data"]
         ],
     )
+    print_rest(found, page)
 
 
 @app.command(
@@ -108,13 +106,16 @@ def deliveries(  # noqa: PLR0913 (the options of a verb)
     since: Annotated[
         str | None,
         typer.Option(
-            "--since", metavar="WHEN", show_default=False, help="From then on: 2h, 3d (ago), or a time."
+            "--since",
+            metavar="WHEN",
+            show_default=False,
+            help="From then on: 2h, 3d (ago), or a time, in UTC.",
         ),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", metavar="WHEN", show_default=False, help="Before then.")
     ] = None,
-    page: Annotated[int, typer.Option("--page", metavar="N", min=0, help="Of the list, from 0.")] = 0,
+    page: Page = 0,
     limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="Rows a page.")] = 50,
     data_dir: DataDir = None,
     config: ConfigFile = None,
@@ -164,8 +165,7 @@ def deliveries(  # noqa: PLR0913 (the options of a verb)
             for d in found["data"]
         ],
     )
-    if found["totalPages"] > page + 1:
-        print(f"{found['totalRegistries']} in all; the next ones: --page {page + 1}")
+    print_rest(found, page)
 
 
 @app.command(epilog=EPILOG + "rxdesk webhooks show --organisation nordlicht dlv-01J….01J…")
@@ -234,7 +234,9 @@ def replay(  # noqa: PLR0913 (the options of a verb)
     organisation: OrganisationSlug,
     since: Annotated[
         str,
-        typer.Option("--since", metavar="WHEN", help="What happened from then on: 2h, 3d (ago), or a time."),
+        typer.Option(
+            "--since", metavar="WHEN", help="What happened from then on: 2h, 3d (ago), or a time, in UTC."
+        ),
     ],
     until: Annotated[
         str | None, typer.Option("--until", metavar="WHEN", show_default=False, help="And before then.")

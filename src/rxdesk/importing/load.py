@@ -28,6 +28,7 @@ from rxdesk.importing.report import (
 )
 from rxdesk.importing.rows import Rows, stage
 from rxdesk.importing.tables import TABLES, Table, Unique
+from rxdesk.kit.clock import Clock
 from rxdesk.waiting_room.consultations import RELEARN
 
 _BATCH_LINES = 2_000
@@ -48,12 +49,12 @@ async def import_files(
     *,
     now: datetime,
     progress: Progress = no_progress,
-    emit_events: bool = False,
+    events_by: Clock | None = None,
 ) -> ImportReport:
     """Import the files in the order in which their kinds refer to each other; all, or with any fault none.
 
-    `now` stands where a line gives no time; `emit_events` stores the events of what was added or changed. Devices are
-    told of wallet passes that show something else now. Raises
+    `now` stands where a line gives no time; with `events_by`, a clock, the events of what was added or changed are
+    stored, each at the time that it gives then. Devices are told of wallet passes that show something else now. Raises
     ImportBusyError, OSError when a file cannot be read, and the driver's errors, among them a unique violation when
     somebody else writes the same rows meanwhile; nothing is changed then.
     """
@@ -64,9 +65,9 @@ async def import_files(
     try:
         await _prepare(connection, organisation_id)
         await showing.begin(connection)
-        if emit_events:
+        if events_by is not None:
             await connection.execute(telling.CREATE)
-        noting = showing.NOTING | (telling.NOTING if emit_events else {})
+        noting = showing.NOTING | ({} if events_by is None else telling.NOTING)
         unsure: set[str] = set()
         for file in sorted(files, key=lambda one: KINDS.index(one.kind)):
             one = _FileImport(connection, organisation_id, file, now, progress, noting)
@@ -74,8 +75,8 @@ async def import_files(
             if not one.written:
                 # What is not written cannot be found by later files, and that is no fault of theirs.
                 unsure |= {table.name for table in one.tables}
-        if emit_events and report.ok:
-            report.events = await telling.tell(connection, organisation_id, now)
+        if events_by is not None and report.ok:
+            report.events = await telling.tell(connection, organisation_id, events_by)
         if report.ok:
             await showing.mark(connection, organisation_id)
     except BaseException:

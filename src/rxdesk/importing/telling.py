@@ -9,9 +9,8 @@ The noting parts go into the statements of rxdesk.importing.statements; $1 is th
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from rxdesk.db.pool import Connection
+from rxdesk.kit.clock import Clock
 from rxdesk.kit.uids import new_uid
 from rxdesk.pharmacies.queries import ORDER_DOCUMENT
 from rxdesk.webhooks.outbox import FAN_OUT, NOTICE
@@ -115,12 +114,17 @@ WITH told AS (
 SELECT {NOTICE}"""
 
 
-async def tell(connection: Connection, organisation_id: int, now: datetime) -> int:
-    """Store the events of all that was noted, as the transaction's last statements; give how many there are."""
+async def tell(connection: Connection, organisation_id: int, clock: Clock) -> int:
+    """Store the events of all that was noted, as the transaction's last statements; give how many there are.
+
+    They happen when they are stored, since an import may have begun long before that: who looks for what happened since
+    a subscription ended finds them.
+    """
     last: int = await connection.fetchval("SELECT coalesce(max(number), 0) FROM import_told")
     await connection.execute("ANALYZE import_told")
-    begins = new_uid("evt", milliseconds=int(now.timestamp() * 1000))[:_TIME_ENDS]
     for first in range(1, last + 1, _CHUNK):
+        now = clock()
+        begins = new_uid("evt", milliseconds=int(now.timestamp() * 1000))[:_TIME_ENDS]
         await connection.execute(
             _STORE, organisation_id, now, "operator", "import", begins, first, min(first + _CHUNK - 1, last)
         )

@@ -14,6 +14,7 @@ import msgspec
 from rxdesk import errors, history
 from rxdesk.access import Transaction
 from rxdesk.kit.clock import unix
+from rxdesk.kit.text import is_blank
 from rxdesk.orders import lifecycle as orders
 from rxdesk.prescriptions import lifecycle
 from rxdesk.prescriptions.schemas import (
@@ -106,12 +107,14 @@ async def approve(tx: Transaction, uid: str, body: Because) -> PrescriptionState
 
 
 async def decline(tx: Transaction, uid: str, body: Explained) -> PrescriptionState:
-    """Decline for a reason; its order becomes `prescription declined`. Raises as `approve`."""
+    """Decline for a reason; its order becomes `prescription declined`. Raises as `approve`, and 400 for no reason."""
+    _require_reason(body)
     return await _step(tx, uid, "declined", body.reason)
 
 
 async def hold(tx: Transaction, uid: str, body: Explained) -> PrescriptionState:
-    """Put on hold for a reason. Raises 404, 409."""
+    """Put on hold for a reason. Raises 404, 409, and 400 for no reason."""
+    _require_reason(body)
     return await _step(tx, uid, "on_hold", body.reason)
 
 
@@ -133,6 +136,11 @@ async def resume(tx: Transaction, uid: str, body: Because) -> PrescriptionState:
         steps = lifecycle.steps_from(held.status, decided=decided)
         raise errors.not_allowed(f"A prescription that is {held.status} is not on hold", steps)
     return await _change(tx, order, held, lifecycle.resumed(decided=decided), body.reason)
+
+
+def _require_reason(body: Explained) -> None:
+    if is_blank(body.reason):
+        raise errors.invalid(errors.fault("reason", "body", "must hold something that can be seen"))
 
 
 async def _step(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from rxdesk.history import Actor, Change, ChangePage
+from rxdesk.kit.text import SEEN_IN_SCHEMAS
 
 PrescriptionStatus = Literal[
     "waiting_for_doctor",
@@ -57,7 +58,8 @@ class Because(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Explained(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Why; to be said."""
 
-    reason: Reason
+    # The commands look whether anything of it can be seen.
+    reason: Annotated[Reason, msgspec.Meta(extra_json_schema={"pattern": SEEN_IN_SCHEMAS})]
 
 
 class Signature(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

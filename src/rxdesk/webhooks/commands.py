@@ -218,14 +218,18 @@ async def signing_secrets(tx: Transaction, event_type: str, target: Target) -> S
     return SigningSecrets(secret, previous, secret if row["switched"] else previous)
 
 
-# What it has missed began with the first event that did not reach it, and at the latest when it ended.
+# What it has missed began with the first event that did not reach it, and at the latest when it ended. An event has the
+# time at which its change began and may be stored after that: so a little earlier, but not from before it was made.
 _TO_ENABLE = """
 SELECT n.notification_type, n.target, n.deactivated_at, n.deactivated_reason,
-  least(n.failing_since, n.deactivated_at, (
+  least(m.since, greatest(m.since - interval '1 minute', n.created_at)) AS since
+FROM notification_subscriptions n CROSS JOIN LATERAL (
+  SELECT least(n.failing_since, n.deactivated_at, (
     SELECT min(e.occurred_at) FROM deliveries d
     JOIN events e ON e.organisation_id = $1 AND e.uid = d.event_uid
     WHERE d.organisation_id = $1 AND d.subscription_uid = n.uid AND d.status IN ('failed', 'cancelled'))) AS since
-FROM notification_subscriptions n WHERE n.organisation_id = $1 AND n.uid = $2 FOR UPDATE"""
+) m
+WHERE n.organisation_id = $1 AND n.uid = $2 FOR UPDATE OF n"""
 
 
 async def enable_subscription(tx: Transaction, uid: str) -> Enabled:

@@ -194,6 +194,7 @@ async def disable_subscription(call: Call) -> Answer:
     body_example=log_schemas.ROTATION_EXAMPLE,
     answer=log_schemas.Rotated,
     answer_example=log_schemas.ROTATED_EXAMPLE,
+    errors=(409,),
 )
 async def rotate_secret(call: Call) -> Answer:
     """Replace a signing secret."""

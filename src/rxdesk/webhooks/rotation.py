@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from rxdesk import errors
 from rxdesk.access import Transaction
@@ -13,21 +14,31 @@ from rxdesk.webhooks.commands import previous_secret_place, secret_place
 from rxdesk.webhooks.log_schemas import Rotated, Rotation
 
 
+async def _lock(tx: Transaction, uid: str) -> Any:  # noqa: ANN401 - a record
+    """Lock a subscription. Raises 404 for an unknown or removed one, 409 for one that has ended by itself."""
+    row = await tx.connection.fetchrow(
+        "SELECT sealed_signing_secret, previous_secret_until, deactivated_at FROM notification_subscriptions "
+        "WHERE organisation_id = $1 AND uid = $2 "
+        "AND (deactivated_at IS NULL OR deactivated_reason <> 'removed') FOR UPDATE",
+        tx.organisation_id,
+        uid,
+    )
+    if row is None:
+        raise errors.not_found()
+    if row["deactivated_at"] is not None:
+        raise errors.simple(409, "The subscription is not active: enable it first")
+    return row
+
+
 async def rotate_secret(tx: Transaction, uid: str, *, overlap: timedelta, switch: bool = False) -> str:
     """Give a subscription a new signing secret, which is shown this once.
 
     Until the overlap ends both sign in `webhook-signature`; the vendor's header, which can carry one signature, stays
     with the old secret until then, or not at all with `switch`. A rotation during an overlap ends the one before. An
-    overlap of nothing makes the new secret the only one at once. Raises 404 for no active subscription of that uid.
+    overlap of nothing makes the new secret the only one at once. Raises 404 for an unknown or removed one, 409 for
+    one that has ended by itself.
     """
-    sealed = await tx.connection.fetchval(
-        "SELECT sealed_signing_secret FROM notification_subscriptions "
-        "WHERE organisation_id = $1 AND uid = $2 AND deactivated_at IS NULL FOR UPDATE",
-        tx.organisation_id,
-        uid,
-    )
-    if sealed is None:
-        raise errors.not_found()
+    sealed = (await _lock(tx, uid))["sealed_signing_secret"]
     place, before = secret_place(tx.organisation_id, uid), previous_secret_place(tx.organisation_id, uid)
     previous = tx.sealer.seal(tx.sealer.open(sealed, place), before) if overlap else None
     secret = new_signing_secret(secrets.token_bytes)
@@ -50,16 +61,9 @@ async def rotate_secret(tx: Transaction, uid: str, *, overlap: timedelta, switch
 async def switch_now(tx: Transaction, uid: str) -> None:
     """Let the vendor's header be signed with the new secret before the overlap ends.
 
-    Raises 404 for no active subscription of that uid, 409 when no overlap lasts.
+    Raises 404 for an unknown or removed one, 409 for one that has ended by itself, or when no overlap lasts.
     """
-    row = await tx.connection.fetchrow(
-        "SELECT previous_secret_until FROM notification_subscriptions "
-        "WHERE organisation_id = $1 AND uid = $2 AND deactivated_at IS NULL FOR UPDATE",
-        tx.organisation_id,
-        uid,
-    )
-    if row is None:
-        raise errors.not_found()
+    row = await _lock(tx, uid)
     if row["previous_secret_until"] is None or row["previous_secret_until"] <= tx.now:
         raise errors.simple(409, "The old secret signs no more")
     await tx.connection.execute(
@@ -73,7 +77,7 @@ async def switch_now(tx: Transaction, uid: str) -> None:
 
 
 async def rotate(tx: Transaction, uid: str, rotation: Rotation) -> Rotated:
-    """Rotate a signing secret as the Operations API asks for it. Raises 404 for no active subscription of that uid."""
+    """Rotate a signing secret as the Operations API asks for it. Raises as `rotate_secret`."""
     overlap = timedelta(seconds=rotation.overlap_seconds)
     secret = await rotate_secret(tx, uid, overlap=overlap, switch=rotation.switch_now)
     return Rotated(

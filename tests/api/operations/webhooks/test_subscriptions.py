@@ -92,6 +92,35 @@ async def test_enable_and_then_replay(operations: Operations, tenant: Tenant, ot
     assert (await operations.post("/subscriptions/ns-1/enable", headers, 200))["replay"] is None
 
 
+async def test_what_began_before_it_ended_and_was_stored_after_is_brought(
+    operations: Operations, tenant: Tenant
+) -> None:
+    start = operations.clock()
+    ns = await subscription(tenant, "ns-1", KIND, start)
+    began = start + timedelta(minutes=1)
+    operations.clock.moment = began + timedelta(seconds=8)
+    event = await operations.happen(tenant, KIND)
+    await end(tenant, f"dlv-{event[4:]}.1", "cancelled", at=operations.clock())
+    ended = {"deactivated_at": operations.clock(), "deactivated_reason": "gone"}
+    await tenant.update("notification_subscriptions", ns, **ended)
+    operations.clock.moment = began
+    await operations.happen(tenant, KIND)
+    headers = await tenant.headers("delivery:write")
+    enabled = await operations.post("/subscriptions/ns-1/enable", headers, 200)
+    replayed = await operations.post("/deliveries/replay", headers, 202, enabled["replay"])
+    assert replayed == {"armed": 2, "next": None}
+
+
+async def test_nothing_from_before_it_was_made_is_brought(operations: Operations, tenant: Tenant) -> None:
+    await operations.happen(tenant, KIND)
+    operations.clock.moment += timedelta(seconds=9)
+    now = operations.clock()
+    ended: dict[str, Any] = {"deactivated_at": now + timedelta(seconds=1), "deactivated_reason": "gone"}
+    await subscription(tenant, "ns-1", KIND, now, **ended)
+    enabled = await operations.post("/subscriptions/ns-1/enable", await tenant.headers(), 200)
+    assert enabled["replay"]["since"] == int(now.timestamp())
+
+
 async def test_what_cannot_be_enabled(operations: Operations, tenant: Tenant) -> None:
     now = operations.clock()
     ended: dict[str, Any] = {"deactivated_at": now, "deactivated_reason": "gone"}
@@ -150,7 +179,13 @@ async def test_rotate_with_an_overlap(operations: Operations, tenant: Tenant, ot
     for wrong in ({"overlap_seconds": -1}, {"overlap_seconds": 604801}, {"overlap_seconds": "1"}):
         await operations.post("/subscriptions/ns-1/rotate-secret", headers, 400, wrong)
     await tenant.update("notification_subscriptions", ns, deactivated_at=now, deactivated_reason="gone")
-    await operations.post("/subscriptions/ns-1/rotate-secret", headers, 404, {})
+    for reason, status in (("gone", 409), ("failing", 409), ("removed", 404)):
+        await tenant.update("notification_subscriptions", ns, deactivated_reason=reason)
+        rotated = await operations.post("/subscriptions/ns-1/rotate-secret", headers, status, {})
+        switched = await operations.post("/subscriptions/ns-1/switch-secret", headers, status)
+        assert rotated == switched
+        assert ("enable it first" in rotated["error"]) == (status == 409)
+    await operations.post("/subscriptions/ns-9/rotate-secret", headers, 404, {})
 
 
 async def test_the_organisation_ends_any(operations: Operations, tenant: Tenant, other: Tenant) -> None:

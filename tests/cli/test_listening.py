@@ -1,0 +1,42 @@
+"""What `rxdesk webhooks listen` hears, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from tests.factories import Tenant
+from tests.webhooks.engine import eventually, happen
+
+from rxdesk.cli.listening import Listener
+from rxdesk.db import embedded
+
+
+async def test_it_goes_on_when_the_last_event_that_it_heard_is_not_kept_any_more(
+    cluster: embedded.Address, tenant: Tenant
+) -> None:
+    heard: list[str] = []
+    begun = asyncio.Event()
+    [row] = await tenant.rows("SELECT slug FROM organisations WHERE id = $1")
+    listener = Listener(
+        database=cluster.connect_args(embedded.APP),
+        organisation=row["slug"],
+        kind=None,
+        secret="",
+        post=None,
+        begun=begun.set,
+        tell=lambda one: heard.append(one.event["uid"]),
+        answered=lambda _, __: None,
+    )
+    listening = asyncio.create_task(listener.run())
+    try:
+        await asyncio.wait_for(begun.wait(), 10)
+        [first] = await happen(tenant)
+        await eventually(lambda: heard == [first])
+        await tenant.connection.execute("DELETE FROM events WHERE organisation_id = $1", tenant.id)
+        [second] = await happen(tenant)
+        await eventually(lambda: heard == [first, second])
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
