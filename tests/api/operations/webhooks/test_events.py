@@ -158,8 +158,16 @@ FROM generate_series(1, 5000) i"""
 _LOOK_UPS = 1  # where `after` stands is looked up by its uid
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-@pytest.mark.parametrize("analysed", ["when the organisation had none", "afterwards"])
+# Made for an organisation of which statistics say nothing, a plan for these very arguments takes any of the indexes,
+# whichever by what others have; the one for all arguments, which our connections ask for, does not.
+@pytest.mark.parametrize(
+    ("mode", "analysed"),
+    [
+        ("force_generic_plan", "when the organisation had none"),
+        ("force_generic_plan", "afterwards"),
+        ("force_custom_plan", "afterwards"),
+    ],
+)
 async def test_a_rare_type_is_found_without_a_walk_through_the_others(
     operations: Operations, tenant: Tenant, other: Tenant, cluster: embedded.Address, mode: str, analysed: str
 ) -> None:
