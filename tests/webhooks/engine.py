@@ -71,7 +71,7 @@ class Receiver:
     def url(self, path: str = "/hook") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    async def got(self, count: int, seconds: float = 10.0) -> None:
+    async def got(self, count: int, seconds: float = 30.0) -> None:
         """Wait for so many posts."""
         await eventually(
             lambda: len(self.posts) >= count, seconds, lambda: f"{len(self.posts)} of {count} posts"
@@ -124,7 +124,7 @@ async def receiving(answer: Answer | None = None) -> AsyncIterator[Receiver]:
 
 
 async def eventually(
-    true: Callable[[], Any], seconds: float = 10.0, what: Callable[[], str] = lambda: ""
+    true: Callable[[], Any], seconds: float = 30.0, what: Callable[[], str] = lambda: ""
 ) -> None:
     """Wait until it is so; what is asked for may be awaited."""
     until = asyncio.get_running_loop().time() + seconds
@@ -219,7 +219,7 @@ async def empty_queue(connection: Connection) -> None:
     await connection.execute("DELETE FROM jobs")
 
 
-async def settled(tenant: Tenant, seconds: float = 10.0) -> None:
+async def settled(tenant: Tenant, seconds: float = 30.0) -> None:
     """Wait until the tenant has no job."""
 
     async def none() -> bool:
