@@ -23,6 +23,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from tests import served
 from tests.factories import Tenant, make_tenant
+from tests.patience import patient_pools
 
 from rxdesk import serving
 from rxdesk.app import create_app
@@ -127,14 +128,14 @@ class Live:
     settings: Settings
 
 
-def start_live(cluster: embedded.Address, **changes: object) -> Live:
-    """Start a server on a free port and wait until it answers."""
+def start_live(cluster: embedded.Address, *, patient: bool = True, **changes: object) -> Live:
+    """Start a server on a free port and wait until it answers; one that is not patient has the product's pool."""
     settings = settings_for(**{"log_level": "error", **changes})
     holder = hold_port(settings.address, 0)
     port = holder.getsockname()[1]
     launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
     process = multiprocessing.get_context("spawn").Process(
-        target=served.serve, args=(launch, port, os.getpid())
+        target=served.serve, args=(launch, port, os.getpid()), kwargs={"patient": patient}
     )
     process.start()
     until = time.monotonic() + 60
@@ -252,7 +253,8 @@ async def in_process(
         return connection
 
     clock = clock or FixedClock()
-    app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
+    with patient_pools():
+        app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
 
     async def settle(_: httpx.Response) -> None:
