@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from tests import served
 from tests.factories import Tenant, make_tenant
-from tests.patience import patient_pools
+from tests.patience import patience
 
 from rxdesk import serving
 from rxdesk.app import create_app
@@ -129,7 +129,7 @@ class Live:
 
 
 def start_live(cluster: embedded.Address, *, patient: bool = True, **changes: object) -> Live:
-    """Start a server on a free port and wait until it answers; one that is not patient has the product's pool."""
+    """Start a server on a free port and wait until it answers; one that is not patient has the product's limits."""
     settings = settings_for(**{"log_level": "error", **changes})
     holder = hold_port(settings.address, 0)
     port = holder.getsockname()[1]
@@ -234,6 +234,8 @@ async def in_process(
     cluster: embedded.Address,
     clock: FixedClock | None = None,
     resolver: Resolver | None = None,
+    *,
+    patient: bool = True,
     **changes: object,
 ) -> AsyncIterator[InProcess]:
     """Run the application in this process, without a socket."""
@@ -253,7 +255,7 @@ async def in_process(
         return connection
 
     clock = clock or FixedClock()
-    with patient_pools():
+    with patience() if patient else nullcontext():
         app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
 

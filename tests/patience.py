@@ -1,6 +1,7 @@
-"""Pools of servers that tests start: they wait longer than the product's, for a machine that stands still for a while.
+"""Limits of servers that tests start: longer than the product's, for a machine that stands still for a while.
 
-The product's own limits of less than two seconds are proved in tests/faults/, by a server that has them.
+The product's own, of less than two seconds, are proved by servers that have them, in tests/faults/ and for a Redis that
+hangs.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from unittest import mock
 
 from rxdesk import app
 from rxdesk.db.pool import Pool
+from rxdesk.web import rate_limit
+
+# Less than the request's eight seconds.
+_SECONDS = 6.0
 
 
 @contextmanager
-def patient_pools() -> Iterator[None]:
-    """Let applications that are made meanwhile have a pool that waits longer."""
-    # Less than the request's eight seconds.
-    with mock.patch.object(app, "Pool", partial(Pool, wait_seconds=6.0, connect_seconds=6.0)):
+def patience() -> Iterator[None]:
+    """Let applications that are made meanwhile wait longer for their database and their Redis."""
+    pool = partial(Pool, wait_seconds=_SECONDS, connect_seconds=_SECONDS)
+    with mock.patch.object(app, "Pool", pool), mock.patch.object(rate_limit, "_REDIS_SECONDS", _SECONDS):
         yield

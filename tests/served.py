@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from tests.patience import patient_pools
+from tests.patience import patience
 
 from rxdesk import serving
 from rxdesk.kit.parents import end_with_parent
@@ -16,7 +16,7 @@ _load_worker = serving.load_worker
 
 def load_patient_worker(launch: serving.Launch, parent: int) -> Callable[..., Any]:
     """Make the application inside a worker process."""
-    with patient_pools():
+    with patience():
         return _load_worker(launch, parent)
 
 
