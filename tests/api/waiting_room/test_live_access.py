@@ -48,7 +48,7 @@ async def test_what_is_refused_is_refused_before_it_begins(desk: Desk, other: Te
 
 async def test_head_has_the_headers_only(desk: Desk) -> None:
     uid = await desk.patient(await desk.shop())
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
         answer = await client.head(desk.url + desk.path(uid), headers=desk.headers)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream")
 
