@@ -255,20 +255,20 @@ async def in_process(
         return connection
 
     clock = clock or FixedClock()
-    with patience() if patient else nullcontext():
-        app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
 
     async def settle(_: httpx.Response) -> None:
         await asyncio.sleep(0)  # the driver tells its loggers in the next turn of the loop
 
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://test" + BASE, event_hooks={"response": [settle]}
-    ) as client:
-        try:
-            yield InProcess(client, clock, statements, calls, app)
-        finally:
-            await app.close()
+    with patience() if patient else nullcontext():
+        app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://test" + BASE, event_hooks={"response": [settle]}
+        ) as client:
+            try:
+                yield InProcess(client, clock, statements, calls, app)
+            finally:
+                await app.close()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from unittest import mock
 
 from rxdesk import app
 from rxdesk.db.pool import Pool
+from rxdesk.health import endpoints
 from rxdesk.web import rate_limit
 
 # Less than the request's eight seconds.
@@ -21,7 +22,11 @@ _SECONDS = 6.0
 
 @contextmanager
 def patience() -> Iterator[None]:
-    """Let applications that are made meanwhile wait longer for their database and their Redis."""
+    """Let applications that are made meanwhile, in this process, wait longer for their database and their Redis."""
     pool = partial(Pool, wait_seconds=_SECONDS, connect_seconds=_SECONDS)
-    with mock.patch.object(app, "Pool", pool), mock.patch.object(rate_limit, "_REDIS_SECONDS", _SECONDS):
+    with (
+        mock.patch.object(app, "Pool", pool),
+        mock.patch.object(endpoints, "_DATABASE_SECONDS", _SECONDS),
+        mock.patch.object(rate_limit, "_REDIS_SECONDS", _SECONDS),
+    ):
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 from unittest import mock
 
@@ -12,12 +13,13 @@ from rxdesk import serving
 from rxdesk.kit.parents import end_with_parent
 
 _load_worker = serving.load_worker
+_for_ever = ExitStack()
 
 
 def load_patient_worker(launch: serving.Launch, parent: int) -> Callable[..., Any]:
     """Make the application inside a worker process."""
-    with patience():
-        return _load_worker(launch, parent)
+    _for_ever.enter_context(patience())
+    return _load_worker(launch, parent)
 
 
 def serve(launch: serving.Launch, port: int, parent: int, *, patient: bool) -> None:
