@@ -45,13 +45,21 @@ class Post:
 Answer = Callable[[Post], Awaitable[bytes]]
 
 
-def answering(status: int = 200, *headers: str, body: bytes = b"", seconds: float = 0.0) -> Answer:
-    """Answer each post alike, after a while."""
+def answering(
+    status: int = 200,
+    *headers: str,
+    body: bytes = b"",
+    seconds: float = 0.0,
+    once: asyncio.Event | None = None,
+) -> Answer:
+    """Answer each post alike, after a while or once something has happened."""
     head = "\r\n".join([f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]).encode()
 
     async def answer(_: Post) -> bytes:
         if seconds:
             await asyncio.sleep(seconds)
+        if once is not None:
+            await once.wait()
         return head + body
 
     return answer

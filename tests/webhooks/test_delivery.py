@@ -300,12 +300,7 @@ async def count_attempts(tenant: Tenant, count: int) -> bool:
 async def test_who_lost_a_job_meanwhile_records_nothing(cluster: embedded.Address, tenant: Tenant) -> None:
     """It was freed and is another worker's by now, whose record alone counts."""
     lost = asyncio.Event()
-
-    async def answer(post: Post) -> bytes:
-        await lost.wait()
-        return await answering()(post)
-
-    async with receiving(answer) as receiver:
+    async with receiving(answering(once=lost)) as receiver:
         await subscribe(tenant, receiver.url())
         async with worker(cluster):
             await happen(tenant)
@@ -334,12 +329,7 @@ async def test_a_forbidden_target_is_a_failure(cluster: embedded.Address, tenant
 
 async def test_what_is_in_flight_is_finished_at_the_end(cluster: embedded.Address, tenant: Tenant) -> None:
     told = asyncio.Event()
-
-    async def answer(post: Post) -> bytes:
-        await told.wait()
-        return await answering()(post)
-
-    async with receiving(answer) as receiver:
+    async with receiving(answering(once=told)) as receiver:
         await subscribe(tenant, receiver.url())
         async with worker(cluster):
             await happen(tenant, 8)
