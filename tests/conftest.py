@@ -10,7 +10,7 @@ import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from tests import served
 from tests.factories import Tenant, make_tenant
+from tests.patience import patience
 
 from rxdesk import serving
 from rxdesk.app import create_app
@@ -127,14 +128,14 @@ class Live:
     settings: Settings
 
 
-def start_live(cluster: embedded.Address, **changes: object) -> Live:
-    """Start a server on a free port and wait until it answers."""
+def start_live(cluster: embedded.Address, *, patient: bool = True, **changes: object) -> Live:
+    """Start a server on a free port and wait until it answers; one that is not patient has the product's limits."""
     settings = settings_for(**{"log_level": "error", **changes})
     holder = hold_port(settings.address, 0)
     port = holder.getsockname()[1]
     launch = serving.Launch(settings, cluster.connect_args(embedded.APP), ENCRYPTION_KEYS)
     process = multiprocessing.get_context("spawn").Process(
-        target=served.serve, args=(launch, port, os.getpid())
+        target=served.serve, args=(launch, port, os.getpid()), kwargs={"patient": patient}
     )
     process.start()
     until = time.monotonic() + 60
@@ -233,6 +234,8 @@ async def in_process(
     cluster: embedded.Address,
     clock: FixedClock | None = None,
     resolver: Resolver | None = None,
+    *,
+    patient: bool = True,
     **changes: object,
 ) -> AsyncIterator[InProcess]:
     """Run the application in this process, without a socket."""
@@ -252,19 +255,20 @@ async def in_process(
         return connection
 
     clock = clock or FixedClock()
-    app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
 
     async def settle(_: httpx.Response) -> None:
         await asyncio.sleep(0)  # the driver tells its loggers in the next turn of the loop
 
-    async with httpx.AsyncClient(
-        transport=transport, base_url="http://test" + BASE, event_hooks={"response": [settle]}
-    ) as client:
-        try:
-            yield InProcess(client, clock, statements, calls, app)
-        finally:
-            await app.close()
+    with patience() if patient else nullcontext():
+        app = create_app(settings, counting, ENCRYPTION_KEYS, clock=clock, resolver=resolver)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://test" + BASE, event_hooks={"response": [settle]}
+        ) as client:
+            try:
+                yield InProcess(client, clock, statements, calls, app)
+            finally:
+                await app.close()
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ async def raw_status(live: Live, head: str) -> int:
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     writer.write(f"{head}Connection: close\r\n\r\n".encode("latin-1"))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return int((await reader.read()).split(b" ", 2)[1])
     finally:
         writer.close()

@@ -19,9 +19,9 @@ async def test_requests_of_all_workers_are_counted(cluster: embedded.Address, te
         headers = await tenant.headers()
         patient = await tenant.insert("patients")
         for _ in range(20):  # each on a connection of its own, so that both workers are asked
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
                 await client.get(f"{server.url}{BASE}/patients/{patient}", headers=headers)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
             page = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
             assert (await client.get(f"{server.url}/metrics")).status_code == 404
     finally:
@@ -37,7 +37,7 @@ async def test_open_streams_are_counted_over_all_workers(cluster: embedded.Addre
     server = start_live(cluster, metrics_port=port, workers=2)
 
     async def shown(kind: str, count: int) -> bool:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
             page = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
         assert uid not in page
         return f'rxdesk_streams_open{{kind="{kind}"}} {count}.0' in page

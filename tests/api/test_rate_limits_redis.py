@@ -39,7 +39,7 @@ class Redis:
         self.process = subprocess.Popen(
             [*command, str(self.folder)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
                 probe.sendall(b"PING\r\n")
@@ -119,7 +119,7 @@ async def test_one_test_delivery_a_second_over_hosts(
         statuses = Counter(answer.status_code for answer in answers)
         if time.monotonic() - began < 0.9:
             break
-        await asyncio.sleep(1)  # the window is Redis's, whose clock is the machine's
+        await asyncio.sleep(1.1)  # the window is Redis's, whose clock is the machine's
     assert statuses == {200: 1, 429: 5}
 
 
@@ -158,7 +158,8 @@ async def test_a_redis_that_hangs_holds_nobody_up(cluster: embedded.Address, ten
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen(16)
-        async with in_process(cluster, redis_url=f"redis://127.0.0.1:{mute.getsockname()[1]}/0") as running:
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}/0"
+        async with in_process(cluster, patient=False, redis_url=url) as running:
             headers = await header(tenant, minute=5)
             began = time.monotonic()
             answers = [await running.client.get("/health/", headers=headers) for _ in range(3)]

@@ -85,7 +85,7 @@ def answer(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout)
 
 
-def until(true: Callable[[], bool], seconds: float = 20.0, what: str = "") -> float:
+def until(true: Callable[[], bool], seconds: float = SLOW, what: str = "") -> float:
     """Wait until it is so; give how long it took."""
     begun = time.monotonic()
     while not true():

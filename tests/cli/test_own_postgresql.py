@@ -252,7 +252,7 @@ def test_a_database_with_habits_of_its_own_gives_the_same_answers(database: Data
     assert inside("import", "--organisation", "mine", tmp_path, **serve).returncode == 0
     with serving("serve", "--port", 0, **serve) as it:
         base, headers = it.ready["base_url"], {"X-API-Key": key}
-        with httpx.Client(base_url=base, headers=headers, trust_env=False) as client:
+        with httpx.Client(base_url=base, headers=headers, trust_env=False, timeout=20) as client:
             assert client.get("/patients/p0").json()["data"]["date_of_birth"] == "1990-01-15"
 
             def register(number: int) -> int:

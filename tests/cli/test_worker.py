@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from tests.cli.processes import Server, environment, inside, lives, refused, serving, until
+from tests.cli.processes import SLOW, Server, environment, inside, lives, refused, serving, until
 from tests.conftest import ENCRYPTION_KEYS
 from tests.ports import free_port
 
@@ -61,6 +61,7 @@ def subscribe(server: Server, url: str) -> None:
         headers={"X-API-Key": server.key()},
         json={"notification_type": EVENT, "target": url},
         trust_env=False,
+        timeout=20,
     )
     assert answer.status_code == 201, answer.text
 
@@ -146,7 +147,7 @@ def test_a_worker_alone_beside_a_server_without(copy: Path) -> None:
             until(lambda: got == [event], what="the delivery")
             for process in (one, two):
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(10) == 0
+                assert process.wait(SLOW) == 0
         assert it.order() == 200
 
 
@@ -175,7 +176,7 @@ def test_deliveries_and_the_queue_are_counted(copy: Path) -> None:
         until(lambda: len(got) == 1)
 
         def metrics() -> str:
-            return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+            return httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=20).text
 
         until(lambda: 'rxdesk_deliveries_total{error="",outcome="delivered"} 1.0' in metrics())
         text = metrics()

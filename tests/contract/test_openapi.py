@@ -148,7 +148,7 @@ def test_the_committed_one_is_the_code_s(api: Api) -> None:
 
 @each_served
 async def test_it_is_served_without_a_key(live: Live, api: Api) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
         for path in ("/openapi.json", "/openapi.json/"):
             answer = await client.get(live.url + api.base + path)
             assert answer.status_code == 200
@@ -226,7 +226,7 @@ def test_the_example_of_a_registration_names_nothing_that_may_be_left_out() -> N
 
 @each_served
 async def test_the_page_and_its_files_are_ours(live: Live, api: Api) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
         for path in ("/apidocs/", "/apidocs"):
             page = await client.get(live.url + api.base + path)
             assert page.status_code == 200

@@ -9,6 +9,8 @@ import asyncpg
 from rxdesk.db import embedded
 from rxdesk.db.pool import Connection, Pool, connector
 
+LONG = 30.0  # seconds that nothing here takes
+
 
 @dataclass
 class Opened:
@@ -23,7 +25,7 @@ class Opened:
 
 
 def open_pool(cluster: embedded.Address, size: int, wait_seconds: float = 0.1) -> Opened:
-    connect = connector(cluster.connect_args(embedded.APP), statement_seconds=5, name="pool")
+    connect = connector(cluster.connect_args(embedded.APP), statement_seconds=2 * LONG, name="pool")
 
     async def counted() -> Connection:
         try:
@@ -34,11 +36,11 @@ def open_pool(cluster: embedded.Address, size: int, wait_seconds: float = 0.1) -
         opened.connections.append(connection)
         return connection
 
-    opened = Opened(Pool(counted, size=size, wait_seconds=wait_seconds))
+    opened = Opened(Pool(counted, size=size, wait_seconds=wait_seconds, connect_seconds=LONG))
     return opened
 
 
-async def use(pool: Pool, organisation: int, *, seconds: float = 2) -> tuple[str, int]:
+async def use(pool: Pool, organisation: int, *, seconds: float = LONG) -> tuple[str, int]:
     async with pool.acquire(organisation, timeout_seconds=seconds) as connection:
         setting = await connection.fetchval("SELECT current_setting('rxdesk.organisation_id', true)")
         return setting, connection.get_server_pid()

@@ -304,7 +304,7 @@ async def test_a_thousand_cancellations_and_errors(
         opened.append(await connect())
         return opened[-1]
 
-    pool = Pool(counted, size=2)
+    pool = Pool(counted, size=2, connect_seconds=30)
     ends: dict[str, int] = {}
     for part in range(10):
         for end, count in (await _storm(pool, worlds, seed * 100 + part, 200)).items():
@@ -323,7 +323,7 @@ async def test_a_thousand_cancellations_and_errors(
     )
     # And it still serves both.
     for own, foreign in (worlds, worlds[::-1]):
-        async with pool.acquire(own.tenant.id, timeout_seconds=2) as connection:
+        async with pool.acquire(own.tenant.id, timeout_seconds=30) as connection:
             names = await connection.fetch("SELECT display_name FROM patients WHERE display_name IS NOT NULL")
         assert all(own.mark in row[0] and foreign.mark not in row[0] for row in names)
     await pool.close()

@@ -70,7 +70,10 @@ def signed(secret: str, *, at: int = 0, number: int = 1, body: bytes = BODY) -> 
 
 @pytest.mark.parametrize("language", RUNTIMES)
 def test_the_receivers_of_the_page(language: str, tmp_path: Path) -> None:
-    with running(language, tmp_path, f"{NEW} {OLD}") as url, httpx.Client(trust_env=False) as client:
+    with (
+        running(language, tmp_path, f"{NEW} {OLD}") as url,
+        httpx.Client(trust_env=False, timeout=20) as client,
+    ):
 
         def post(headers: dict[str, str], body: bytes = BODY) -> int:
             return client.post(url, content=body, headers=headers).status_code

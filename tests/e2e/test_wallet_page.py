@@ -137,7 +137,7 @@ def from_server(live: Live) -> Callable[[Route], Awaitable[None]]:
     """Have a browser load from a server what is at its public address."""
 
     async def load(route: Route) -> None:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
             answer = await client.get(live.url + route.request.url.removeprefix(PUBLIC))
         kind = answer.headers["Content-Type"]
         await route.fulfill(status=answer.status_code, body=answer.content, content_type=kind)

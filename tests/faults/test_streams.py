@@ -243,7 +243,7 @@ async def test_a_change_reaches_the_streams_of_another_worker(two_workers: Desk)
         await stream.until("snapshot")
     uids = []
     for _ in range(8):
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
             uids.append(await Desk(desk.url, http, desk.tenant, desk.headers).patient(shop))
     for stream in streams:
         heard: list[str] = []
@@ -283,8 +283,8 @@ class Dying:
         """Kill it, and wait until it is back."""
         pid = self.kept.pid
         os.kill(pid, signal.SIGQUIT)
-        await eventually(lambda: self.kept.pid != pid, 15)
-        await eventually(self._reached, 15)
+        await eventually(lambda: self.kept.pid != pid)
+        await eventually(self._reached)
 
     async def _reached(self) -> bool:
         try:

@@ -122,7 +122,7 @@ async def cut_off(bench: Bench) -> None:
         ended = await bench.owner.fetchval(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'loop test'"
         )
-    assert ended == 1
+    assert ended  # that of a test before may be about to end
 
 
 async def test_a_fault_of_one_job_is_not_the_others(
@@ -186,7 +186,7 @@ async def test_a_claim_whose_answer_was_lost_is_free_again_at_once(
                 datetime.now(UTC) + timedelta(hours=1),
             )
         await cut_off(bench)
-        await eventually(lambda: bench.recorded == ["one", "lost"], 5)
+        await eventually(lambda: bench.recorded == ["one", "lost"])
 
 
 async def test_jobs_beyond_the_slots_wait_their_turn(cluster: embedded.Address, bench: Bench) -> None:
@@ -269,6 +269,6 @@ async def test_a_notice_during_a_fault_is_heeded(
     async with bench.lock:
         await bench.put_one("again", 15, "retry", datetime.now(UTC))
     async with working(cluster, bench):
-        await eventually(lambda: len(bench.performed) == 2, 3)
+        await eventually(lambda: len(bench.performed) == 2, 20)
         bench.go.set()
         await eventually(lambda: len(bench.recorded) == 2)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pytest
 from tests.kit.receivers import BODY, LOOPBACK, accepted, names
+from tests.webhooks.engine import eventually
 
 from rxdesk.kit.addresses import Address, AllowList
 from rxdesk.kit.egress import Egress, connect_tcp, system_resolver
@@ -183,7 +184,7 @@ async def test_slow_look_ups_are_limited_and_can_be_left(monkeypatch: pytest.Mon
 
     def slow(name: str, *_: object, **__: object) -> list[object]:
         going.append(name)
-        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(timeout=5)
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(timeout=60)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("1.1.1.1", 443))]
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
@@ -191,6 +192,7 @@ async def test_slow_look_ups_are_limited_and_can_be_left(monkeypatch: pytest.Mon
     for name in ("a.test", "b.test", "c.test"):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(resolve(name, 443), 0.02)
+    await eventually(lambda: len(going) >= 2)  # threads begin in their own time
     assert going == ["a.test", "b.test"]  # the third found no slot
     release.set()
     assert await resolve("d.test", 443) == ["1.1.1.1"]

@@ -11,6 +11,7 @@ import uvloop
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from tests.kit.http2_server import Peer, serving
+from tests.webhooks.engine import eventually
 
 from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import utc_now
@@ -150,13 +151,14 @@ async def test_a_connection_that_breaks_ends_what_is_under_way_and_the_next_gets
 async def test_silence_is_a_timeout_and_the_connection_is_left_unless_it_shows_life(
     files: TrialFiles,
 ) -> None:
-    def act(peer: Peer, stream_id: int, _: dict[str, str], __: bytes) -> None:
-        if len(peers) > 1:
+    def act(peer: Peer, stream_id: int, _: dict[str, str], body: bytes) -> None:
+        if len(peers) > 1 or body:
             peer.answer(stream_id)
         else:
             peer.transport.pause_reading()
 
     async with serving(files, act) as (port, peers), client(files, port, silence=0.2) as http:
+        assert (await ask(http, b"connected")).status == 200
         assert await ask(http, total=0.2) == Http2Answer(error="timeout")
         assert await ask(http) == Http2Answer(error="connect")
         assert (await ask(http)).status == 200
@@ -167,13 +169,17 @@ async def test_requests_that_are_late_together_end_no_other(files: TrialFiles) -
     patient: list[tuple[Peer, int]] = []
 
     def act(peer: Peer, stream_id: int, _: dict[str, str], body: bytes) -> None:
-        if body:
+        if body == b"wait":
             patient.append((peer, stream_id))
+        elif body:
+            peer.answer(stream_id)
 
     async with serving(files, act) as (port, peers), client(files, port) as http:
-        waiting = asyncio.create_task(ask(http, b"wait"))
+        assert (await ask(http, b"connected")).status == 200
+        waiting = asyncio.create_task(ask(http, b"wait", total=30.0))
         late = await asyncio.gather(*(ask(http, total=0.2) for _ in range(3)))
         assert late == [Http2Answer(error="timeout")] * 3
+        await eventually(lambda: patient)
         [(peer, stream_id)] = patient
         peer.answer(stream_id)
         assert (await waiting).status == 200
@@ -186,6 +192,7 @@ async def test_a_slow_answer_does_not_end_a_connection_that_lives(files: TrialFi
             peer.answer(stream_id)
 
     async with serving(files, act) as (port, peers), client(files, port) as http:
+        assert (await ask(http, b"connected")).status == 200
         for _ in range(4):
             assert await ask(http, total=0.1) == Http2Answer(error="timeout")
             assert (await ask(http, b"go")).status == 200

@@ -157,8 +157,8 @@ async def dying(kept: Kept) -> AsyncIterator[tuple[Strike, str]]:
     async def strike() -> None:
         pid = kept.pid
         os.kill(pid, signal.SIGQUIT)
-        await eventually(lambda: kept.pid != pid, 15)
-        await eventually(lambda: reached(kept.address), 15)
+        await eventually(lambda: kept.pid != pid)
+        await eventually(lambda: reached(kept.address))
 
     async with serving(kept.address) as server:
         yield strike, server.url
@@ -167,7 +167,7 @@ async def dying(kept: Kept) -> AsyncIterator[tuple[Strike, str]]:
 async def test_postgresql_dies(kept: Kept, tmp_path: Path) -> None:
     """Small ones, until it dies under something."""
     async with dying(kept) as (strike, url):
-        found = await follow(under(strike, kept.address, url, tmp_path, Size(5, 4, 80, 0.6)), _enough)
+        found = await follow(under(strike, kept.address, url, tmp_path, Size(30, 4, 80, 0.6)), _enough)
     assert set(found.outcomes) == {"linearizable"}, "\n".join(found.shown)
     assert found.unknown, "it never died under anything"
 

@@ -76,7 +76,7 @@ async def test_a_planted_bug_is_found(
     address, connection = database
     with crew(4) as clients:
         async with serving(address, bug) as url:
-            small = judged(clients, url, connection, tmp_path, operations=40, most=20, mix=mix)
+            small = judged(clients, url, connection, tmp_path, operations=40, most=60, mix=mix)
             found = await follow(small, lambda so_far: so_far.outcomes["violation"])
     assert found.outcomes["violation"], "no small history shows it"
 

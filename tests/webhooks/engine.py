@@ -45,13 +45,21 @@ class Post:
 Answer = Callable[[Post], Awaitable[bytes]]
 
 
-def answering(status: int = 200, *headers: str, body: bytes = b"", seconds: float = 0.0) -> Answer:
-    """Answer each post alike, after a while."""
+def answering(
+    status: int = 200,
+    *headers: str,
+    body: bytes = b"",
+    seconds: float = 0.0,
+    once: asyncio.Event | None = None,
+) -> Answer:
+    """Answer each post alike, after a while or once something has happened."""
     head = "\r\n".join([f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers, "", ""]).encode()
 
     async def answer(_: Post) -> bytes:
         if seconds:
             await asyncio.sleep(seconds)
+        if once is not None:
+            await once.wait()
         return head + body
 
     return answer
@@ -71,7 +79,7 @@ class Receiver:
     def url(self, path: str = "/hook") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
-    async def got(self, count: int, seconds: float = 10.0) -> None:
+    async def got(self, count: int, seconds: float = 30.0) -> None:
         """Wait for so many posts."""
         await eventually(
             lambda: len(self.posts) >= count, seconds, lambda: f"{len(self.posts)} of {count} posts"
@@ -124,7 +132,7 @@ async def receiving(answer: Answer | None = None) -> AsyncIterator[Receiver]:
 
 
 async def eventually(
-    true: Callable[[], Any], seconds: float = 10.0, what: Callable[[], str] = lambda: ""
+    true: Callable[[], Any], seconds: float = 30.0, what: Callable[[], str] = lambda: ""
 ) -> None:
     """Wait until it is so; what is asked for may be awaited."""
     until = asyncio.get_running_loop().time() + seconds
@@ -219,7 +227,7 @@ async def empty_queue(connection: Connection) -> None:
     await connection.execute("DELETE FROM jobs")
 
 
-async def settled(tenant: Tenant, seconds: float = 10.0) -> None:
+async def settled(tenant: Tenant, seconds: float = 30.0) -> None:
     """Wait until the tenant has no job."""
 
     async def none() -> bool:

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from tests.factories import Tenant, make_tenant
 from tests.webhooks.engine import Post, answering, eventually, happen, receiving, subscribe, worker
 
+from rxdesk import working
 from rxdesk.db import embedded
 
 pytestmark = pytest.mark.usefixtures("queue")
+# Seconds that a delivery may take, and in which all that does not wait for one is done.
+DEADLINE, BEFORE = 30.0, 25.0
+
+
+async def hang(post: Post) -> bytes:
+    await asyncio.sleep(4 * DEADLINE)
+    return await answering()(post)
+
+
+def patient(cluster: embedded.Address) -> AbstractAsyncContextManager[working.Composed]:
+    """A worker that waits long for an answer."""
+    return worker(cluster, worker_concurrency=16, stop_seconds=0.1, delivery_timeout_seconds=DEADLINE)
 
 
 async def test_a_hanging_receiver_delays_nobody_else(cluster: embedded.Address, tenant: Tenant) -> None:
     """It has a hundred deliveries due before all others, and is given four at once."""
-
-    async def hang(post: Post) -> bytes:
-        await asyncio.sleep(30)
-        return await answering()(post)
 
     async with receiving(hang) as hanging, receiving() as well:
         await subscribe(tenant, hanging.url(), "order_created")
         for number in range(10):
             await subscribe(tenant, well.url(f"/{number}"))
         await happen(tenant, 100, "order_created")
-        async with worker(cluster, worker_concurrency=16, stop_seconds=0.1):
+        async with patient(cluster):
             await hanging.got(4)
-            loop = asyncio.get_running_loop()
-            begun = loop.time()
             await happen(tenant, 20)
-            await well.got(200)
-            took = loop.time() - begun
-        assert hanging.busiest == 4
-        assert len(hanging.posts) == 4
-    assert took < 4, "less than one of its deadlines"
+            await well.got(200, BEFORE)
+            assert hanging.busiest == 4
+            assert len(hanging.posts) == 4
 
 
 async def test_endpoints_of_one_organisation_that_hang_do_not_delay_another(
@@ -42,32 +48,29 @@ async def test_endpoints_of_one_organisation_that_hang_do_not_delay_another(
 ) -> None:
     """Fourteen of them have twenty deliveries each, which would fill every slot."""
     other = await make_tenant(tenant.connection)
-
-    async def hang(post: Post) -> bytes:
-        await asyncio.sleep(30)
-        return await answering()(post)
-
     async with receiving(hang) as hanging, receiving() as well:
         for number in range(14):
             await subscribe(tenant, hanging.url(f"/{number}"))
         await subscribe(other, well.url())
         await happen(tenant, 20)
-        async with worker(cluster, worker_concurrency=16, stop_seconds=0.1):
+        async with patient(cluster):
             await hanging.got(9)
             await happen(other)
-            await well.got(1, 4)  # before one of the deadlines
+            await well.got(1, BEFORE)
             assert hanging.busiest == 9, "three quarters of twelve"
 
 
 async def test_an_endpoint_that_hung_has_one_in_flight(cluster: embedded.Address, tenant: Tenant) -> None:
     """It takes one at a time from its first time-out on, until it answers."""
     well_again = asyncio.Event()
+    seen: set[int] = set()
 
-    async def hang(post: Post) -> bytes:
+    async def late(post: Post) -> bytes:
         await well_again.wait()
+        seen.add(composed.worker.in_flight)
         return await answering(seconds=0.02)(post)
 
-    async with receiving(hang) as hanging:
+    async with receiving(late) as hanging:
         await subscribe(tenant, hanging.url())
         await happen(tenant, 30)
         async with worker(cluster, worker_concurrency=16, delivery_timeout_seconds=0.5) as composed:
@@ -76,26 +79,21 @@ async def test_an_endpoint_that_hung_has_one_in_flight(cluster: embedded.Address
             await hanging.got(6)
             assert composed.worker.in_flight == 1
             well_again.set()
-            await eventually(lambda: composed.worker.in_flight == 4)
+            await eventually(lambda: 4 in seen)
 
 
 async def test_retries_do_not_delay_first_attempts(cluster: embedded.Address, tenant: Tenant) -> None:
     """Six dead places have hundreds of retries due, which hang; a quarter of the slots is theirs, no more."""
-
-    async def hang(post: Post) -> bytes:
-        await asyncio.sleep(30)
-        return await answering()(post)
-
     async with receiving(hang) as hanging, receiving() as well:
         for number in range(6):
             await subscribe(tenant, hanging.url(f"/{number}"), "order_created")
         await subscribe(tenant, well.url())
         await happen(tenant, 20, "order_created")
         await tenant.connection.execute("UPDATE jobs SET lane = 'retry'")
-        async with worker(cluster, worker_concurrency=16, stop_seconds=0.1):
+        async with patient(cluster):
             await hanging.got(3)
             await happen(tenant, 50)
-            await well.got(50, 4)
+            await well.got(50, BEFORE)
         assert hanging.busiest == 3, "and of that quarter three quarters are one organisation's"
 
 
@@ -111,8 +109,9 @@ async def test_a_large_organisation_does_not_delay_a_small_one(
         async with worker(cluster, worker_concurrency=16):
             await large_one.got(20)
             await happen(small)
+            before = len(large_one.posts)
             await small_one.got(1)
-            assert len(large_one.posts) < 300, "its turn came long before the other's end"
+            assert len(large_one.posts) - before < 300, "its turn came long before the other's end"
 
             async def none_left() -> bool:
                 return not await tenant.connection.fetchval("SELECT count(*) FROM jobs")

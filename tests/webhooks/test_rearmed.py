@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+from tests.conftest import FixedClock
 from tests.factories import Tenant
 from tests.webhooks.engine import Post, answering, command, eventually, happen, receiving, subscribe, worker
 
@@ -29,7 +30,7 @@ async def test_retried_while_in_flight(
     cluster: embedded.Address, tenant: Tenant, before: int, status: int
 ) -> None:
     """A failure is followed by another attempt at once, also when it was the last of its schedule."""
-    go = asyncio.Event()
+    go, clock = asyncio.Event(), FixedClock(datetime.now(UTC))
 
     async def answer(post: Post) -> bytes:
         if len(receiver.posts) > 1:
@@ -39,17 +40,18 @@ async def test_retried_while_in_flight(
 
     async with receiving(answer) as receiver:
         await subscribe(tenant, receiver.url())
-        await happen(tenant)
+        await happen(tenant, now=clock())
         [row] = await tenant.rows(
             "UPDATE deliveries SET attempts = $2, attempted = $2 WHERE organisation_id = $1 RETURNING uid",
             before,
         )
-        async with worker(cluster):
+        async with worker(cluster, clock=clock):
             await receiver.got(1)
-            await command(tenant, lambda tx: redelivery.retry(tx, row["uid"]))
+            clock.moment += timedelta(seconds=1)
+            await command(tenant, lambda tx: redelivery.retry(tx, row["uid"]), clock())
             go.set()
             if status == 500:
-                await receiver.got(2, 3.5)  # a retry would come after four seconds at least
+                await receiver.got(2)  # a retry of the schedule never comes: the clock stands
 
             async def recorded() -> bool:
                 return (await delivery(tenant))[2] == before + (2 if status == 500 else 1)
@@ -65,7 +67,7 @@ async def test_retried_while_in_flight(
 
 
 async def test_replayed_while_in_flight(cluster: embedded.Address, tenant: Tenant) -> None:
-    go = asyncio.Event()
+    go, clock = asyncio.Event(), FixedClock(datetime.now(UTC))
 
     async def answer(post: Post) -> bytes:
         await go.wait()
@@ -73,17 +75,18 @@ async def test_replayed_while_in_flight(cluster: embedded.Address, tenant: Tenan
 
     async with receiving(answer) as receiver:
         uid, _ = await subscribe(tenant, receiver.url())
-        begun = int(datetime.now(UTC).timestamp())
-        await happen(tenant)
+        begun = int(clock().timestamp())
+        await happen(tenant, now=clock())
         await tenant.rows(
             "UPDATE deliveries SET attempts = 9, attempted = 9 WHERE organisation_id = $1 RETURNING 1"
         )
-        async with worker(cluster):
+        async with worker(cluster, clock=clock):
             await receiver.got(1)
+            clock.moment += timedelta(seconds=1)
             wanted = Replay(subscription_uid=uid, since=begun)
-            assert (await command(tenant, lambda tx: redelivery.replay(tx, wanted))).armed == 1
+            assert (await command(tenant, lambda tx: redelivery.replay(tx, wanted), clock())).armed == 1
             go.set()
-            await receiver.got(2, 3.5)  # a retry would come after four seconds at least
+            await receiver.got(2)  # a retry of the schedule never comes: the clock stands
 
             async def delivered() -> bool:
                 return await delivery(tenant) == ("delivered", 1, 11)

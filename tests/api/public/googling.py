@@ -79,7 +79,7 @@ class GoogleWorld:
         """Do what the holder's tap does: the link leads to Google; how that answers."""
         answer = await self.visit(issued["links"]["google_wallet"])
         assert answer.status_code == 303, answer.text
-        async with httpx.AsyncClient(trust_env=False) as browser:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as browser:
             return (await browser.get(answer.headers["Location"])).status_code
 
     async def save(self, issued: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ class GoogleWorld:
 
     async def delete(self, issued: dict[str, Any]) -> None:
         """Delete the pass as a holder does, and have the server hear of it."""
-        async with httpx.AsyncClient(trust_env=False) as phone:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as phone:
             await phone.delete(f"{self.server.url}{HOLDER_PATH}{self.object_id(issued)}")
         heard = await self.hear()
         assert heard == [200], heard

@@ -90,7 +90,7 @@ class World:
 
     async def quiet(self) -> None:
         """Wait until nothing waits for the worker."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while True:
                 if not await self.tenant.rows("SELECT 1 FROM jobs WHERE organisation_id = $1"):
                     return
@@ -98,7 +98,7 @@ class World:
 
     async def until(self, what: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
         """The notifications once they are as wanted."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while True:
                 rows = await self.told()
                 if what(rows):
@@ -113,7 +113,7 @@ def document(phone: Phone) -> Mapping[str, Any]:
 
 
 async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while True:
             if what():
                 return

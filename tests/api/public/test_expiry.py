@@ -27,7 +27,7 @@ async def test_the_metric(cluster: embedded.Address, today: TrialFiles) -> None:
     port = free_port()
     server = start_live(cluster, metrics_port=port, **settings_of(today))
     try:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
             await client.get(f"{server.url}/livez")
             page = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from tests.api.public.pushing import document, statuses, until, world
 from tests.api.wallet.cards import register
 from tests.conftest import Live
 from tests.factories import Tenant
+from tests.webhooks.engine import eventually
 
 from rxdesk.db import embedded
 from rxdesk.wallet.apple.trial import TrialFiles
@@ -113,11 +113,11 @@ async def test_a_device_that_is_gone_is_forgotten(
         [row] = await here.until(lambda rows: statuses(rows) == ["failed"])
         assert [(one["status"], one["reason"]) for one in row["devices"]] == [("failed", "Unregistered")]
         registered = "SELECT 1 FROM wallet_registrations WHERE organisation_id = $1"
-        async with asyncio.timeout(5):
-            while True:
-                if await tenant.rows(registered) == []:
-                    break
-                await asyncio.sleep(0.02)
+
+        async def forgotten() -> bool:
+            return await tenant.rows(registered) == []
+
+        await eventually(forgotten)
         await here.send((issued["uid"], "y"))
         assert statuses(await here.told()) == ["no_device", "failed"]
 

@@ -26,8 +26,8 @@ async def desk(live: Live, tenant: Tenant) -> AsyncIterator[Desk]:
 
 @pytest.fixture(scope="module")
 def hasty(cluster: embedded.Address) -> Iterator[Live]:
-    """A server that comments often and lets a request last for a second."""
-    server = start_live(cluster, stream_comment_seconds=0.1, request_timeout_seconds=1)
+    """A server that comments often."""
+    server = start_live(cluster, stream_comment_seconds=0.1)
     yield server
     stop_live(server)
 

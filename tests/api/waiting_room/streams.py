@@ -43,6 +43,7 @@ class Follower:
     retry: int | None = None
     last_id: str | None = None
     _text: str = ""
+    _size: int | None = None
 
     @classmethod
     async def open(
@@ -88,12 +89,14 @@ class Follower:
             while True:
                 while "\n\n" not in self._text:
                     try:
-                        size = int(await self.reader.readuntil(b"\r\n"), 16)
-                        chunk = await self.reader.readexactly(size + 2)
+                        if self._size is None:  # else a time limit came between a chunk and its size
+                            self._size = int(await self.reader.readuntil(b"\r\n"), 16)
+                        chunk = await self.reader.readexactly(self._size + 2)
                     except asyncio.IncompleteReadError as error:
                         raise ConnectionError from error
-                    if size == 0:
+                    if self._size == 0:
                         return None
+                    self._size = None
                     self._text += chunk[:-2].decode()
                 block, self._text = self._text.split("\n\n", 1)
                 event = self._read(block)

@@ -31,7 +31,7 @@ async def resolve(name: str, _port: int) -> list[str]:
 
 
 @asynccontextmanager
-async def sending(cluster: embedded.Address, pki: Pki, **changes: object) -> AsyncIterator[InProcess]:
+async def sending(cluster: embedded.Address, pki: Pki, **changes: Any) -> AsyncIterator[InProcess]:
     """Run an application that may reach the loopback interface and knows the authority of the receivers."""
     async with in_process(
         cluster,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -102,10 +103,18 @@ async def test_from_a_real_server(live_sender: Live, pki: Pki, tenant: Tenant) -
         receiving(OK, pki.good) as receiver,
         httpx.AsyncClient(base_url=live_sender.url + BASE, trust_env=False, timeout=15) as client,
     ):
-        for path in (PATH, PATH + "/"):
-            answer = await client.post(path, json={"target_url": receiver.url()}, headers=headers)
-            if path == PATH:
-                assert answer.json()["success"] is True
-                verify(receiver.received[0], answer.json()["signing_secret"])
-            else:
-                assert answer.status_code == 429
+
+        async def both() -> tuple[list[httpx.Response], float]:
+            begun, body = time.monotonic(), {"target_url": receiver.url()}
+            answers = [await client.post(path, json=body, headers=headers) for path in (PATH, PATH + "/")]
+            return answers, time.monotonic() - begun
+
+        (first, second), seconds = await both()
+        for _ in range(4):  # again while this machine is too slow to send two within a second
+            if seconds < 0.9:
+                break
+            await asyncio.sleep(1.1)
+            (first, second), seconds = await both()
+        assert first.json()["success"] is True
+        verify(receiver.received[-1], first.json()["signing_secret"])
+        assert second.status_code == 429
