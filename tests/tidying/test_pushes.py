@@ -10,7 +10,8 @@ import pytest
 from tests.api.public.pushing import settings_of, statuses, world
 from tests.api.wallet.cards import make_template
 from tests.conftest import ENCRYPTION_KEYS, settings_for, start_live, stop_live
-from tests.factories import Tenant
+from tests.db.test_reads import explain
+from tests.factories import LONG_AGO, Tenant
 from tests.locking import waits_with_nothing
 from tests.wallet.cards import PASS_TYPE, TEAM
 from tests.webhooks.engine import command
@@ -155,3 +156,10 @@ async def test_they_are_locked_in_the_order_of_their_uids(cluster: embedded.Addr
     first, second = ("wallet_pushes", "wpu-1"), ("wallet_pushes", "wpu-2")
     await waits_with_nothing(cluster, tenant, first, second, prune)
     assert await tenant.rows("SELECT 1 FROM wallet_pushes WHERE organisation_id = $1") == []
+
+
+async def test_old_notifications_are_found_without_a_look_at_all(tenant: Tenant) -> None:
+    plan = await explain(tenant, pushing.OLD, (tenant.id, LONG_AGO, 100), "force_generic_plan")
+    [scan] = [node for node in plan.nodes() if node.get("Relation Name") == "push_notifications"]
+    assert (scan["Node Type"], scan["Index Name"]) == ("Index Scan", "push_notifications_newest")
+    assert "created_at" in scan["Index Cond"]

@@ -86,10 +86,10 @@ DELETE FROM wallet_pushes WHERE organisation_id = $1 AND uid = ANY (ARRAY(
   ORDER BY k.uid FOR UPDATE))"""
 
 # A notification goes with all of its pushes: without some of them it would tell what is not so. $2 before when, $3 how
-# many
-_OLD = """
+# many. The comparison of `uid`, which is always so, lets the index of the newest be used, which has none of NULL.
+OLD = """
 SELECT n.uid FROM push_notifications n
-WHERE n.organisation_id = $1 AND n.created_at < $2 AND NOT EXISTS (
+WHERE n.organisation_id = $1 AND n.created_at < $2 AND n.uid > '' AND NOT EXISTS (
   SELECT FROM wallet_pushes w WHERE w.organisation_id = $1 AND w.push_notification_uid = n.uid
     AND (w.status = 'queued' OR w.updated_at >= $2))
 ORDER BY n.created_at, n.uid LIMIT $3 FOR UPDATE OF n SKIP LOCKED"""
@@ -211,7 +211,7 @@ def retry_at(attempts: int, retry_after: str | None, now: datetime, chance: floa
 
 async def prune(tx: Transaction, before: datetime) -> bool:
     """Delete notifications, and other pushes, that ended before then, some at a time; whether there may be more."""
-    rows = await tx.connection.fetch(_OLD, tx.organisation_id, before, _NOTIFICATIONS_AT_ONCE)
+    rows = await tx.connection.fetch(OLD, tx.organisation_id, before, _NOTIFICATIONS_AT_ONCE)
     if old := [row["uid"] for row in rows]:
         await tx.connection.execute(_PRUNE_OF, tx.organisation_id, old)
         await tx.connection.execute(_PRUNE_NOTIFICATIONS, tx.organisation_id, old)
