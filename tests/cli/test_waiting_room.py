@@ -131,7 +131,7 @@ def test_calibration(at: list[str]) -> None:
     assert (found["days"], found["overall"]["count"], found["shops"]) == (30, 0, [])
     shown = room(at, "calibration").stdout.splitlines()
     assert shown[0].split()[:2] == ["SHOP", "WAITS"]
-    assert shown[-2].split() == ["all", "0", "-", "-", "-", "0", "0"]
+    assert shown[-2].split() == ["all", "0", "-", "-", "-", "0", "0", "0"]
     assert shown[-1] == "The last 30 days; the range is for 80 %."
 
 

@@ -72,7 +72,8 @@ async def follow_board(call: Call) -> Answer:
     tag=_TAG,
     summary="How far off estimated waits were",
     description="What patients were told as they registered, in the last 30 days, against the waits that came: of all, "
-    "and of each shop. Those who were not there when they were called, or cancelled before, are counted beside it.",
+    "and of each shop. Those who were not there when they were called, cancelled before, or registered with no "
+    "doctor on duty, are counted beside it.",
     answer=calibration.Calibration,
     answer_example=calibration.EXAMPLE,
 )
