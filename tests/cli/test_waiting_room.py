@@ -89,6 +89,18 @@ def test_a_day_at_work(at: list[str]) -> None:
     assert [row["new"] for row in duty] == ["on", "paused", "on", "off"]
 
 
+def test_a_long_history_shows_its_end(at: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a doctor did last, of a duty that has changed more often than is shown."""
+    monkeypatch.setattr("rxdesk.cli.api.HISTORY_ROWS", 2)
+    room(at, "on-duty", "doc-1", "--shop", "shop-1")
+    assert room(at, "duty", "doc-1", "--history").stderr == ""
+    for verb in ("pause", "resume", "off-duty"):
+        room(at, verb, "doc-1")
+    done = room(at, "duty", "doc-1", "--history", "--json")
+    assert [(row["old"], row["new"]) for row in answer(done)] == [("paused", "on"), ("on", "off")]
+    assert done.stderr == "the last 2 of 4 changes\n"
+
+
 def test_nobody_is_due_while_all_are_kept_for_another(at: list[str], tmp_path: Path) -> None:
     """And what becomes of one who is not there three times."""
     wants = {"shop_uid": "shop-2", "status": "waiting", "preferred_doctor_uid": "doc-1"}

@@ -10,6 +10,7 @@ import typer
 
 from rxdesk.cli.common import (
     CliError,
+    note,
     on_organisation,
     plain,
     print_json,
@@ -27,6 +28,7 @@ Reason = Annotated[
     typer.Option("--reason", metavar="TEXT", show_default=False, help="Why; kept in the history."),
 ]
 HISTORY_ROWS = 1_000
+"""Changes that a history shows at most: the last ones."""
 
 
 def body_of(kind: type[Any], values: dict[str, Any]) -> Any:  # noqa: ANN401 (the schema's type)
@@ -78,10 +80,17 @@ def looked_up(
     return json.loads(body)
 
 
-def print_history(page: dict[str, Any], *, as_json: bool) -> None:
-    """Print a page of changes."""
+def tell_history(
+    data_dir: Path | None, config: Path | None, organisation: str, read: Read, uid: str, *, as_json: bool
+) -> None:
+    """Print what changed of a row, oldest first, of a long history the end. Raises CliError without such a row."""
     from datetime import UTC, datetime
 
+    page = looked_up(data_dir, config, organisation, read, uid, HISTORY_ROWS, 0)
+    total = page["totalRegistries"]
+    if total > HISTORY_ROWS:
+        page = looked_up(data_dir, config, organisation, read, uid, HISTORY_ROWS, total - HISTORY_ROWS)
+        note(f"the last {HISTORY_ROWS} of {total} changes")
     changes: Sequence[dict[str, Any]] = page["data"]
     if as_json:
         print_json(changes)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rxdesk.cli.api import HISTORY_ROWS, looked_up, print_history
+from rxdesk.cli.api import tell_history
 from rxdesk.cli.common import EPILOG, AsJson, ConfigFile, DataDir, OrganisationSlug
 
 orders = typer.Typer(help="Show what changed of pharmacies' orders.", no_args_is_help=True)
@@ -25,8 +25,7 @@ def order_history(
     """Show what changed of a pharmacy order, when and by whom, oldest first."""
     from rxdesk.pharmacies.queries import ORDER_CHANGES
 
-    page = looked_up(data_dir, config, organisation, ORDER_CHANGES, uid, HISTORY_ROWS, 0)
-    print_history(page, as_json=as_json)
+    tell_history(data_dir, config, organisation, ORDER_CHANGES, uid, as_json=as_json)
 
 
 @skus.command("history", epilog=EPILOG + "rxdesk pharmacy-skus history --organisation nordlicht psku-1")
@@ -44,5 +43,4 @@ def sku_history(
     """
     from rxdesk.pharmacies.queries import SKU_CHANGES
 
-    page = looked_up(data_dir, config, organisation, SKU_CHANGES, uid, HISTORY_ROWS, 0)
-    print_history(page, as_json=as_json)
+    tell_history(data_dir, config, organisation, SKU_CHANGES, uid, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rxdesk.cli.api import HISTORY_ROWS, Reason, body_of, looked_up, print_history, tell_state
+from rxdesk.cli.api import Reason, body_of, tell_history, tell_state
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -173,4 +173,4 @@ def history(
     """Show what changed of a prescription, when and by whom, oldest first."""
     from rxdesk.prescriptions.queries import CHANGES
 
-    print_history(looked_up(data_dir, config, organisation, CHANGES, uid, HISTORY_ROWS, 0), as_json=as_json)
+    tell_history(data_dir, config, organisation, CHANGES, uid, as_json=as_json)

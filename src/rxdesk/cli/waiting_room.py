@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rxdesk.cli import waiting_room_backtest, waiting_room_calibration, waiting_room_watch
-from rxdesk.cli.api import HISTORY_ROWS, Reason, body_of, looked_up, print_history
+from rxdesk.cli.api import Reason, body_of, looked_up, tell_history
 from rxdesk.cli.common import (
     EPILOG,
     AsJson,
@@ -132,8 +132,7 @@ def duty(
     from rxdesk.waiting_room.desk_queries import DUTY, DUTY_CHANGES
 
     if history:
-        page = looked_up(data_dir, config, organisation, DUTY_CHANGES, doctor, HISTORY_ROWS, 0)
-        print_history(page, as_json=as_json)
+        tell_history(data_dir, config, organisation, DUTY_CHANGES, doctor, as_json=as_json)
         return
     _tell_duty(
         looked_up(data_dir, config, organisation, DUTY, doctor, _since(data_dir, config)), as_json=as_json
@@ -360,5 +359,4 @@ def history(
     """Show what became of a visit, when and by whom, oldest first."""
     from rxdesk.waiting_room.desk_queries import VISIT_CHANGES
 
-    page = looked_up(data_dir, config, organisation, VISIT_CHANGES, uid, HISTORY_ROWS, 0)
-    print_history(page, as_json=as_json)
+    tell_history(data_dir, config, organisation, VISIT_CHANGES, uid, as_json=as_json)
