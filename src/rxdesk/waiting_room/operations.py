@@ -13,6 +13,7 @@ from rxdesk.access import Transaction
 from rxdesk.kit.uids import is_uid
 from rxdesk.permissions import Permission
 from rxdesk.waiting_room import calibration, calling, desk_queries, desk_schemas, duty, live, visits
+from rxdesk.waiting_room.hearing import Hearing
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
@@ -197,7 +198,8 @@ async def send_heartbeat(call: Call) -> Answer:
 )
 async def call_next(call: Call) -> Answer:
     """Allocate a visit to the doctor."""
-    return await call.write(calling.call_next, call.uid("doctor_uid"), Rules.of(call.settings))
+    heard_since = call.services.part(Hearing).since
+    return await call.write(calling.call_next, call.uid("doctor_uid"), Rules.of(call.settings), heard_since)
 
 
 _OnVisit = Callable[[Transaction, str, Any], Awaitable[desk_schemas.Visit]]
