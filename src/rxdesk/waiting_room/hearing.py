@@ -15,5 +15,9 @@ class Hearing:
     def go_on(self, now: datetime, longest: timedelta) -> None:
         """Note that signs of life can be written; if that was last noted longer ago, hearing begins anew."""
         if now - self._last > longest:
-            self.since = now
+            self.begin_anew(now)
         self._last = now
+
+    def begin_anew(self, now: datetime) -> None:
+        """Note that a sign of life could not be written."""
+        self.since = now

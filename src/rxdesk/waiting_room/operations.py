@@ -10,6 +10,7 @@ import msgspec
 
 from rxdesk import history
 from rxdesk.access import Transaction
+from rxdesk.db.pool import DatabaseUnavailableError
 from rxdesk.kit.uids import is_uid
 from rxdesk.permissions import Permission
 from rxdesk.waiting_room import calibration, calling, desk_queries, desk_schemas, duty, live, visits
@@ -178,7 +179,11 @@ def _duty(
 )
 async def send_heartbeat(call: Call) -> Answer:
     """Note that the doctor is there."""
-    return await call.write(duty.heartbeat, call.uid("doctor_uid"))
+    try:
+        return await call.write(duty.heartbeat, call.uid("doctor_uid"))
+    except DatabaseUnavailableError:
+        call.services.part(Hearing).begin_anew(call.now)
+        raise
 
 
 @endpoint(

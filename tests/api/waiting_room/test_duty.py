@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import asyncpg
 from tests.api.waiting_room.room import Room
 from tests.conftest import ENCRYPTION_KEYS, in_process, settings_for
 from tests.factories import LONG_AGO, Tenant
@@ -185,6 +186,30 @@ async def test_nobody_vanishes_while_no_server_hears_them(cluster: embedded.Addr
         assert (await back.status(uid))["status"] == "allocated"
         back.later(seconds=1)
         assert await back.call(other) == uid
+
+
+async def test_a_sign_of_life_that_cannot_be_written_is_no_silence(
+    cluster: embedded.Address, room: Room
+) -> None:
+    """Once the database is back, whoever calls first does not take the patients of those who were refused as well."""
+    shop = await room.shop()
+    doctor, other = await room.doctor(shop), await room.doctor(shop)
+    uid = await room.patient(shop)
+    assert await room.call(doctor) == uid
+    room.later(minutes=10)
+    away = await asyncpg.connect(**cluster.connect_args(embedded.APP))
+    try:
+        await away.execute(f"SET rxdesk.organisation_id = '{room.tenant.id}'")
+        async with away.transaction():  # as good as away, for whoever must write there
+            await away.execute(
+                "SELECT FROM doctor_duties WHERE organisation_id = $1 FOR UPDATE", room.tenant.id
+            )
+            await room.refused(f"/doctors/{doctor}/heartbeat", status=503)
+    finally:
+        await away.close()
+    assert await room.call(other) is None
+    room.later(seconds=301)
+    assert await room.call(other) == uid
 
 
 async def test_a_clock_that_is_put_back_makes_nobody_vanish(room: Room) -> None:
