@@ -23,6 +23,7 @@ from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import live
 from rxdesk.waiting_room.forecasts import Forecasts
+from rxdesk.waiting_room.hearing import Hearing
 from rxdesk.wallet.issuing import Issuer, google_of, public_url, signer_of
 from rxdesk.wallet.saving import Saving, saving_of
 from rxdesk.web import metrics, pages
@@ -100,6 +101,7 @@ def create_app(
         trusted_proxies=read_networks(settings.trusted_proxies),
         parts={
             Forecasts: forecasts,
+            Hearing: Hearing(clock()),
             Hub: hub,
             Issuer: issuer,
             **({} if saving is None else {Saving: saving}),

@@ -34,6 +34,7 @@ from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import calling, habits
+from rxdesk.waiting_room.hearing import Hearing
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.wallet import google_pushing, pushing, settling
 from rxdesk.wallet.apple.apns import ApnsClient, Pushed, apns_tls
@@ -48,6 +49,7 @@ from rxdesk.webhooks.recording import Recorded
 _KEEP_SECONDS = 4.0  # many receivers close an idle connection after five
 _TIDY_SECONDS = 3600.0
 _RETURN_SECONDS = 30.0
+_LONGEST_BREAK = timedelta(minutes=2)  # between two looks for patients to put back, however slow they are
 _LEARN_SECONDS = 3600.0
 _METRICS_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05  # between batches of what is tidied up
@@ -68,6 +70,7 @@ class Composed:
     access: Access
     settings: Settings
     clock: Clock
+    hearing: Hearing
 
 
 def compose(
@@ -116,7 +119,8 @@ def compose(
     if giver is not None:
         work = google_pushing.GooglePushes(access, giver, clock, chance).work()
         google = Worker(to_claim, work, clock=clock)
-    return Composed(worker, pusher, client, google, deliveries, pool, access, settings, clock)
+    hearing = Hearing(clock())
+    return Composed(worker, pusher, client, google, deliveries, pool, access, settings, clock, hearing)
 
 
 def _push_client(settings: Settings, egress: Egress, clock: Clock) -> ApnsClient | None:
@@ -189,11 +193,14 @@ async def tidy(composed: Composed) -> None:
 
 async def return_patients(composed: Composed) -> None:
     """Put the patients of doctors who have vanished back to their queues, where nobody has called meanwhile."""
-    rules = Rules.of(composed.settings)
-    for organisation_id in await _organisations(composed):
+    rules, hearing = Rules.of(composed.settings), composed.hearing
+    organisations = await _organisations(composed)
+    # While the database is away nobody is heard by any process.
+    hearing.go_on(composed.clock(), max(rules.heartbeat, _LONGEST_BREAK))
+    for organisation_id in organisations:
         try:
             await composed.access.write_as_system(
-                organisation_id, "worker", lambda tx: calling.return_vanished(tx, rules)
+                organisation_id, "worker", lambda tx: calling.return_vanished(tx, rules, hearing.since)
             )
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this organisation's
             _log.warning("patients_not_returned", organisation=organisation_id, error=type(error).__name__)

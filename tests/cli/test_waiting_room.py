@@ -89,6 +89,15 @@ def test_a_day_at_work(at: list[str]) -> None:
     assert [row["new"] for row in duty] == ["on", "paused", "on", "off"]
 
 
+def test_a_long_history_is_shown_whole(at: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxdesk.cli.api.HISTORY_ROWS", 2)
+    room(at, "on-duty", "doc-1", "--shop", "shop-1")
+    for verb in ("pause", "resume", "pause", "off-duty"):
+        room(at, verb, "doc-1")
+    shown = answer(room(at, "duty", "doc-1", "--history", "--json"))
+    assert [row["new"] for row in shown] == ["on", "paused", "on", "paused", "off"]
+
+
 def test_nobody_is_due_while_all_are_kept_for_another(at: list[str], tmp_path: Path) -> None:
     """And what becomes of one who is not there three times."""
     wants = {"shop_uid": "shop-2", "status": "waiting", "preferred_doctor_uid": "doc-1"}
@@ -131,7 +140,7 @@ def test_calibration(at: list[str]) -> None:
     assert (found["days"], found["overall"]["count"], found["shops"]) == (30, 0, [])
     shown = room(at, "calibration").stdout.splitlines()
     assert shown[0].split()[:2] == ["SHOP", "WAITS"]
-    assert shown[-2].split() == ["all", "0", "-", "-", "-", "0", "0"]
+    assert shown[-2].split() == ["all", "0", "-", "-", "-", "0", "0", "0"]
     assert shown[-1] == "The last 30 days; the range is for 80 %."
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rxdesk.waiting_room.estimates.habits import Habits, Hour
 from rxdesk.waiting_room.estimates.learning import Learned, Learner
-from rxdesk.waiting_room.estimates.lengths import PRIOR, Lengths, of_doctor, of_shop
+from rxdesk.waiting_room.estimates.lengths import PRIOR, Lengths, LogNormal, of_doctor, of_shop
 from rxdesk.waiting_room.estimates.room import Room, Row
 from rxdesk.waiting_room.estimates.sums import HALF_LIFE_DAYS, Rate
 
@@ -87,6 +87,25 @@ def test_what_is_left_is_never_negative_and_always_a_number(
 ) -> None:
     left = of_doctor(seen(minutes), Lengths()).remaining(elapsed, share)
     assert 0 <= left < math.inf
+
+
+@pytest.mark.parametrize("elapsed", [1e-6, 0.01, 1.0, 8.0, 30.0, 45.0, 60.0, 90.0, 240.0])
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.999])
+def test_what_is_left_is_that_of_those_that_have_lasted_so_long(elapsed: float, share: float) -> None:
+    """Also of one that lasts far longer than any before: it does not end within the next minute for all that."""
+
+    def longer(minutes: float) -> float:
+        return math.erfc((math.log(minutes) - PRIOR.mu) / PRIOR.sigma / math.sqrt(2)) / 2
+
+    left = PRIOR.remaining(elapsed, share)
+    assert longer(elapsed + left) / longer(elapsed) == pytest.approx(1 - share, rel=1e-6)
+
+
+@pytest.mark.parametrize("elapsed", [1e3, 1e5, 1e7])
+def test_what_is_left_of_what_never_ends_grows_with_it(elapsed: float) -> None:
+    one = LogNormal(mu=math.log(8.0), sigma=0.1)
+    low, high = one.remaining(elapsed, 0.1), one.remaining(elapsed, 0.9)
+    assert 0 < low < high < elapsed
 
 
 def test_what_is_kept_turns_into_json_and_back() -> None:

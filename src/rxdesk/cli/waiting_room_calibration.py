@@ -34,7 +34,7 @@ def calibration(
     """Compare the waits that patients were told as they registered with those that came, over the last 30 days.
 
     Left out of error, bias and range, and counted beside them, are patients who were not there when they were called,
-    and who cancelled before.
+    who cancelled before, and who registered with no doctor on duty.
     """
     from datetime import timedelta
 
@@ -47,7 +47,7 @@ def calibration(
         print_json(found)
         return
     print_table(
-        ("SHOP", "WAITS", "ERROR (MINUTES)", "BIAS", "IN RANGE", "NO-SHOWS", "CANCELLED"),
+        ("SHOP", "WAITS", "ERROR (MINUTES)", "BIAS", "IN RANGE", "NO-SHOWS", "CANCELLED", "NO DOCTOR"),
         [_row(shop["shop_uid"], shop) for shop in found["shops"]] + [_row("all", found["overall"])],
     )
     print(f"The last {found['days']} days; the range is for 80 %.")
@@ -64,4 +64,5 @@ def _row(name: str, measured: Mapping[str, Any]) -> tuple[object, ...]:
         "" if coverage is None else f"{100 * coverage:.1f} %",
         measured["no_shows"],
         measured["cancelled"],
+        measured["no_doctor_on_duty"],
     )

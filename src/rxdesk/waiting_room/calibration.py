@@ -10,7 +10,8 @@ from rxdesk.access import Read
 
 DAYS: Final = 30
 
-# What was estimated at the registration against what came: the time until a doctor first called. $4: since when
+# What was estimated at the registration against what came: the time until a doctor first called. Of who
+# registered while no doctor was on duty no range was kept. $4: since when
 _MEASURED = """
 SELECT v.shop_uid,
   count(*) FILTER (WHERE v.judged) AS count,
@@ -18,9 +19,11 @@ SELECT v.shop_uid,
   avg(v.estimated_minutes - v.minutes) FILTER (WHERE v.judged) AS bias,
   avg((v.minutes BETWEEN v.estimated_low AND v.estimated_high)::int) FILTER (WHERE v.judged) AS coverage,
   count(*) FILTER (WHERE v.no_shows > 0) AS no_shows,
-  count(*) FILTER (WHERE v.first_allocated_at IS NULL AND v.status = 'cancelled') AS cancelled
+  count(*) FILTER (WHERE v.first_allocated_at IS NULL AND v.status = 'cancelled') AS cancelled,
+  count(*) FILTER (WHERE v.called AND v.estimated_low IS NULL) AS no_doctor_on_duty
 FROM (
-  SELECT w.*, w.first_allocated_at IS NOT NULL AND w.no_shows = 0 AS judged,
+  SELECT w.*, w.first_allocated_at IS NOT NULL AND w.no_shows = 0 AS called,
+    w.first_allocated_at IS NOT NULL AND w.no_shows = 0 AND w.estimated_low IS NOT NULL AS judged,
     extract(epoch FROM w.first_allocated_at - w.created_at)::float8 / 60 AS minutes
   FROM waiting_room_visits w
   WHERE w.organisation_id = $1 AND w.created_at >= $4::timestamptz AND w.estimated_minutes IS NOT NULL
@@ -33,7 +36,8 @@ _SHOWN = """
   'bias_minutes', round(m.bias::numeric, 2),
   'coverage', round(m.coverage::numeric, 4),
   'no_shows', m.no_shows,
-  'cancelled', m.cancelled"""
+  'cancelled', m.cancelled,
+  'no_doctor_on_duty', m.no_doctor_on_duty"""
 
 # $4: since when, $5: how many days that are
 CALIBRATION = Read(f"""
@@ -52,7 +56,8 @@ class Measured(msgspec.Struct, kw_only=True):
 
     `count` is how many waits ended with a call by a doctor; of these are the mean absolute error, the `bias_minutes`
     (above 0: patients were told too much) and the `coverage`, the share in the range that is meant to hold 0.8.
-    Not among them are the `no_shows`, who were called and not there, and the `cancelled`, who were never called.
+    Not among them are the `no_shows`, who were called and not there, the `cancelled`, who were never called, and those
+    who registered with `no_doctor_on_duty`: no range holds their wait.
     """
 
     count: int
@@ -61,6 +66,7 @@ class Measured(msgspec.Struct, kw_only=True):
     coverage: float | None
     no_shows: int
     cancelled: int
+    no_doctor_on_duty: int
 
 
 class OfShop(Measured, kw_only=True):
@@ -86,6 +92,7 @@ EXAMPLE = Calibration(
         coverage=0.8105,
         no_shows=61,
         cancelled=104,
+        no_doctor_on_duty=37,
     ),
     shops=[
         OfShop(
@@ -96,6 +103,7 @@ EXAMPLE = Calibration(
             coverage=0.8105,
             no_shows=61,
             cancelled=104,
+            no_doctor_on_duty=37,
         )
     ],
 )

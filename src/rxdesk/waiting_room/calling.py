@@ -6,7 +6,7 @@ the other, and what the choice reads is what was committed before it.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -18,6 +18,9 @@ from rxdesk.waiting_room.desk_schemas import Visit
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.waiting_room.telling import tell
 from rxdesk.waiting_room.video import new_video_room
+
+# Before all signs of life.
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 # The visits of doctors who have given no sign of life since {since}.
 _VANISHED = """
@@ -122,9 +125,12 @@ WHERE v.organisation_id = $1 AND v.status = 'waiting' AND v.preferred_doctor_uid
   AND v.deleted_at IS NULL"""
 
 
-async def call_next(tx: Transaction, doctor_uid: str, rules: Rules) -> Visit | None:
+async def call_next(
+    tx: Transaction, doctor_uid: str, rules: Rules, heard_since: datetime | None = None
+) -> Visit | None:
     """Give the doctor the patient who is due in the shops of the duty; None when nobody is.
 
+    Nobody has vanished in a time in which doctors could not be heard, which was before `heard_since`.
     Raises 404; 409 when the doctor is off duty, pauses or is not active.
     """
     doctor = await duty.see(tx, doctor_uid)
@@ -133,9 +139,10 @@ async def call_next(tx: Transaction, doctor_uid: str, rules: Rules) -> Visit | N
         raise errors.not_allowed(text, ("on",))
     if not doctor.active:
         raise errors.simple(409, "The doctor is not active")
-    rooms = await tx.connection.fetch(_LOCK_ROOMS_OF, tx.organisation_id, doctor_uid, _last_seen(tx, rules))
+    last_seen = _last_seen(tx, rules, heard_since)
+    rooms = await tx.connection.fetch(_LOCK_ROOMS_OF, tx.organisation_id, doctor_uid, last_seen)
     if vanished := [room["uid"] for room in rooms if room["vanished"]]:
-        await _return(tx, rules, vanished)
+        await _return(tx, last_seen, vanished)
     minute = timedelta(minutes=1)
     row = await tx.connection.fetchrow(
         _CALL,
@@ -165,28 +172,30 @@ async def kept_for(tx: Transaction, doctor_uid: str) -> list[str]:
     ]
 
 
-async def return_vanished(tx: Transaction, rules: Rules) -> int:
-    """Put back the patients of all doctors who have vanished; gives how many."""
-    shops = await tx.connection.fetch(_SHOPS_OF_VANISHED, tx.organisation_id, _last_seen(tx, rules))
+async def return_vanished(tx: Transaction, rules: Rules, heard_since: datetime | None = None) -> int:
+    """Put back the patients of all doctors who have vanished, as `call_next`; gives how many."""
+    last_seen = _last_seen(tx, rules, heard_since)
+    shops = await tx.connection.fetch(_SHOPS_OF_VANISHED, tx.organisation_id, last_seen)
     uids = [row["shop_uid"] for row in shops]
     if not uids:
         return 0
     await tx.connection.execute(_LOCK_ROOMS, tx.organisation_id, uids)
-    return await _return(tx, rules, uids)
+    return await _return(tx, last_seen, uids)
 
 
-def _last_seen(tx: Transaction, rules: Rules) -> datetime:
+def _last_seen(tx: Transaction, rules: Rules, heard_since: datetime | None) -> datetime:
     """Give the time before which a doctor must have been seen last to count as vanished."""
-    return tx.now - rules.heartbeat - rules.grace
+    since = tx.now - rules.heartbeat - rules.grace
+    return since if heard_since is None or heard_since < since else _NEVER
 
 
-async def _return(tx: Transaction, rules: Rules, shop_uids: list[str]) -> int:
+async def _return(tx: Transaction, last_seen: datetime, shop_uids: list[str]) -> int:
     """Put back those of shops whose rooms are locked."""
     rows = await tx.connection.fetch(
         _RETURN,
         tx.organisation_id,
         shop_uids,
-        _last_seen(tx, rules),
+        last_seen,
         tx.now,
         tx.actor_kind,
         tx.actor_uid,

@@ -38,12 +38,12 @@ _Key = tuple[int, str]
 
 
 class Window(NamedTuple):
-    """Estimates of neighbouring positions, behind the position `before`."""
+    """Estimates of neighbouring positions, behind the position `before`; no range holds with no doctor on duty."""
 
     before: int
     minutes: list[int]
-    low: list[int]
-    high: list[int]
+    low: list[int] | None
+    high: list[int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,10 @@ class Forecast:
     def next_ones(self) -> Window:
         """The estimates around the last one who waits: of those who register next, one has one of these places."""
         first = max(self.waiting - NEXT, 0)
-        return Window(first, list(self.minutes[first:]), list(self.low[first:]), list(self.high[first:]))
+        minutes = list(self.minutes[first:])
+        if self.reason is not None:
+            return Window(first, minutes, None, None)
+        return Window(first, minutes, list(self.low[first:]), list(self.high[first:]))
 
     def of_visit(self, queue_uid: str, position: int) -> Estimate:
         """Give the estimate of a visit that waits at a position, counted from 1."""

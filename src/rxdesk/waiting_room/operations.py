@@ -10,9 +10,11 @@ import msgspec
 
 from rxdesk import history
 from rxdesk.access import Transaction
+from rxdesk.db.pool import DatabaseUnavailableError
 from rxdesk.kit.uids import is_uid
 from rxdesk.permissions import Permission
 from rxdesk.waiting_room import calibration, calling, desk_queries, desk_schemas, duty, live, visits
+from rxdesk.waiting_room.hearing import Hearing
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.web.answers import Answer
 from rxdesk.web.call import Call
@@ -72,7 +74,8 @@ async def follow_board(call: Call) -> Answer:
     tag=_TAG,
     summary="How far off estimated waits were",
     description="What patients were told as they registered, in the last 30 days, against the waits that came: of all, "
-    "and of each shop. Those who were not there when they were called, or cancelled before, are counted beside it.",
+    "and of each shop. Those who were not there when they were called, cancelled before, or registered with no "
+    "doctor on duty, are counted beside it.",
     answer=calibration.Calibration,
     answer_example=calibration.EXAMPLE,
 )
@@ -176,7 +179,11 @@ def _duty(
 )
 async def send_heartbeat(call: Call) -> Answer:
     """Note that the doctor is there."""
-    return await call.write(duty.heartbeat, call.uid("doctor_uid"))
+    try:
+        return await call.write(duty.heartbeat, call.uid("doctor_uid"))
+    except DatabaseUnavailableError:
+        call.services.part(Hearing).begin_anew(call.now)
+        raise
 
 
 @endpoint(
@@ -196,7 +203,8 @@ async def send_heartbeat(call: Call) -> Answer:
 )
 async def call_next(call: Call) -> Answer:
     """Allocate a visit to the doctor."""
-    return await call.write(calling.call_next, call.uid("doctor_uid"), Rules.of(call.settings))
+    heard_since = call.services.part(Hearing).since
+    return await call.write(calling.call_next, call.uid("doctor_uid"), Rules.of(call.settings), heard_since)
 
 
 _OnVisit = Callable[[Transaction, str, Any], Awaitable[desk_schemas.Visit]]

@@ -6,6 +6,7 @@ before the caller is known waits until the caller has been judged (`Endpoint` se
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -320,4 +321,6 @@ class Call(Incoming):
         # Two pharmacies of one organisation know nothing of each other, so neither do their keys.
         pharmacy_uid = None if self.caller is None else self.caller.pharmacy_uid
         route = self.operation.name if pharmacy_uid is None else f"{self.operation.name} {pharmacy_uid}"
+        if self.path:  # what is done to one row is not what was done to another
+            route = f"{route} {json.dumps(list(self.path.values()))}"
         return idempotency.identify(route, header, self._body)

@@ -16,6 +16,7 @@ NOTHING = {
     "coverage": None,
     "no_shows": 0,
     "cancelled": 0,
+    "no_doctor_on_duty": 0,
 }
 
 
@@ -38,6 +39,7 @@ async def register(room: Room, shop: str) -> tuple[str, tuple[int, int, int]]:
 
 
 async def waited(room: Room, shop: str, doctor: str, minutes: float) -> Wait:
+    await room.done(f"/doctors/{doctor}/heartbeat")
     uid, told = await register(room, shop)
     room.later(minutes=minutes)
     assert await room.call(doctor) == uid
@@ -45,7 +47,9 @@ async def waited(room: Room, shop: str, doctor: str, minutes: float) -> Wait:
     return Wait(told, minutes)
 
 
-def measured(*waits: Wait, no_shows: int = 0, cancelled: int = 0) -> dict[str, Any]:
+def measured(
+    *waits: Wait, no_shows: int = 0, cancelled: int = 0, no_doctor_on_duty: int = 0
+) -> dict[str, Any]:
     """The same by hand."""
     off = [wait.told[1] - wait.came for wait in waits]
     inside = [wait.told[0] <= wait.came <= wait.told[2] for wait in waits]
@@ -56,6 +60,7 @@ def measured(*waits: Wait, no_shows: int = 0, cancelled: int = 0) -> dict[str, A
         "coverage": pytest.approx(sum(inside) / len(inside), abs=0.00006),
         "no_shows": no_shows,
         "cancelled": cancelled,
+        "no_doctor_on_duty": no_doctor_on_duty,
     }
 
 
@@ -99,6 +104,19 @@ async def test_the_first_call_ends_the_wait(room: Room) -> None:
     assert (await room.get("/calibration"))["overall"] == measured(Wait(told, 5))
     await room.done(f"/visits/{uid}/no-show", {"doctor_uid": colleague})
     assert (await room.get("/calibration"))["overall"] == {**NOTHING, "no_shows": 1}
+
+
+async def test_who_registers_before_a_doctor_is_there_is_counted_beside_it(room: Room) -> None:
+    """No range holds that wait: one registration in the evening would drown what a month says of the estimates."""
+    shop = await room.shop()
+    early = await room.patient(shop)
+    room.later(hours=10)
+    doctor = await room.doctor(shop)
+    assert await room.call(doctor) == early
+    await room.done(f"/visits/{early}/complete", {"doctor_uid": doctor, "outcome": "treated"})
+    assert (await room.get("/calibration"))["overall"] == {**NOTHING, "no_doctor_on_duty": 1}
+    wait = await waited(room, shop, doctor, 1)
+    assert (await room.get("/calibration"))["overall"] == measured(wait, no_doctor_on_duty=1)
 
 
 async def test_visits_without_an_estimate_are_left_out(room: Room) -> None:

@@ -222,6 +222,27 @@ async def test_a_lost_answer_is_given_again(room: Room) -> None:
         assert (await room.post(path, **{"Idempotency-Key": "call-3"})).status_code == 204
 
 
+async def test_an_answer_is_given_again_to_whom_it_was_given(room: Room) -> None:
+    """One Idempotency-Key at two doctors or two visits names two requests: no patient twice, none left undone."""
+    shop = await room.shop()
+    doctors = [await room.doctor(shop) for _ in range(2)]
+    visits = [await room.patient(shop) for _ in range(2)]
+    key = {"Idempotency-Key": "1"}
+    for _ in range(2):
+        called = [(await room.post(f"/doctors/{doctor}/call-next", **key)).json() for doctor in doctors]
+        assert [visit["queue_uid"] for visit in called] == visits
+        assert [visit["doctor_uid"] for visit in called] == doctors
+    for visit in visits:
+        await room.done(f"/visits/{visit}/cancel")
+    paths = [f"/visits/{await room.patient(shop)}/cancel" for _ in range(2)]
+    for _ in range(2):
+        for path in paths:
+            answer = await room.post(path, {"reason": "Power cut"}, **key)
+            assert answer.is_success, answer.text
+            assert answer.json()["queue_uid"] == path.split("/")[2]
+            assert await room.told(answer.json()["queue_uid"]) == ["waiting", "cancelled"]
+
+
 @pytest.mark.parametrize("verb", ["complete", "no-show", "hand-over", "cancel"])
 async def test_visits_that_are_not_ours(room: Room, other: Tenant, verb: str) -> None:
     doctor = await room.doctor(await room.shop())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import asyncpg
 from tests.api.waiting_room.room import Room
-from tests.conftest import ENCRYPTION_KEYS, settings_for
+from tests.conftest import ENCRYPTION_KEYS, in_process, settings_for
 from tests.factories import LONG_AGO, Tenant
 
 from rxdesk import working
@@ -170,6 +171,47 @@ async def test_a_doctor_who_is_back_in_time_keeps_the_patient(room: Room) -> Non
     assert (await room.status(uid))["status"] == "allocated"
 
 
+async def test_nobody_vanishes_while_no_server_hears_them(cluster: embedded.Address, room: Room) -> None:
+    """After an hour without a server doctors still have their patients, whoever of them is the first to be back."""
+    shop = await room.shop()
+    doctor, other = await room.doctor(shop), await room.doctor(shop)
+    uid = await room.patient(shop)
+    assert await room.call(doctor) == uid
+    room.later(hours=1)
+    async with in_process(cluster, room.inside.clock) as again:
+        back = Room(again, room.tenant, room.headers)
+        assert await back.call(other) is None
+        back.later(seconds=300)
+        assert await back.call(other) is None
+        assert (await back.status(uid))["status"] == "allocated"
+        back.later(seconds=1)
+        assert await back.call(other) == uid
+
+
+async def test_a_sign_of_life_that_cannot_be_written_is_no_silence(
+    cluster: embedded.Address, room: Room
+) -> None:
+    """Once the database is back, whoever calls first does not take the patients of those who were refused as well."""
+    shop = await room.shop()
+    doctor, other = await room.doctor(shop), await room.doctor(shop)
+    uid = await room.patient(shop)
+    assert await room.call(doctor) == uid
+    room.later(minutes=10)
+    away = await asyncpg.connect(**cluster.connect_args(embedded.APP))
+    try:
+        await away.execute(f"SET rxdesk.organisation_id = '{room.tenant.id}'")
+        async with away.transaction():  # as good as away, for whoever must write there
+            await away.execute(
+                "SELECT FROM doctor_duties WHERE organisation_id = $1 FOR UPDATE", room.tenant.id
+            )
+            await room.refused(f"/doctors/{doctor}/heartbeat", status=503)
+    finally:
+        await away.close()
+    assert await room.call(other) is None
+    room.later(seconds=301)
+    assert await room.call(other) == uid
+
+
 async def test_a_clock_that_is_put_back_makes_nobody_vanish(room: Room) -> None:
     shop = await room.shop()
     doctor = await room.doctor(shop)
@@ -218,16 +260,18 @@ async def test_the_board(room: Room) -> None:
 
 async def test_the_worker_puts_patients_back(cluster: embedded.Address, room: Room) -> None:
     """Where nobody calls."""
+    composed = working.compose(
+        settings_for(), cluster.connect_args(embedded.APP), ENCRYPTION_KEYS, clock=room.inside.clock
+    )
     shop = await room.shop()
     doctor, late = await room.doctor(shop), await room.doctor(shop)
     uids = [await room.patient(shop) for _ in range(3)]
     assert [await room.call(doctor) for _ in range(2)] == uids[:2]
-    room.later(seconds=200)
-    assert await room.call(late) == uids[2]
-    composed = working.compose(
-        settings_for(), cluster.connect_args(embedded.APP), ENCRYPTION_KEYS, clock=room.inside.clock
-    )
     try:
+        for _ in range(2):
+            room.later(seconds=100)
+            await working.return_patients(composed)
+        assert await room.call(late) == uids[2]
         room.later(seconds=100)
         await working.return_patients(composed)
         assert (await room.status(uids[0]))["status"] == "allocated"
@@ -245,3 +289,32 @@ async def test_the_worker_puts_patients_back(cluster: embedded.Address, room: Ro
     assert row == {"actor_kind": "system", "actor_uid": "worker"}
     assert await room.told(uids[0]) == ["waiting", "allocated", "waiting"]
     assert await room.call(late) == uids[0]
+
+
+async def test_the_worker_puts_nobody_back_who_could_not_be_heard(
+    cluster: embedded.Address, room: Room
+) -> None:
+    """It was not there, or the database was not: the silence of that time says nothing of a doctor."""
+    shop = await room.shop()
+    uid = await room.patient(shop)
+    doctor = await room.doctor(shop)
+    assert await room.call(doctor) == uid
+    room.later(hours=1)
+    composed = working.compose(
+        settings_for(), cluster.connect_args(embedded.APP), ENCRYPTION_KEYS, clock=room.inside.clock
+    )
+
+    async def looks(times: int) -> str:
+        for _ in range(times):
+            await working.return_patients(composed)
+            room.later(seconds=30)
+        return str((await room.status(uid))["status"])
+
+    try:
+        assert await looks(10) == "allocated"
+        room.later(minutes=10)  # no look is taken while the database is away
+        assert await looks(11) == "allocated"
+        assert await looks(1) == "waiting"
+    finally:
+        composed.deliveries.egress.close()
+        await composed.pool.close()

@@ -22,8 +22,11 @@ SHORTEST_MINUTES: Final = 0.5
 LONGEST_MINUTES: Final = 120.0
 
 _NORMAL = NormalDist()
-# Beyond it nothing is left to draw from: what has lasted so long may end at any moment.
-_HIGHEST_SHARE = 0.999
+# So many deviations above the middle so few are left that they cannot be counted: what has lasted for longer still is
+# taken as if it stood there.
+_FARTHEST = 30.0
+# A share of all, and no number is closer to it.
+_NEARLY_ALL = math.nextafter(1.0, 0.0)
 # How far doctors of one shop differ, in the logarithm.
 _BETWEEN_DOCTORS = 0.25
 
@@ -62,9 +65,12 @@ class LogNormal:
         """Give the quantile `share` (0 to 1) of the minutes that are left after `elapsed` minutes."""
         if elapsed <= 0:
             return math.exp(self.mu + self.sigma * _NORMAL.inv_cdf(share))
-        passed = min(_NORMAL.cdf((math.log(elapsed) - self.mu) / self.sigma), _HIGHEST_SHARE)
-        total = math.exp(self.mu + self.sigma * _NORMAL.inv_cdf(passed + (1 - passed) * share))
-        return max(total - elapsed, 0.0)
+        place = math.log(elapsed)
+        stands = min((place - self.mu) / self.sigma, _FARTHEST)
+        # By the share that lasts longer and not by the one that has ended, which rounds to all of them.
+        longer = math.erfc(stands / math.sqrt(2)) / 2 * (1 - share)
+        ends = -_NORMAL.inv_cdf(min(longer, _NEARLY_ALL))
+        return max(math.exp(place + self.sigma * (ends - stands)) - elapsed, 0.0)
 
 
 # A video consultation for a prescription: 8 minutes, two of three within 5 to 13.
