@@ -96,7 +96,15 @@ class Bench:
                 )
                 self.tell(f"{name}: comparing answers under load")
                 requests = self._some(work.requests)
-                checks.same_under_load(servers, work, requests, self.plan, key=filled.key, before=before)
+                checks.same_under_load(
+                    servers,
+                    work,
+                    requests,
+                    self.plan,
+                    key=filled.key,
+                    database=self.server.pid,
+                    before=before,
+                )
             if {RXDESK, BARE} <= servers.keys() and "order" in chosen:
                 found[LIMIT] = self._against_the_limit(servers, filled)
             # And since then nobody has begun to answer otherwise.

@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 from urllib.request import Request as HttpRequest
 
-from bench import load
+from bench import cpu, load
 from bench.database import Event
 from bench.load import BenchError, Request, Workload
 from bench.measuring import Plan
@@ -73,13 +73,21 @@ def same_under_load(
     plan: Plan,
     *,
     key: str,
+    database: int,
     before: Callable[[], None],
 ) -> None:
     """Load each contestant with the work, and see that it answers meanwhile as RxDesk did when it had nothing to do.
 
-    Without `requests` the work is the waiting room. `before` is called before each contestant. Raises BenchError.
+    Without `requests` the work is the waiting room. `before` is called before each contestant, when neither `database`,
+    its first process, nor a contestant has anything left to do. Raises BenchError.
     """
-    before()
+
+    def at_rest() -> None:
+        trees = cpu.trees(database, *(server.pid for server in servers.values()))
+        load.settled([pid for tree in trees for pid in tree])
+        before()
+
+    at_rest()
     wanted = [(request, ask(servers[RXDESK].url, request)) for request in requests]
     for name, server in servers.items():
         asked = itertools.cycle(wanted)
@@ -98,7 +106,7 @@ def same_under_load(
                 seconds=plan.check_seconds,
                 cores=plan.client,
                 name=f"{name}, {work.name},",
-                before=before,
+                before=at_rest,
             )
 
 

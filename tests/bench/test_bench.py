@@ -209,6 +209,7 @@ print(json.dumps({{"requests": count, "errors": 0}}))
 """
 
 
+@needs_proc
 @pytest.mark.parametrize("together", [{"a": 1}, {"a": 2}])
 def test_a_peer_that_answers_otherwise_under_load_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: Any
@@ -217,14 +218,14 @@ def test_a_peer_that_answers_otherwise_under_load_ends_the_run(
     program.write_text(LOAD.format(python=sys.executable))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    requests = (Request("/x", "k"),)
+    requests, mine = (Request("/x", "k"),), os.getpid()
     with confused({"a": 1}, {"a": 1}) as ours, confused({"a": 1}, together) as theirs:
-        servers = {RXDESK: Running(RXDESK, ours, 0), "peer": Running("peer", theirs, 0)}
+        servers = {RXDESK: Running(RXDESK, ours, mine), "peer": Running("peer", theirs, mine)}
         assert checks.same_bodies(servers, requests) == 2, "alone it answers well"
 
         def compare() -> None:
             checks.same_under_load(
-                servers, Workload("x", requests), requests, PLAN, key="k", before=lambda: None
+                servers, Workload("x", requests), requests, PLAN, key="k", database=mine, before=lambda: None
             )
 
         if together == {"a": 1}:
