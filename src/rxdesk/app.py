@@ -18,12 +18,13 @@ from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import Clock, utc_now
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.parents import END_STREAMS
+from rxdesk.kit.repeating import now_and_then
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import live
 from rxdesk.waiting_room.forecasts import Forecasts
-from rxdesk.waiting_room.hearing import Hearing
+from rxdesk.waiting_room.hearing import LOOK_SECONDS, Hearing
 from rxdesk.wallet.issuing import Issuer, google_of, public_url, signer_of
 from rxdesk.wallet.saving import Saving, saving_of
 from rxdesk.web import metrics, pages
@@ -92,6 +93,7 @@ def create_app(
     )
     issuer = Issuer(sealer, public_url(settings), signer, google_of(settings))
     saving = saving_of(settings, access, issuer, egress, clock)
+    hearing = Hearing(clock, lambda: pool.answers(_READY_SECONDS))
     services = Services(
         settings=settings,
         access=access,
@@ -101,7 +103,7 @@ def create_app(
         trusted_proxies=read_networks(settings.trusted_proxies),
         parts={
             Forecasts: forecasts,
-            Hearing: Hearing(clock()),
+            Hearing: hearing,
             Hub: hub,
             Issuer: issuer,
             **({} if saving is None else {Saving: saving}),
@@ -116,13 +118,19 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        writer = asyncio.create_task(_write_used_keys(access))
+        beside = [
+            asyncio.create_task(
+                now_and_then(_USED_KEYS_SECONDS, access.note_used_keys, "used_keys_not_written")
+            ),
+            asyncio.create_task(now_and_then(LOOK_SECONDS, hearing.look, "hearing_not_known")),
+        ]
         asyncio.get_running_loop().add_signal_handler(END_STREAMS, hub.end)
         try:
             yield
         finally:
-            writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             with contextlib.suppress(DatabaseUnavailableError):
                 await access.note_used_keys()
             await close()
@@ -146,12 +154,3 @@ def create_app(
         observe=metrics.observer(settings),
         close=close,
     )
-
-
-async def _write_used_keys(access: Access) -> None:
-    while True:
-        await asyncio.sleep(_USED_KEYS_SECONDS)
-        try:
-            await access.note_used_keys()
-        except Exception as error:  # noqa: BLE001 (what is written in a while must not end the writing)
-            _log.warning("used_keys_not_written", error=type(error).__name__)

@@ -30,11 +30,12 @@ from rxdesk.kit.addresses import AllowList
 from rxdesk.kit.clock import Clock, utc_now
 from rxdesk.kit.egress import Egress
 from rxdesk.kit.parents import end_with_parent
+from rxdesk.kit.repeating import now_and_then
 from rxdesk.kit.sealing import Sealer, read_keys
 from rxdesk.kit.targets import Resolver
 from rxdesk.settings import Settings
 from rxdesk.waiting_room import calling, habits
-from rxdesk.waiting_room.hearing import Hearing
+from rxdesk.waiting_room.hearing import LOOK_SECONDS, Hearing
 from rxdesk.waiting_room.lifecycle import Rules
 from rxdesk.wallet import google_pushing, pushing, settling
 from rxdesk.wallet.apple.apns import ApnsClient, Pushed, apns_tls
@@ -49,7 +50,7 @@ from rxdesk.webhooks.recording import Recorded
 _KEEP_SECONDS = 4.0  # many receivers close an idle connection after five
 _TIDY_SECONDS = 3600.0
 _RETURN_SECONDS = 30.0
-_LONGEST_BREAK = timedelta(minutes=2)  # between two looks for patients to put back, however slow they are
+_ANSWER_SECONDS = 2.0
 _LEARN_SECONDS = 3600.0
 _METRICS_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05  # between batches of what is tidied up
@@ -119,7 +120,7 @@ def compose(
     if giver is not None:
         work = google_pushing.GooglePushes(access, giver, clock, chance).work()
         google = Worker(to_claim, work, clock=clock)
-    hearing = Hearing(clock())
+    hearing = Hearing(clock, lambda: pool.answers(_ANSWER_SECONDS))
     return Composed(worker, pusher, client, google, deliveries, pool, access, settings, clock, hearing)
 
 
@@ -139,17 +140,18 @@ def _push_client(settings: Settings, egress: Egress, clock: Clock) -> ApnsClient
 async def run(composed: Composed, stopping: asyncio.Event) -> None:
     """Deliver, tidy up and count until `stopping` is set, and end what is in flight."""
     beside = [
-        asyncio.create_task(_now_and_then(_TIDY_SECONDS, lambda: tidy(composed), "not_tidied")),
+        asyncio.create_task(now_and_then(_TIDY_SECONDS, lambda: tidy(composed), "not_tidied")),
+        asyncio.create_task(now_and_then(LOOK_SECONDS, composed.hearing.look, "hearing_not_known")),
         asyncio.create_task(
-            _now_and_then(_RETURN_SECONDS, lambda: return_patients(composed), "patients_not_returned")
+            now_and_then(_RETURN_SECONDS, lambda: return_patients(composed), "patients_not_returned")
         ),
         asyncio.create_task(
-            _now_and_then(_RETURN_SECONDS, lambda: tell_of_imports(composed), "imports_not_told")
+            now_and_then(_RETURN_SECONDS, lambda: tell_of_imports(composed), "imports_not_told")
         ),
         asyncio.create_task(
-            _now_and_then(_LEARN_SECONDS, lambda: learn_habits(composed), "habits_not_learned")
+            now_and_then(_LEARN_SECONDS, lambda: learn_habits(composed), "habits_not_learned")
         ),
-        asyncio.create_task(_now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
+        asyncio.create_task(now_and_then(_METRICS_SECONDS, _counter(composed), "not_counted")),
     ]
     try:
         workers = (composed.worker, composed.pusher, composed.google)
@@ -162,15 +164,6 @@ async def run(composed: Composed, stopping: asyncio.Event) -> None:
             await composed.push_client.close()
         composed.deliveries.egress.close()
         await composed.pool.close()
-
-
-async def _now_and_then(seconds: float, work: Callable[[], Awaitable[None]], failure: str) -> None:
-    while True:
-        try:
-            await work()
-        except Exception as error:  # noqa: BLE001 - it is done again in a while, and must not end the deliveries
-            _log.warning(failure, error=type(error).__name__)
-        await asyncio.sleep(seconds)
 
 
 async def tidy(composed: Composed) -> None:
@@ -194,10 +187,7 @@ async def tidy(composed: Composed) -> None:
 async def return_patients(composed: Composed) -> None:
     """Put the patients of doctors who have vanished back to their queues, where nobody has called meanwhile."""
     rules, hearing = Rules.of(composed.settings), composed.hearing
-    organisations = await _organisations(composed)
-    # While the database is away nobody is heard by any process.
-    hearing.go_on(composed.clock(), max(rules.heartbeat, _LONGEST_BREAK))
-    for organisation_id in organisations:
+    for organisation_id in await _organisations(composed):
         try:
             await composed.access.write_as_system(
                 organisation_id, "worker", lambda tx: calling.return_vanished(tx, rules, hearing.since)

@@ -8,20 +8,20 @@ import asyncio
 import contextlib
 import random
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
 import pytest
 from tests.conftest import UNSAFE
-from tests.db.pools import Opened, open_pool, use
+from tests.db.pools import LONG, Opened, open_pool, use
+from tests.webhooks.engine import eventually
 
 from rxdesk.db import embedded, pool
 from rxdesk.db.pool import Connection, DatabaseUnavailableError
 
 SIZE = 8
 LIMIT = 2
-LONG = 60.0  # seconds; a test that waits for so long has failed
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +66,6 @@ async def _backends(administrator: Connection) -> int:
     return counted
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LONG / 2):
-        while not condition():
-            await asyncio.sleep(0.001)
-
-
 @contextlib.asynccontextmanager
 async def _held(opened: Opened, count: int = LIMIT) -> AsyncIterator[list[contextlib.AsyncExitStack]]:
     """Have so many connections in use; each is given back when its stack is closed, or at the end."""
@@ -95,7 +89,7 @@ def _requests(opened: Opened, count: int, served: list[int]) -> list[asyncio.Tas
 async def _rest(opened: Opened, *, held: int = 0) -> None:
     """See that nobody waits, and that the pool counts the connections that there are, but for an attempt under way."""
     its = opened.pool
-    await _until(
+    await eventually(
         lambda: (
             not its._waiting
             and len(its._in_use) == held
@@ -107,7 +101,7 @@ async def _rest(opened: Opened, *, held: int = 0) -> None:
 async def test_who_is_refused_a_connection_has_the_next_that_comes_free(limited: Opened) -> None:
     async with _held(limited) as held:
         task = asyncio.create_task(use(limited.pool, 2, seconds=LONG))
-        await _until(lambda: limited.refused > 0)
+        await eventually(lambda: limited.refused > 0)
         await asyncio.sleep(0)
         assert not task.done()
         await held[0].aclose()
@@ -121,7 +115,7 @@ async def test_they_are_served_in_the_order_of_coming(limited: Opened) -> None:
     served: list[int] = []
     async with _held(limited) as held:
         tasks = _requests(limited, SIZE * 3, served)
-        await _until(lambda: limited.refused >= SIZE - LIMIT)
+        await eventually(lambda: limited.refused >= SIZE - LIMIT)
         await held[0].aclose()
         await asyncio.gather(*tasks)
     assert served == list(range(SIZE * 3))
@@ -177,12 +171,12 @@ async def test_those_that_leave_take_nothing_along(administrator: Connection, li
             before = limited.refused
             tasks = _requests(limited, SIZE * 2, [])
             await asyncio.sleep(0)
-            await _until(lambda: limited.refused >= before + when)  # noqa: B023 (called in this very round)
+            await eventually(lambda: limited.refused >= before + when)  # noqa: B023 (called in this very round)
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
             assert {type(end) for end in ends} == {asyncio.CancelledError}
-            await _until(lambda: limited.pool._asking is None)
+            await eventually(lambda: limited.pool._asking is None)
             await _rest(limited, held=LIMIT)
     await _rest(limited)
     assert await _backends(administrator) == LIMIT
@@ -194,7 +188,7 @@ async def test_it_grows_again_when_postgresql_has_room(administrator: Connection
     async with _held(limited):
         served: list[int] = []
         tasks = _requests(limited, SIZE * 2, served)
-        await _until(lambda: limited.refused >= SIZE - LIMIT)
+        await eventually(lambda: limited.refused >= SIZE - LIMIT)
         await _limit(administrator, -1)
         await asyncio.gather(*tasks)
         assert limited.pool._open > LIMIT
@@ -209,10 +203,10 @@ async def test_a_connection_that_is_lost_meanwhile_is_replaced(
     async with _held(limited) as held:
         served: list[int] = []
         tasks = _requests(limited, SIZE * 2, served)
-        await _until(lambda: limited.refused >= SIZE - LIMIT)
+        await eventually(lambda: limited.refused >= SIZE - LIMIT)
         pid = limited.connections[0].get_server_pid()
         assert await administrator.fetchval("SELECT pg_terminate_backend($1, 2000)", pid)
-        await _until(limited.connections[0].is_closed)
+        await eventually(limited.connections[0].is_closed)
         await held[0].aclose()
         await asyncio.gather(*tasks)
         assert sorted(served) == list(range(SIZE * 2))

@@ -316,7 +316,7 @@ MUTATIONS = (
         "wallet/saving.py",
         "return told.object is not None and told.object.has_users",
         "return False",
-        ("tests/api/public/test_google_limits.py", "-k", "one_of_several"),
+        ("tests/api/public/test_google_holders.py", "-k", "one_of_several"),
     ),
 )
 

@@ -28,6 +28,7 @@ from rxdesk.webhooks import log
 _LOOK_SECONDS = 0.15
 _AT_ONCE = 100
 _LOOPBACK = "http+127.0.0.0/8:*, http+[::1/128]:*"
+_ANY = 2**63 - 1  # no event stands behind it
 _PATIENCE_SECONDS = 30.0  # a program that is being written may stand at a breakpoint
 
 Post: TypeAlias = Callable[[bytes, Mapping[str, str]], Awaitable[dict[str, Any]]]
@@ -108,7 +109,7 @@ class Listener:
             raise CliError(finding.message)
         of = await queries.organisation(connection, self.organisation)
         await commands.enter(connection, of.id)
-        after = await self._newest(connection, of.id)
+        after, position = await self._newest(connection, of.id)
         self.begun()
         waiting: asyncio.Queue[tuple[Heard, bytes]] = asyncio.Queue()
         forwarder = asyncio.create_task(self._forward(waiting))
@@ -116,8 +117,10 @@ class Listener:
             while not forwarder.done():
                 arguments = (after, _AT_ONCE, self.kind, *log.WHOLE_FOR)
                 found = await look(connection, of.id, log.EVENTS, *arguments)
-                if found is None:  # the last one is not kept any more: what is kept followed it
-                    after = ""
+                if (
+                    found is None
+                ):  # the last one is not kept any more; others before it may be, which wait for delivery
+                    after, _ = await self._newest(connection, of.id, position)
                     continue
                 page = json.loads(found)
                 for event in page["data"]:
@@ -125,7 +128,9 @@ class Listener:
                     self.tell(heard)
                     if self.post is not None:
                         waiting.put_nowait((heard, await self._body(connection, of.id, event["uid"])))
-                after = page["next"] or after
+                if page["data"]:
+                    after = page["next"]
+                    position = await self._position(connection, of.id, after) or position
                 if len(page["data"]) < _AT_ONCE:
                     await asyncio.sleep(_LOOK_SECONDS)
             forwarder.result()  # it ends by what it cannot deal with only
@@ -133,12 +138,22 @@ class Listener:
             forwarder.cancel()
 
     @staticmethod
-    async def _newest(connection: Connection, organisation_id: int) -> str:
-        newest: str | None = await connection.fetchval(
-            "SELECT uid FROM events WHERE organisation_id = $1 ORDER BY position DESC LIMIT 1",
+    async def _newest(connection: Connection, organisation_id: int, until: int = _ANY) -> tuple[str, int]:
+        """Give the newest event that is kept, or of those until a position, and where it stands; "" for none."""
+        row = await connection.fetchrow(
+            "SELECT uid, position FROM events WHERE organisation_id = $1 AND position <= $2 "
+            "ORDER BY position DESC LIMIT 1",
             organisation_id,
+            until,
         )
-        return newest or ""
+        return ("", 0) if row is None else (row["uid"], row["position"])
+
+    @staticmethod
+    async def _position(connection: Connection, organisation_id: int, uid: str) -> int | None:
+        position: int | None = await connection.fetchval(
+            "SELECT position FROM events WHERE organisation_id = $1 AND uid = $2", organisation_id, uid
+        )
+        return position
 
     @staticmethod
     async def _body(connection: Connection, organisation_id: int, uid: str) -> bytes:

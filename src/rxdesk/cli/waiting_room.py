@@ -240,7 +240,8 @@ def call_next(
     from rxdesk.waiting_room import calling
 
     async def call(tx: Transaction, rules: Rules) -> tuple[Any, list[str]]:
-        visit = await calling.call_next(tx, doctor, rules)
+        # It hears no doctor: whoever has vanished is the worker's to judge.
+        visit = await calling.call_next(tx, doctor, rules, heard_since=tx.now)
         return visit, [] if visit is not None else await calling.kept_for(tx, doctor)
 
     visit, kept = _do(organisation, data_dir, config, call)

@@ -171,7 +171,7 @@ def export(
         return issuer.apple_pass(tx.organisation_id, held, tx.now)
 
     content = on_organisation(settings, "wallet", organisation, command)
-    # A new file is its owner's alone: whoever has it may show and update the pass.
+    # Its owner's alone, where it is made: whoever has it may show and update the pass.
     with open(out, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
         file.write(content)
     if as_json:

@@ -125,9 +125,7 @@ WHERE v.organisation_id = $1 AND v.status = 'waiting' AND v.preferred_doctor_uid
   AND v.deleted_at IS NULL"""
 
 
-async def call_next(
-    tx: Transaction, doctor_uid: str, rules: Rules, heard_since: datetime | None = None
-) -> Visit | None:
+async def call_next(tx: Transaction, doctor_uid: str, rules: Rules, heard_since: datetime) -> Visit | None:
     """Give the doctor the patient who is due in the shops of the duty; None when nobody is.
 
     Nobody has vanished in a time in which doctors could not be heard, which was before `heard_since`.
@@ -172,7 +170,7 @@ async def kept_for(tx: Transaction, doctor_uid: str) -> list[str]:
     ]
 
 
-async def return_vanished(tx: Transaction, rules: Rules, heard_since: datetime | None = None) -> int:
+async def return_vanished(tx: Transaction, rules: Rules, heard_since: datetime) -> int:
     """Put back the patients of all doctors who have vanished, as `call_next`; gives how many."""
     last_seen = _last_seen(tx, rules, heard_since)
     shops = await tx.connection.fetch(_SHOPS_OF_VANISHED, tx.organisation_id, last_seen)
@@ -183,10 +181,10 @@ async def return_vanished(tx: Transaction, rules: Rules, heard_since: datetime |
     return await _return(tx, last_seen, uids)
 
 
-def _last_seen(tx: Transaction, rules: Rules, heard_since: datetime | None) -> datetime:
+def _last_seen(tx: Transaction, rules: Rules, heard_since: datetime) -> datetime:
     """Give the time before which a doctor must have been seen last to count as vanished."""
     since = tx.now - rules.heartbeat - rules.grace
-    return since if heard_since is None or heard_since < since else _NEVER
+    return since if heard_since < since else _NEVER
 
 
 async def _return(tx: Transaction, last_seen: datetime, shop_uids: list[str]) -> int:

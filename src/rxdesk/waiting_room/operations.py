@@ -182,7 +182,7 @@ async def send_heartbeat(call: Call) -> Answer:
     try:
         return await call.write(duty.heartbeat, call.uid("doctor_uid"))
     except DatabaseUnavailableError:
-        call.services.part(Hearing).begin_anew(call.now)
+        call.services.part(Hearing).begin_anew()
         raise
 
 

@@ -199,8 +199,8 @@ _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "1–255 visible ASCII characters, such as a new UUID for each call: the same key and body give the "
-    "same answer for 24 hours",
+    "description": "1–255 visible ASCII characters, such as a new UUID for each call: the same key, path and body "
+    "give the same answer for 24 hours",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
 _IF_NONE_MATCH = {

@@ -29,6 +29,7 @@ from rxdesk.access import Caller
 
 T = TypeVar("T")
 _HOST_BITS = 64
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")  # what a translator makes of addresses of IPv4 (RFC 6052)
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _log = structlog.get_logger("rxdesk.rate_limit")
@@ -328,6 +329,8 @@ def _subscriber(address: str) -> str:
         return address
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
+    if parsed in _TRANSLATED:
+        return str(ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF))
     return str(ipaddress.IPv6Address(int(parsed) >> _HOST_BITS << _HOST_BITS))
 
 

@@ -215,3 +215,11 @@ async def google_world(
             server.deliver = lambda url, body: world.callbacks.append((url, body))
             server.double.trouble = lambda _: world.troubles.pop(0) if world.troubles else None
             yield world
+
+
+async def saved(world: GoogleWorld, cluster: embedded.Address, **members: Any) -> dict[str, Any]:
+    """A pass that its holder has saved, and all that came of it done."""
+    issued = await world.issue(**members)
+    await world.save(issued)
+    await world.work(cluster)
+    return issued

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.api.public.googling import GoogleWorld, change, points, redesign
+from tests.api.public.googling import GoogleWorld, change, points, redesign, saved
 from tests.api.wallet.cards import put
 from tests.wallet.test_png import png
 
@@ -34,14 +34,6 @@ def rows(world: GoogleWorld, issued: dict[str, Any]) -> list[dict[str, Any]]:
         "cardRowTemplateInfos"
     ]
     return found
-
-
-async def saved(world: GoogleWorld, cluster: embedded.Address, **members: Any) -> dict[str, Any]:
-    """A pass that its holder has saved, and all that came of it done."""
-    issued = await world.issue(**members)
-    await world.save(issued)
-    await world.work(cluster)
-    return issued
 
 
 # ------------------------------------------------------------------------------------------ what a pass looks like
@@ -344,69 +336,3 @@ async def test_a_class_that_google_lost_is_given_again(world: GoogleWorld, clust
 
 
 # --------------------------------------------------------------------------------------------- who holds a pass
-async def test_the_deletion_by_one_of_several_ends_nothing_for_the_other(
-    world: GoogleWorld, cluster: embedded.Address
-) -> None:
-    """Of a class that was given before it had one holder: the callback does not say who has deleted the pass."""
-    issued = await saved(world, cluster)
-    object_id = world.object(issued)["id"]
-    world.double.holders[object_id].add("another")
-    await world.delete(issued)
-    await world.send(issued, "x")
-    await world.work(cluster)
-    assert await world.devices() == [[("google", "sent", None)]]
-    world.clock.moment += timedelta(seconds=1)
-    world.double.forget(object_id, "another")
-    body = world.server.signer.callback("del", "x", object_id, world.double.issuer, world.clock())
-    assert await world.call_back(f"/w/{world.tenant.organisation.public_code}/v1/google", body) == 200
-    await world.send(issued, "y")
-    assert (await world.told())[-1]["status"] == "no_device"
-
-
-async def test_a_deletion_is_heard_later_while_google_cannot_be_asked(world: GoogleWorld) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    world.clock.moment += timedelta(seconds=1)
-    object_id, code = world.object(issued)["id"], world.tenant.organisation.public_code
-    world.double.forget(object_id)
-    body = world.server.signer.callback("del", "x", object_id, world.double.issuer, world.clock())
-    for trouble in (fault(500, "backendError"), fault(403, "permissionDenied"), (200, {})):
-        world.troubles.append(trouble)
-        assert await world.call_back(f"/w/{code}/v1/google", body) == 503
-    await world.send(issued, "x")
-    assert (await world.told())[-1]["status"] == "queued"
-    assert await world.call_back(f"/w/{code}/v1/google", body) == 200
-    await world.send(issued, "y")
-    assert (await world.told())[-1]["status"] == "no_device"
-
-
-async def test_a_deletion_of_what_google_does_not_have_is_one(world: GoogleWorld) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    world.troubles.append(fault(404, "resourceNotFound"))
-    world.clock.moment += timedelta(seconds=1)
-    await world.delete(issued)
-    await world.send(issued, "x")
-    assert (await world.told())[-1]["status"] == "no_device"
-
-
-async def test_a_callback_that_comes_again_with_a_later_end_changes_nothing(world: GoogleWorld) -> None:
-    issued = await world.issue()
-    await world.save(issued)
-    object_id, code = world.object(issued)["id"], world.tenant.organisation.public_code
-    world.clock.moment += timedelta(seconds=1)
-    await world.delete(issued)
-    [row] = await world.tenant.rows(
-        "SELECT callback_nonce FROM wallet_google_passes WHERE organisation_id = $1"
-    )
-    again = world.server.signer.callback(
-        "save",
-        "x",
-        object_id,
-        world.double.issuer,
-        world.clock() + timedelta(minutes=1),
-        row["callback_nonce"],
-    )
-    assert await world.call_back(f"/w/{code}/v1/google", again) == 200
-    await world.send(issued, "x")
-    assert (await world.told())[-1]["status"] == "no_device"

@@ -306,13 +306,14 @@ async def test_the_worker_puts_nobody_back_who_could_not_be_heard(
 
     async def looks(times: int) -> str:
         for _ in range(times):
+            await composed.hearing.look()
             await working.return_patients(composed)
             room.later(seconds=30)
         return str((await room.status(uid))["status"])
 
     try:
         assert await looks(10) == "allocated"
-        room.later(minutes=10)  # no look is taken while the database is away
+        room.later(minutes=10)  # and nothing ran meanwhile
         assert await looks(11) == "allocated"
         assert await looks(1) == "waiting"
     finally:

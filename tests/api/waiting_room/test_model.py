@@ -24,7 +24,7 @@ from tests.api.waiting_room import model
 from tests.api.waiting_room.model import Doctor, Model, RefusedError
 from tests.api.waiting_room.room import Room
 from tests.conftest import FixedClock, InProcess, in_process
-from tests.factories import make_tenant
+from tests.factories import LONG_AGO, make_tenant
 
 from rxdesk.access import Access
 from rxdesk.db import embedded
@@ -286,7 +286,7 @@ class Waiting(RuleBasedStateMachine):
         """What the worker does now and then."""
         self.world.run(
             self.world.access.write_as_system(
-                self.room.tenant.id, "worker", lambda tx: return_vanished(tx, RULES)
+                self.room.tenant.id, "worker", lambda tx: return_vanished(tx, RULES, LONG_AGO)
             )
         )
         self.model.bring_back(frozenset(self.shops))

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from tests.api.waiting_room.room import Room
 from tests.conftest import ENCRYPTION_KEYS, settings_for
+from tests.factories import LONG_AGO
 from tests.webhooks.engine import command
 
 from rxdesk.access import Transaction
@@ -130,9 +131,13 @@ async def test_a_patient_who_comes_back_to_the_queue_raises_it(shop: Shop) -> No
     before = await shop.revisions()
     room.later(hours=1)
     moment = room.inside.clock.moment
-    assert await command(room.tenant, lambda tx: calling.return_vanished(tx, RULES), now=moment) == 1
+    assert (
+        await command(room.tenant, lambda tx: calling.return_vanished(tx, RULES, LONG_AGO), now=moment) == 1
+    )
     assert await shop.revisions() == {**before, shop.uid: before[shop.uid] + 1}
-    assert await command(room.tenant, lambda tx: calling.return_vanished(tx, RULES), now=moment) == 0
+    assert (
+        await command(room.tenant, lambda tx: calling.return_vanished(tx, RULES, LONG_AGO), now=moment) == 0
+    )
     assert await shop.revisions() == {**before, shop.uid: before[shop.uid] + 1}
 
 
@@ -203,7 +208,7 @@ async def test_a_patient_who_is_called_as_the_visit_is_cancelled(
     """All shops of the doctor's duty are concerned, also if the doctor was not known before the lock."""
     room = shop.room
     before = await shop.revisions()
-    async with held(cluster, room, lambda tx: calling.call_next(tx, shop.colleague, RULES)) as (
+    async with held(cluster, room, lambda tx: calling.call_next(tx, shop.colleague, RULES, LONG_AGO)) as (
         visit,
         process,
     ):
@@ -228,7 +233,10 @@ async def test_such_a_visit_is_not_cancelled_before_all_rooms_are_locked(
     try:
         await other.execute(f"SET rxdesk.organisation_id = '{room.tenant.id}'")
         await other.execute("BEGIN")
-        async with held(cluster, room, lambda tx: calling.call_next(tx, shop.colleague, RULES)) as (_, first):
+        async with held(cluster, room, lambda tx: calling.call_next(tx, shop.colleague, RULES, LONG_AGO)) as (
+            _,
+            first,
+        ):
             change = asyncio.create_task(_sent(CHANGES["the patient cancels"], shop))
             assert await waits_for(room, first, change)
             # Is next to have the lock of the other room.
