@@ -8,7 +8,6 @@ import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import structlog
 
 from rxdesk import routes
 from rxdesk.access import Access
@@ -35,7 +34,6 @@ from rxdesk.web.live import Hub, Limits
 from rxdesk.web.rate_limit import RateLimiter, read_networks
 from rxdesk.web.routing import router
 
-_log = structlog.get_logger("rxdesk.app")
 _USED_KEYS_SECONDS = 30.0
 _READY_SECONDS = 1.0
 
