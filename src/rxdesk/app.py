@@ -8,7 +8,6 @@ import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-
 from rxdesk import routes
 from rxdesk.access import Access
 from rxdesk.db.pool import Connect, DatabaseUnavailableError, Pool
