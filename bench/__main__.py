@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,17 +16,27 @@ from typing import Any
 
 from rich.console import Console
 
-from bench import arguments, checks, database, extras, report, streams, waiting_room, wallet, workloads
+from bench import (
+    arguments,
+    checks,
+    database,
+    extras,
+    growth,
+    report,
+    streams,
+    waiting_room,
+    wallet,
+    workloads,
+)
 from bench.arguments import DELIVERIES, STREAMS, WAITING, WALLET
-from bench.data import BUSY, QUIET, Filled
+from bench.data import Filled
 from bench.deliveries import section
 from bench.load import BenchError, Request, Run, wrk
 from bench.measuring import Plan, compared, figures, interleaved, ratio
-from bench.servers import RXDESK, Contestant, Running, all_running, present, running
+from bench.servers import RXDESK, Contestant, Running, all_running, present
 from rxdesk.db import embedded
 
 MAIN = "bench_main"
-GROWTH = ("order", "prescription", "patient_email", "statistics")
 ORGANISATIONS = 200
 BARE = "bare"
 LIMIT = "order against bare"
@@ -40,7 +49,7 @@ class Bench:
     def __init__(
         self,
         plan: Plan,
-        server: embedded.Server,
+        server: database.Cluster,
         folder: Path,
         *,
         quick: bool,
@@ -49,7 +58,6 @@ class Bench:
         self.plan = plan
         self.contestants = contestants
         self.server = server
-        self.address = server.address
         self.folder = folder
         self.quick = quick
         # Where single rounds tell little, there are three times as many, but not in three minutes.
@@ -58,6 +66,11 @@ class Bench:
         self.began = time.monotonic()
         self.console = Console(stderr=True, highlight=False)
         self.status = self.console.status("")
+
+    @property
+    def address(self) -> embedded.Address:
+        """Where PostgreSQL answers."""
+        return self.server.address
 
     def tell(self, line: str) -> None:
         """Show what is being done; without a terminal, only what begins."""
@@ -139,64 +152,16 @@ class Bench:
 
     def growth(self, main: Filled) -> dict[str, Any]:
         """Ask databases of several sizes in turn."""
-        sizes = {"bench_1000": self.fill("bench_1000", {"growth": 1000})[0], MAIN: main}
-        if not self.quick:
-            self.part("making 3,000,000 orders")
-            sizes["bench_3000000"] = self.fill("bench_3000000", {"growth": 3_000_000})[0]
-        least, *others = sizes
-        most = others[-1]
-        self.part(f"growth from {sizes[least].orders:,} to {sizes[most].orders:,} orders")
-        with self._servers(sizes) as servers:
-            curve: dict[str, Any] = {}
-            for name in GROWTH:
-                targets = {size: (servers[size], workloads.growing(sizes[size], name)) for size in sizes}
-                # An order's rows stand on the most pages: its ratio is the nearest to the goal.
-                plan = self.often if name == "order" else self.plan
-                runs = interleaved(
-                    plan, targets, self.server.pid, tell=self.tell, warm_requests=self._to_warm_up(name)
-                )
-                curve[name] = {size: ratio(runs[size], runs[least]) for size in others}
-            # Each order for the first time: its pages come from the system's cache.
-            targets = {size: (servers[size], workloads.wide(sizes[size], "order")) for size in sizes}
-            runs = interleaved(self.plan, targets, self.server.pid, tell=self.tell)
-            first = {size: ratio(runs[size], runs[least]) for size in others}
-            busy = None
-            if not self.quick:
-                both = {
-                    uid: (servers[most], workloads.doctor_statistics(sizes[most], uid))
-                    for uid in ("doc-1", "doc-2")
-                }
-                runs = interleaved(self.plan, both, self.server.pid, tell=self.tell)
-                busy = ratio(runs["doc-1"], runs["doc-2"])
-        orders = [one.orders for one in sizes.values()]
-        return {"orders": orders, "curve": curve, "first_touch": first, "busy_doctor": busy}
-
-    def _to_warm_up(self, name: str) -> int:
-        """Give how many requests let every connection ask for the whole working set once.
-
-        Each is a process of the database's that maps a page of shared buffers when it first looks at it.
-        """
-        if self.quick or name == "statistics":
-            return 0
-        return workloads.WORKING_SET * self.plan.connections
-
-    def _servers(self, sizes: Mapping[str, Filled]) -> Any:  # noqa: ANN401 (a context manager of a dict)
-        @contextmanager
-        def every() -> Any:  # noqa: ANN401
-            with ExitStack() as stack:
-                yield {
-                    name: stack.enter_context(
-                        running(
-                            present()[0],
-                            database.at(self.address, name),
-                            cores=self.plan.servers,
-                            log=self.folder / f"{name}.log",
-                        )
-                    )
-                    for name in sizes
-                }
-
-        return every()
+        return growth.measure(
+            self.plan,
+            self.server,
+            self.folder,
+            (MAIN, main),
+            fill=self.fill,
+            quick=self.quick,
+            tell=self.tell,
+            part=self.part,
+        )
 
     def organisations(self) -> dict[str, Any]:
         """Ask one organisation, and 200 in turn, on the same database; and the bare limit, who sets none, in turn."""
@@ -329,7 +294,6 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
     bench.part(f"making {orders:,} orders")
     [main_data] = bench.fill(MAIN, {"main": orders})
     address = database.at(bench.address, MAIN)
-    pid = bench.server.pid
     runs = bench.compare(main_data, chosen)
     limit = runs.pop(LIMIT, None)
     # How much of a contestant's processor time RxDesk takes.
@@ -345,23 +309,14 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
     if not whole:
         return result
     bench.part("pgbench")
-    result["pgbench_order_us"] = extras.pgbench(address, main_data, bench.folder, bench.plan, pid)
-    growth = bench.growth(main_data)
-    result["growth"] = {name: list(ratios.values())[-1].median for name, ratios in growth["curve"].items()}
-    result["growth_curve"] = {
-        "orders": growth["orders"],
-        **{
-            name: {size: asdict(one) for size, one in ratios.items()}
-            for name, ratios in growth["curve"].items()
-        },
-        "order_first_touch": {size: asdict(one) for size, one in growth["first_touch"].items()},
-    }
-    if growth["busy_doctor"] is not None:
-        result["busy_doctor"] = {"prescriptions": [BUSY, QUIET], **asdict(growth["busy_doctor"])}
+    result["pgbench_order_us"] = extras.pgbench(
+        address, main_data, bench.folder, bench.plan, bench.server.pid
+    )
+    result |= bench.growth(main_data)
     result["organisations"] = bench.organisations()
     bench.part("memory")
     found = extras.memory(
-        address, main_data, bench.plan, pid, bench.folder, 5_000 if bench.quick else 100_000
+        address, main_data, bench.plan, bench.server.pid, bench.folder, 5_000 if bench.quick else 100_000
     )
     result["memory_mb"], result["memory"] = found["mb"], found
     imported = 1_000 if bench.quick else 20_000
@@ -369,7 +324,9 @@ def _compared(bench: Bench, chosen: list[str], *, whole: bool) -> dict[str, Any]
     copied = extras.import_vs_copy(bench.address, bench.folder, imported, bench.plan.rounds, bench.tell)
     result["import_vs_copy"], result["import_vs_copy_rounds"] = copied.median, asdict(copied)
     bench.part("two workers")
-    result["two_workers_rps"] = asdict(extras.two_workers(address, main_data, bench.often, pid, bench.folder))
+    result["two_workers_rps"] = asdict(
+        extras.two_workers(address, main_data, bench.often, bench.server.pid, bench.folder)
+    )
     bench.part("start")
     result["start_s"] = extras.start(bench.folder / "demo", 1 if bench.quick else 3)
     return result

@@ -87,7 +87,7 @@ SELECT $1, d.uid, d.document
 FROM product_documents_of($1, ARRAY(SELECT uid FROM products WHERE organisation_id = $1)) d"""
 
 _ORDER = "'ord-' || lpad(i::text, 8, '0')"
-# $5: patients
+# $5: patients. The items of an order lie together, as whoever writes an order leaves them.
 _ORDERS = (
     f"""INSERT INTO orders (organisation_id, uid, status, name, patient_uid, email, email_key, created_at, updated_at,
       actor_kind, actor_uid)
@@ -100,14 +100,16 @@ _ORDERS = (
     FROM generate_series($3::int, $4::int) i, (SELECT $2::timestamptz, $5::int) unused""",
     f"""INSERT INTO order_items (organisation_id, uid, order_uid, sku_uid, position, quantity)
     SELECT $1, 'oi-' || i || '-' || n, {_ORDER}, 'sku-' || (i % {PRODUCTS} + 1) || '-' || n, n, n
-    FROM generate_series($3::int, $4::int) i, generate_series(1, 2) n, (SELECT $2::timestamptz, $5::int) unused""",
+    FROM generate_series($3::int, $4::int) i, generate_series(1, 2) n, (SELECT $2::timestamptz, $5::int) unused
+    ORDER BY i, n""",
     f"""INSERT INTO fulfillment_orders (organisation_id, uid, order_uid, position)
     SELECT $1, 'fo-' || i, {_ORDER}, 0
     FROM generate_series($3::int, $4::int) i, (SELECT $2::timestamptz, $5::int) unused""",
     f"""INSERT INTO fulfillment_order_items (organisation_id, uid, order_uid, fulfillment_order_uid, order_item_uid,
       position)
     SELECT $1, 'foi-' || i || '-' || n, {_ORDER}, 'fo-' || i, 'oi-' || i || '-' || n, n
-    FROM generate_series($3::int, $4::int) i, generate_series(1, 2) n, (SELECT $2::timestamptz, $5::int) unused""",
+    FROM generate_series($3::int, $4::int) i, generate_series(1, 2) n, (SELECT $2::timestamptz, $5::int) unused
+    ORDER BY i, n""",
     f"""INSERT INTO pharmacy_orders (organisation_id, uid, order_uid, fulfillment_order_uid, pharmacy_uid,
       delivery_type_uid, position, status, created_at, updated_at, actor_kind, actor_uid)
     SELECT $1, 'po-' || i, {_ORDER}, 'fo-' || i, 'ph-' || (i % 4 + 1), 'dt-1', 0, 'completed', $2, $2, {_ACTOR}

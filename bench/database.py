@@ -21,13 +21,48 @@ from rxdesk.db.pool import Connection
 _SETTINGS = {"autovacuum": "off"}
 
 
+class Cluster:
+    """PostgreSQL in a folder, bound to cores."""
+
+    def __init__(self, folder: Path, cores: set[int] | None) -> None:
+        self._folder = folder
+        self._cores = cores
+        self._server = self._start()
+
+    def _start(self) -> embedded.Server:
+        server = embedded.start(self._folder, purpose="bench", settings=_SETTINGS)
+        if self._cores:
+            cpu.bind(server.pid, self._cores)
+        return server
+
+    @property
+    def address(self) -> embedded.Address:
+        """Where it answers."""
+        return self._server.address
+
+    @property
+    def pid(self) -> int:
+        """Its first process, another one after `restart`."""
+        return self._server.pid
+
+    def stop(self) -> None:
+        """End it; the data stays."""
+        self._server.stop()
+
+    def restart(self) -> None:
+        """Stop it and start it anew on the same data: nothing of it is in shared buffers then."""
+        self.stop()
+        self._server = self._start()
+
+
 @contextmanager
-def cluster(folder: Path, cores: set[int] | None) -> Iterator[embedded.Server]:
+def cluster(folder: Path, cores: set[int] | None) -> Iterator[Cluster]:
     """Run PostgreSQL in a folder, bound to cores."""
-    with embedded.start(folder, purpose="bench", settings=_SETTINGS) as server:
-        if cores:
-            cpu.bind(server.pid, cores)
-        yield server
+    made = Cluster(folder, cores)
+    try:
+        yield made
+    finally:
+        made.stop()
 
 
 def at(address: embedded.Address, name: str) -> embedded.Address:
