@@ -43,14 +43,17 @@ def seconds(pids: Iterable[int]) -> float:
     total = 0.0
     for pid in pids:
         for task in _tasks(pid):
-            try:
-                total += int(_read(f"{task}/schedstat").split(None, 1)[0]) / 1e9
-            except FileNotFoundError:
-                fields = (task / "stat").read_text().rpartition(")")[2].split()
-                total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-            except OSError:  # it has ended meanwhile
-                continue
+            with suppress(OSError):  # it has ended meanwhile
+                total += _ran(task)
     return total
+
+
+def _ran(task: Path) -> float:
+    try:
+        return int(_read(f"{task}/schedstat").split(None, 1)[0]) / 1e9
+    except FileNotFoundError:
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _read(path: str) -> bytes:
@@ -91,4 +94,5 @@ def bind(pid: int, cores: set[int]) -> None:
     """Bind a process, with all its threads and descendants, to cores."""
     for one in tree(pid):
         for task in _tasks(one):
-            os.sched_setaffinity(int(task.name), cores)
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setaffinity(int(task.name), cores)

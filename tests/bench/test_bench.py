@@ -64,6 +64,20 @@ def test_the_time_of_a_process_and_those_below_it() -> None:
 
 
 @needs_proc
+def test_a_thread_that_ends_while_it_is_looked_at_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = cpu._tasks  # noqa: SLF001 (what /proc told a moment ago)
+
+    def tasks(pid: int) -> list[Path]:
+        return [Path(f"/proc/{pid}/task/{2**22 + 1}"), *listed(pid)]
+
+    monkeypatch.setattr(cpu, "_tasks", tasks)
+    mine = os.getpid()
+    assert cpu.seconds([mine]) > 0
+    cpu.bind(mine, os.sched_getaffinity(0))
+    cpu.schedule([mine], os.SCHED_OTHER)
+
+
+@needs_proc
 def test_a_load_that_was_ended_before_it_began_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
