@@ -31,8 +31,12 @@ class Cluster:
 
     def _start(self) -> embedded.Server:
         server = embedded.start(self._folder, purpose="bench", settings=_SETTINGS)
-        if self._cores:
-            cpu.bind(server.pid, self._cores)
+        try:
+            if self._cores:
+                cpu.bind(server.pid, self._cores)
+        except BaseException:
+            server.stop()
+            raise
         return server
 
     @property

@@ -59,8 +59,8 @@ class Growth:
     def of(self, servers: Mapping[str, Running], name: str, *, warm: bool = True) -> dict[str, Any]:
         """Give what a read takes in each, against the smallest.
 
-        `warm` lets every connection ask for the whole working set once before anything is measured: each is a process
-        of the database's that maps a page of shared buffers when it first looks at it.
+        With `warm` the working set is asked for as often as there are connections before anything is measured: each is
+        a process of the database's that maps a page of shared buffers when it first looks at it.
         """
         targets = {
             size: (servers[size], workloads.growing(filled, name)) for size, filled in self._sizes.items()
@@ -70,7 +70,7 @@ class Growth:
         return self._compared(runs)
 
     def first_touch(self, servers: Mapping[str, Running], plan: Plan) -> dict[str, Any]:
-        """Ask for each order for the first time: its pages come from the system's cache."""
+        """Ask for each order once: but for a tenth, its pages come from the system's cache."""
         targets = {
             size: (servers[size], workloads.wide(filled, "order")) for size, filled in self._sizes.items()
         }
@@ -101,8 +101,8 @@ def measure(
 ) -> dict[str, Any]:
     """Give the sections of the report, from the smallest database to the largest, `main` between them.
 
-    The server is started anew once the largest is made, as it is at every start of RxDesk: what filling leaves in it
-    costs an order of a large database some per cent more. That is measured as well.
+    The server is started anew once the largest is made. Right after filling, an order of a large database takes some
+    per cent more, and why is not known (docs/performance.md): so the order is measured then as well, before the rest.
     """
     # Where a single round tells little, there are three times as many, but not in three minutes.
     growth = Growth(plan if quick else replace(plan, rounds=3 * plan.rounds), server, folder, tell=tell)

@@ -150,9 +150,10 @@ _HEAD = [
 
 def _growth(curve: dict[str, Any]) -> list[tuple[str, str]]:
     least, *others = [f"{orders:,}" for orders in curve["orders"]]
+    anew = ", PostgreSQL started anew" if "order_after_filling" in curve else ""
     return [
         (
-            f"growth of {name.replace('_', ' ')}, CPU against {least} orders",
+            f"growth of {name.replace('_', ' ')}{'' if 'filling' in name else anew}, CPU against {least} orders",
             ", ".join(f"{size}: {_times(one)}" for size, one in zip(others, found.values(), strict=True)),
         )
         for name, found in curve.items()

@@ -76,6 +76,8 @@ CONTESTANTS = (
             "--port=PORT",
             "--interface=asginl",
             "--loop=uvloop",
+            "--http=1",  # these two as RxDesk does
+            "--no-ws",
             "--no-access-log",
             "--log-level=warning",
             "bench.peers.bare.app:app",

@@ -1,12 +1,14 @@
 """The limit: a bare ASGI callable on Granian that runs RxDesk's own statements, and does nothing else.
 
 No row security (it connects as the tables' owner), no rate limit, no logs, no time limits, no framework, no
-judgement of the input. What RxDesk costs more than this is what those things cost.
+judgement of the input. What RxDesk costs more than this is what those things cost. In the waiting room it is no
+limit: it judges the key by a statement of its own, where RxDesk does so in the statement that writes (decision 24).
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -99,7 +101,9 @@ class App:
     """The whole server."""
 
     def __init__(self) -> None:
-        self.free: asyncio.Queue[asyncpg.Connection[asyncpg.Record]] = asyncio.Queue()
+        self.free: asyncio.Queue[asyncpg.Connection[asyncpg.Record]] = (
+            asyncio.LifoQueue()
+        )  # newest first, as RxDesk
         self.first = True
 
     async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Any) -> None:  # noqa: ANN401
@@ -111,6 +115,8 @@ class App:
             for _ in range(_CONNECTIONS):
                 settings = {"jit": "off", "plan_cache_mode": "force_generic_plan", "timezone": "UTC"}
                 self.free.put_nowait(await asyncpg.connect(server_settings=settings))
+            gc.collect()
+            gc.freeze()  # as all the others do
         connection = await self.free.get()
         try:
             status, body = await self._answer(connection, scope, receive)
