@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import asyncpg
 import pytest
 from tests.factories import Tenant
 from tests.webhooks.engine import eventually, happen
 
+from rxdesk.cli import listening as listens
+from rxdesk.cli.common import CliError
 from rxdesk.cli.listening import Listener
 from rxdesk.db import embedded
 
@@ -45,3 +48,19 @@ async def test_it_goes_on_when_the_last_event_that_it_heard_is_not_kept_any_more
         listening.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listening
+
+
+async def test_a_server_that_ends_amid_a_statement_has_ended(
+    cluster: embedded.Address, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction around the statement is then rolled back on a connection that still reads: asyncpg says so."""
+
+    async def cut_off(*_: object) -> None:
+        raise asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress")
+
+    monkeypatch.setattr(listens, "look", cut_off)
+    [row] = await tenant.rows("SELECT slug FROM organisations WHERE id = $1")
+    database = cluster.connect_args(embedded.APP)
+    listener = Listener(database, row["slug"], None, "", None, lambda: None, lambda _: None, lambda *_: None)
+    with pytest.raises(CliError, match="listen again"):
+        await listener.run()

@@ -95,8 +95,14 @@ class Listener:
         async with connected(self.database) as connection:
             try:
                 await self._listen(connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                if not connection.is_closed() and not isinstance(error, asyncpg.AdminShutdownError):
+            except (
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,  # of a rollback, where the end came amid the statement before it
+                OSError,
+            ) as error:
+                ended = isinstance(error, asyncpg.AdminShutdownError | asyncpg.InternalClientError)
+                if not ended and not connection.is_closed():
                     raise
                 message = (
                     "the connection to the database has ended: see that the server runs, then listen again"
