@@ -153,7 +153,7 @@ class Bench:
     def growth(self, main: Filled) -> dict[str, Any]:
         """Ask databases of several sizes in turn."""
         return growth.measure(
-            self.plan,
+            (self.often, self.plan),
             self.server,
             self.folder,
             (MAIN, main),

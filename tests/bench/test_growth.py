@@ -97,7 +97,8 @@ def test_the_largest_is_asked_before_and_after_the_server_is_started_anew(
 ) -> None:
     """Nothing is measured here: what rounds would have found is given."""
     recorded = Recorded()
-    monkeypatch.setattr(growth, "_DATABASES", {10: "small", 1000: "large"})
+    monkeypatch.setattr(growth, "_FEW", 10)
+    monkeypatch.setattr(growth, "_MANY", 1000)
     monkeypatch.setattr(growth, "running", recorded.running)
     monkeypatch.setattr(growth, "interleaved", recorded.interleaved)
     main = ("main", recorded.fill("main", {"main": 100})[0])
@@ -107,21 +108,21 @@ def test_the_largest_is_asked_before_and_after_the_server_is_started_anew(
         server = cast("database.Cluster", recorded)
         ignore: Callable[[str], None] = lambda _: None  # noqa: E731 (said twice below)
         return growth.measure(
-            PLAN, server, tmp_path, main, fill=recorded.fill, quick=quick, tell=ignore, part=ignore
+            (PLAN, PLAN), server, tmp_path, main, fill=recorded.fill, quick=quick, tell=ignore, part=ignore
         )
 
     found = measure(quick=False)
     assert recorded.steps[:5] == [
-        "fill small",
-        "fill large",
-        "ask small main large for order",
+        "fill bench_10",
+        "fill bench_1000",
+        "ask bench_10 main bench_1000 for order",
         "restart",
-        "ask small main large for order",
+        "ask bench_10 main bench_1000 for order",
     ]
     assert recorded.steps[-1] == "ask doc-1 doc-2 for statistics of doc-1 statistics of doc-2"
     assert found["growth"] == dict.fromkeys(growth.READS, 1.2)
     assert found["growth_curve"]["orders"] == [10, 100, 1000]
-    assert found["growth_curve"]["order_after_filling"]["large"]["median"] == 1.4
+    assert found["growth_curve"]["order_after_filling"]["bench_1000"]["median"] == 1.4
     assert found["growth_curve"]["order"]["main"]["median"] == 1.1
     assert measure(quick=True)["growth_curve"].keys() == {*growth.READS, "orders", "order_first_touch"}
-    assert not any("large" in step or step == "restart" for step in recorded.steps)
+    assert not any("bench_1000" in step or step == "restart" for step in recorded.steps)
