@@ -18,6 +18,7 @@ from bench.servers import BASE, RXDESK, Running
 
 _open = build_opener(ProxyHandler({})).open
 _SHOWN = 600
+_REFERENCES = {"shop_uid": "shop", "patient_profile_uid": "pp", "preferred_doctor_uid": "doc"}
 Answer: TypeAlias = tuple[int, Any]
 """Status and decoded body."""
 Asked: TypeAlias = tuple[Request, Answer]
@@ -130,13 +131,22 @@ def refusals(servers: Mapping[str, Running], good: Request, poor_key: str) -> No
 def waiting_room(servers: Mapping[str, Running], key: str, events: Callable[[], list[Event]]) -> None:
     """Two register, one cancels, the other moves up: with every contestant, who stores the same events.
 
+    Who refers to what is not there is refused in the same words, and nothing is stored.
+
     The estimates are not compared: RxDesk imagines how the room goes on, the others multiply, and the bare limit, which
     only passes on what its statement gives, has none in a status.
     `events` gives those that are stored, by position. Raises BenchError.
     """
     wanted_events: list[object] = []
+    wanted_refusals: list[Answer] = []
     for name, server in servers.items():
         before = events()
+        refused = [
+            ask(server.url, _registration(key, **{member: f"{place}-unknown"}))
+            for member, place in _REFERENCES.items()
+        ]
+        wanted_refusals = wanted_refusals or refused
+        _expect(name, all(status == 404 for status, _ in refused) and refused == wanted_refusals, refused)
         visits = _conversation(name, server, key)
         stored = events()[len(before) :]
         _expect(name, len(stored) == 4, stored)  # two registered, two cancelled
@@ -145,13 +155,18 @@ def waiting_room(servers: Mapping[str, Running], key: str, events: Callable[[], 
         _expect(name, seen == wanted_events, stored)
 
 
+def _registration(key: str, **references: str) -> Request:
+    """Ask for a place in a shop that no load goes to, of the first patient if no other is named."""
+    body = {"shop_uid": "shop-8", "patient_profile_uid": "pp-00000001", **references}
+    return Request(f"{BASE}/waiting-room/register", key, "POST", json.dumps(body))
+
+
 def _conversation(name: str, server: Running, key: str) -> list[str]:
-    """Hold the two visits' conversation, in a shop that no load goes to; gives their uids."""
+    """Hold the two visits' conversation; gives their uids."""
     path = f"{BASE}/waiting-room"
     places = []
     for patient in (1, 2):
-        body = json.dumps({"shop_uid": "shop-8", "patient_profile_uid": f"pp-{patient:08d}"})
-        register = Request(f"{path}/register", key, "POST", body)
+        register = _registration(key, patient_profile_uid=f"pp-{patient:08d}")
         status, place = ask(server.url, register)
         members = {"queue_uid", "position", "estimated_wait_minutes"}
         _expect(name, status == 201 and set(place) == members, place)

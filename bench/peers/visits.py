@@ -5,26 +5,37 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.orm import joinedload
 
 from bench.peers.models import Doctor, Event, EventStream, Patient, Shop, Visit, WaitingRoom
 from bench.peers.queries import living, within
-from bench.peers.rules import PRESENT, VISIT_EVENT, Caller, visit_event
+from bench.peers.rules import PRESENT, VISIT_EVENT, Caller, not_found, visit_event
 from bench.peers.schemas import Registration
 from rxdesk.kit.uids import new_uid
 
 
-def references(tenant: int, body: Registration) -> dict[str, Select[tuple[Any]]]:
-    """Select what a registration refers to, by the body's member."""
-    wanted = {
-        "shop_uid": living(Shop, tenant).where(Shop.uid == body.shop_uid),
-        "patient_profile_uid": living(Patient, tenant).where(Patient.uid == body.patient_profile_uid),
-    }
+def references(tenant: int, body: Registration) -> Select[tuple[Any, ...]]:
+    """Select the shop's figures and, by the body's members, whether the others that it refers to are known."""
+    known = {"patient_profile_uid": living(Patient, tenant).where(Patient.uid == body.patient_profile_uid)}
     if body.preferred_doctor_uid is not None:
-        wanted["preferred_doctor_uid"] = living(Doctor, tenant).where(Doctor.uid == body.preferred_doctor_uid)
-    return wanted
+        known["preferred_doctor_uid"] = living(Doctor, tenant).where(Doctor.uid == body.preferred_doctor_uid)
+    return select(
+        Shop.consultation_minutes,
+        Shop.doctors_on_duty,
+        *(statement.exists().label(member) for member, statement in known.items()),
+    ).where(Shop.organisation_id == tenant, Shop.uid == body.shop_uid, Shop.deleted_at.is_(None))
+
+
+def shop_of(found: Row[tuple[Any, ...]] | None) -> Row[tuple[Any, ...]]:
+    """Give the shop that `references` has found. Raises 404 naming the first reference that is not known."""
+    if found is None:
+        raise not_found("shop_uid")
+    for member, value in found._asdict().items():
+        if value is False:
+            raise not_found(member)
+    return found
 
 
 def next_turn(tenant: int, shop_uid: str) -> Insert:

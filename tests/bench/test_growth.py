@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -63,13 +64,14 @@ class Recorded:
     """A server that is filled and started anew, and is asked: what is done to it, in order."""
 
     address = embedded.Address(Path("/nowhere"), 1)
-    pid = 1
 
     def __init__(self) -> None:
         self.steps: list[str] = []
+        self.pid = 1
 
     def restart(self) -> None:
         self.steps.append("restart")
+        self.pid += 1
 
     def fill(self, name: str, organisations: Mapping[str, int]) -> list[Filled]:
         self.steps.append(f"fill {name}")
@@ -81,11 +83,20 @@ class Recorded:
         yield Running(address.database, "http://nowhere", 1)
 
     def interleaved(
-        self, _: Plan, targets: Mapping[str, tuple[Running, Workload]], *__: object, **___: object
+        self,
+        plan: Plan,
+        targets: Mapping[str, tuple[Running, Workload]],
+        pid: int,
+        *,
+        tell: Callable[[str], None],
+        warm_requests: int = 0,
     ) -> dict[str, list[Run]]:
         """The larger the costlier, and once started anew all cost half."""
+        tell("asking")
+        assert pid == self.pid, "whose processor time would be read has ended"
         names = {workload.name for _, workload in targets.values()}
-        self.steps.append(f"ask {' '.join(targets)} for {' '.join(sorted(names))}")
+        asked = f"ask {' '.join(targets)} for {' '.join(sorted(names))}"
+        self.steps.append(f"{asked}, rounds {plan.rounds}, warm {warm_requests}")
         more = 100.0 if "restart" in self.steps else 200.0
         return {
             target: [Run(1000, 1.0, 1, 1, 1, 1000, more * number)] for number, target in enumerate(targets)
@@ -108,18 +119,26 @@ def test_the_largest_is_asked_before_and_after_the_server_is_started_anew(
         server = cast("database.Cluster", recorded)
         ignore: Callable[[str], None] = lambda _: None  # noqa: E731 (said twice below)
         return growth.measure(
-            (PLAN, PLAN), server, tmp_path, main, fill=recorded.fill, quick=quick, tell=ignore, part=ignore
+            (replace(PLAN, rounds=3), PLAN),
+            server,
+            tmp_path,
+            main,
+            fill=recorded.fill,
+            quick=quick,
+            tell=ignore,
+            part=ignore,
         )
 
     found = measure(quick=False)
     assert recorded.steps[:5] == [
         "fill bench_10",
         "fill bench_1000",
-        "ask bench_10 main bench_1000 for order",
+        "ask bench_10 main bench_1000 for order, rounds 3, warm 5000",
         "restart",
-        "ask bench_10 main bench_1000 for order",
+        "ask bench_10 main bench_1000 for order, rounds 3, warm 5000",
     ]
-    assert recorded.steps[-1] == "ask doc-1 doc-2 for statistics of doc-1 statistics of doc-2"
+    last = "ask doc-1 doc-2 for statistics of doc-1 statistics of doc-2, rounds 1, warm 0"
+    assert recorded.steps[-1] == last
     assert found["growth"] == dict.fromkeys(growth.READS, 1.2)
     assert found["growth_curve"]["orders"] == [10, 100, 1000]
     assert found["growth_curve"]["order_after_filling"]["bench_1000"]["median"] == 1.4

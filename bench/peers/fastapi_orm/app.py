@@ -30,7 +30,6 @@ from bench.peers.rules import (
     intent_key,
     invalid,
     key_reference,
-    not_found,
     patient_data,
     permitted,
     statistics,
@@ -186,11 +185,7 @@ async def register_visit(
 ) -> dict[str, Any]:
     """Give the patient the next place in the shop's queue."""
     tenant = caller.organisation_id
-    found = {}
-    for member, statement in visits.references(tenant, body).items():
-        found[member] = await session.scalar(statement)
-        if found[member] is None:
-            raise not_found(member)
+    shop = visits.shop_of((await session.execute(visits.references(tenant, body))).one_or_none())
     turn = (await session.execute(visits.next_turn(tenant, body.shop_uid))).scalar_one()
     present = await session.scalar(visits.present_visit(tenant, body))
     if present is not None:
@@ -202,7 +197,6 @@ async def register_visit(
     event = (await session.execute(visits.next_event(tenant))).scalar_one()
     session.add(visits.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
     await session.commit()
-    shop = found["shop_uid"]
     minutes = waiting_minutes(position, shop.consultation_minutes, shop.doctors_on_duty)
     return {"queue_uid": visit.uid, "position": position, "estimated_wait_minutes": minutes}
 

@@ -30,7 +30,6 @@ from bench.peers.rules import (
     intent_key,
     invalid,
     key_reference,
-    not_found,
     patient_data,
     permitted,
     statistics,
@@ -179,11 +178,7 @@ def register_visit(caller: Caller) -> Response:
     """Give the patient the next place in the shop's queue."""
     body = schemas.Registration.model_validate_json(request.get_data())
     tenant = caller.organisation_id
-    found = {}
-    for member, statement in visits.references(tenant, body).items():
-        found[member] = session.scalar(statement)
-        if found[member] is None:
-            raise not_found(member)
+    shop = visits.shop_of(session.execute(visits.references(tenant, body)).one_or_none())
     turn = session.execute(visits.next_turn(tenant, body.shop_uid)).scalar_one()
     present = session.scalar(visits.present_visit(tenant, body))
     if present is not None:
@@ -195,7 +190,6 @@ def register_visit(caller: Caller) -> Response:
     event = session.execute(visits.next_event(tenant)).scalar_one()
     session.add(visits.visit_told(caller, visit.uid, visit.status, visit.created_at, event))
     session.commit()
-    shop = found["shop_uid"]
     minutes = waiting_minutes(position, shop.consultation_minutes, shop.doctors_on_duty)
     return answer({"queue_uid": visit.uid, "position": position, "estimated_wait_minutes": minutes}, 201)
 
