@@ -20,7 +20,15 @@ from typing import IO
 from rxdesk.db import embedded_launch
 
 # Fixed, so that no setting of a user's shell (PGOPTIONS, LD_PRELOAD, a locale) changes the server.
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C", "TZ": "UTC"}
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+    "LC_ALL": "C",
+    "TZ": "UTC",
+    # glibc gives memory back to the system when a large answer is sent; a connection's process asks for it anew with
+    # the next: of a page of 50 products that was half of the database's time. It keeps up to 4 MB (mallopt(3)).
+    "MALLOC_MMAP_THRESHOLD_": str(2 * 1024 * 1024),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 1024 * 1024),
+}
 
 # Where Linux shows processes; macOS has none, and `ps` is asked.
 _PROC = Path("/proc")
