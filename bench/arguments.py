@@ -72,7 +72,7 @@ def options(arguments: Sequence[str] | None = None) -> Options:
         description="Measure RxDesk beside what people would otherwise write, and beside the limit.",
     )
     parser.add_argument("--quick", action="store_true", help="under three minutes: shorter rounds, less data")
-    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=0, help="at least 5, or any number with --only")
     parser.add_argument(
         "--only",
         type=_names((*_WORK, *APART)),
@@ -85,7 +85,12 @@ def options(arguments: Sequence[str] | None = None) -> Options:
         default=(),
         help=f"compare {RXDESK} only with these, divided by commas",
     )
-    parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path(__file__).parent / "results",
+        help="the folder of latest.md and latest.json, which a whole run writes",
+    )
     found = parser.parse_args(arguments)
     return Options(
         quick=found.quick or os.environ.get("QUICK") == "1",
