@@ -25,7 +25,8 @@ ENVIRONMENT = {
     "LC_ALL": "C",
     "TZ": "UTC",
     # glibc gives memory back to the system when a large answer is sent; a connection's process asks for it anew with
-    # the next: of a page of 50 products that was half of the database's time. It keeps up to 4 MB (mallopt(3)).
+    # the next: half of the database's time for a page of 50 products, on one asked for nothing else. It keeps up to
+    # 4 MB (mallopt(3)).
     "MALLOC_MMAP_THRESHOLD_": str(2 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(4 * 1024 * 1024),
 }

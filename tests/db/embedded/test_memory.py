@@ -24,11 +24,13 @@ async def test_memory_is_kept_from_one_large_answer_to_the_next(data_dir: Path) 
     """Given back and asked for again it would be hundreds of page faults an answer: half of the database's time."""
     with start(data_dir) as server:
         connection = await asyncpg.connect(**server.address.connect_args(embedded.APP))
-        pid = await connection.fetchval("SELECT pg_backend_pid()")
-        for _ in range(5):
-            await connection.fetchval(_LARGE)
-        before = _faults(pid)
-        for _ in range(50):
-            assert len(await connection.fetchval(_LARGE)) == 512_000
-        assert (_faults(pid) - before) / 50 < 10
-        await connection.close()
+        try:
+            pid = await connection.fetchval("SELECT pg_backend_pid()")
+            for _ in range(5):
+                await connection.fetchval(_LARGE)
+            before = _faults(pid)
+            for _ in range(50):
+                assert len(await connection.fetchval(_LARGE)) == 512_000
+            assert (_faults(pid) - before) / 50 < 10
+        finally:
+            await connection.close()
